@@ -1,0 +1,17 @@
+//! What the operator wants, as plain data.
+//!
+//! Every source of configuration (YAML, JSON, TOML, and later MOSN's and Envoy's own files and xDS) ends in one
+//! [`Config`]: parsed once, right for ever, comparable with `==`. It carries no line numbers, because a moved line
+//! must not drop a connection pool; the parsers return those beside it.
+
+mod cluster;
+mod listener;
+mod model;
+mod route;
+mod units;
+
+pub use cluster::*;
+pub use listener::*;
+pub use model::*;
+pub use route::*;
+pub use units::*;

@@ -1,0 +1,155 @@
+//! A listener: an address, the limits of its connections, and the chains that its connections meet.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::{AccessLog, ByteSize, Filter, Name};
+
+/// An address where clients come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name, in logs and metrics.
+    pub name: Name,
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Tried in order; the first whose match holds serves the connection. A connection that none matches is closed.
+    pub chains: Vec<Chain>,
+    /// Limits of its connections and requests.
+    pub limits: HttpLimits,
+    /// What it says to upstreams about the client.
+    pub forwarded: Forwarded,
+    /// What it writes about each request.
+    pub access_logs: Vec<AccessLog>,
+    /// The kernel's queue of connections not yet accepted, per core. Default 4096 (bounded by `net.core.somaxconn`).
+    pub backlog: u32,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// A TCP address; port 0 takes a free one, the same on every core.
+    Tcp(SocketAddr),
+    /// A Unix socket, with its file mode.
+    Unix {
+        /// The socket's path.
+        path: PathBuf,
+        /// Its permissions, as in 0o660.
+        mode: u32,
+    },
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Any version of HTTP that the proxy serves, told apart by the first bytes.
+    #[default]
+    Http,
+    /// HTTP/1.x only.
+    Http1,
+}
+
+/// What a listener does with the connections that match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Which connections.
+    pub matches: ChainMatch,
+    /// Filters of every request, before those of its route.
+    pub filters: Vec<Filter>,
+    /// The name of its route table.
+    pub routes: Name,
+}
+
+/// Which connections a chain takes; an empty list asks nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ChainMatch {
+    /// Ranges that the client's address must be in.
+    pub source: Vec<IpNet>,
+    /// Ranges that the address it connected to must be in.
+    pub destination: Vec<IpNet>,
+}
+
+/// Limits of a listener's connections and requests. A limit that bites answers as said, and counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Connections of this listener in the whole process; absent: only the process's own limit. Beyond it, accepting waits.
+    pub connections: Option<u64>,
+    /// Bytes of a request line (RFC 9112 §3 asks for 8000 at least); beyond it 414. Default 16 KiB.
+    pub request_line: ByteSize,
+    /// Bytes of one field line; beyond it 431. Default 16 KiB.
+    pub field: ByteSize,
+    /// Bytes of all field lines of a head; beyond it 431. Default 64 KiB.
+    pub fields_total: ByteSize,
+    /// Number of field lines; beyond it 431. Default 100.
+    pub fields: u32,
+    /// Bytes of a request body; beyond it 413. Absent: no limit.
+    pub body: Option<ByteSize>,
+    /// From a connection's first byte of a head to its last; beyond it 408. Default 10 s.
+    pub header_timeout: Duration,
+    /// A body, or the reading of an answer, that moves fewer bytes a second than this over `body_rate_grace` is cut. Default 100 B/s.
+    pub body_rate: ByteSize,
+    /// How long a body may be slower than `body_rate`. Default 10 s.
+    pub body_rate_grace: Duration,
+    /// How long a connection may be open between requests. Default 60 s.
+    pub idle_timeout: Duration,
+    /// From a request's head to its answer's last byte; absent: none.
+    pub request_timeout: Option<Duration>,
+    /// Requests of one connection; the last one's answer says `Connection: close`. Absent: no limit.
+    pub requests_per_connection: Option<u64>,
+    /// Bytes of a request body read and thrown away after an early answer, so that the connection can be kept. Default 64 KiB.
+    pub drain_body: ByteSize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            request_line: ByteSize(16 << 10),
+            field: ByteSize(16 << 10),
+            fields_total: ByteSize(64 << 10),
+            fields: 100,
+            body: None,
+            header_timeout: Duration::from_secs(10),
+            body_rate: ByteSize(100),
+            body_rate_grace: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            request_timeout: None,
+            requests_per_connection: None,
+            drain_body: ByteSize(64 << 10),
+        }
+    }
+}
+
+/// What a listener says to upstreams about the client, and whom it believes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Peers whose `X-Forwarded-*` and `X-Request-Id` are believed; from all others they are replaced.
+    pub trusted: Vec<IpNet>,
+    /// Add the peer to `X-Forwarded-For`. Default true.
+    pub x_forwarded_for: bool,
+    /// Set `X-Forwarded-Proto`. Default true.
+    pub x_forwarded_proto: bool,
+    /// Set `X-Forwarded-Host`. Default false.
+    pub x_forwarded_host: bool,
+    /// Make `X-Request-Id` where the client is not trusted to bring one. Default true.
+    pub x_request_id: bool,
+    /// The name in `Via` (RFC 9110 §7.6.3), on requests and answers; absent: no `Via`. Default `ringway`.
+    pub via: Option<String>,
+}
+
+impl Default for Forwarded {
+    fn default() -> Self {
+        Self {
+            trusted: Vec::new(),
+            x_forwarded_for: true,
+            x_forwarded_proto: true,
+            x_forwarded_host: false,
+            x_request_id: true,
+            via: Some("ringway".to_owned()),
+        }
+    }
+}

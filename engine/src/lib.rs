@@ -1,0 +1,9 @@
+//! One core: sockets, requests, pools.
+//!
+//! A core owns its ring, its listeners, its pools and its balancing state, and shares nothing. Snapshots come down to it,
+//! counts go up from it, and it never waits for another core.
+
+pub mod fault;
+pub mod filter;
+pub mod request;
+pub mod rng;

@@ -1,0 +1,137 @@
+//! What a filter, a route, a balancer or an access log may know of one request.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use ringway_config::Name;
+use ringway_protocols::Fields;
+use ringway_protocols::message::{RequestHead, ResponseHead};
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerAddr {
+    /// A TCP address.
+    Ip(SocketAddr),
+    /// A Unix socket (its path, or empty for an unnamed one).
+    Unix(Rc<str>),
+}
+
+impl PeerAddr {
+    /// The IP address; none for a Unix socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(addr) => Some(addr.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(addr) => addr.fmt(f),
+            Self::Unix(path) => f.write_str(path),
+        }
+    }
+}
+
+/// The client's connection, as a request knows it.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub remote: PeerAddr,
+    /// Our end.
+    pub local: PeerAddr,
+    /// The client's address: from `X-Forwarded-For` where the other end is trusted, else the other end's. None on a Unix socket.
+    pub client: Option<IpAddr>,
+}
+
+/// One request on its way: what filters may read and change.
+#[derive(Debug)]
+pub struct RequestCx {
+    /// The head. A filter that changes it changes what goes upstream; the route has been chosen before the filters ran.
+    pub head: RequestHead,
+    /// The target as the client sent it, before normalization and rewriting (`X-ENVOY-ORIGINAL-PATH` in logs).
+    pub original_target: Bytes,
+    /// Who asks.
+    pub peer: Peer,
+    /// When its head was whole.
+    pub started: Instant,
+    /// The same by the wall clock.
+    pub started_at: SystemTime,
+    /// The route's name, once one is chosen.
+    pub route: Option<Name>,
+    /// What filters leave for each other and for the access log (`%DYNAMIC_METADATA(key)%`).
+    pub metadata: Vec<(Name, Bytes)>,
+}
+
+/// An answer of the proxy's own.
+#[derive(Clone, Debug, Default)]
+pub struct LocalReply {
+    /// 200 to 599.
+    pub status: u16,
+    /// More fields. `Content-Length` and `Date` are added by who sends it.
+    pub fields: Fields,
+    /// The body.
+    pub body: Bytes,
+    /// RESPONSE_CODE_DETAILS.
+    pub details: &'static str,
+    /// Response flag, as `FI` or `-`.
+    pub flag: &'static str,
+}
+
+impl LocalReply {
+    /// An answer with a line of plain text for a body.
+    pub fn text(status: u16, details: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut fields = Fields::new();
+        fields.push("content-type", "text/plain; charset=utf-8");
+        Self {
+            status,
+            fields,
+            body: body.into(),
+            details,
+            flag: "-",
+        }
+    }
+}
+
+/// How a request ended: made once, from it come counters, the access log line and the span.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The status that the client got; 0 if none was sent.
+    pub status: u16,
+    /// Envoy's response flags, comma-separated or `-`.
+    pub flag: &'static str,
+    /// Envoy's RESPONSE_CODE_DETAILS.
+    pub details: &'static str,
+    /// Body bytes from the client.
+    pub bytes_received: u64,
+    /// Body bytes to the client.
+    pub bytes_sent: u64,
+    /// From the head to the end.
+    pub duration: Duration,
+    /// From the head to the upstream's first answer byte (`%RESPONSE_DURATION%`).
+    pub response_duration: Option<Duration>,
+    /// From sending to the upstream's head in the last try (`X-ENVOY-UPSTREAM-SERVICE-TIME`).
+    pub upstream_service_time: Option<Duration>,
+    /// The cluster, where one was chosen.
+    pub cluster: Option<Name>,
+    /// The last host tried.
+    pub upstream_host: Option<Rc<str>>,
+    /// Tries made.
+    pub attempts: u32,
+}
+
+/// All that an access log line may say.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The request as it was forwarded; none where no head could be parsed.
+    pub request: Option<&'a RequestCx>,
+    /// The answer's head as it was sent.
+    pub response: Option<&'a ResponseHead>,
+    /// How it ended.
+    pub outcome: &'a Outcome,
+}
