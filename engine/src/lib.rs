@@ -7,3 +7,5 @@ pub mod fault;
 pub mod filter;
 pub mod request;
 pub mod rng;
+pub mod net;
+pub mod time;
