@@ -5,5 +5,6 @@
 
 pub mod fault;
 pub mod filter;
+pub mod observe;
 pub mod request;
 pub mod rng;
