@@ -5,6 +5,7 @@
 
 pub mod fault;
 pub mod filter;
+pub mod observe;
 pub mod request;
 pub mod rng;
 pub mod net;

@@ -1,0 +1,16 @@
+//! What a core counts, times and logs: written by cores, read by control.
+//!
+//! Every number has one writer, so that counting is a load, an add and a store, without a locked instruction; control
+//! adds up the cores' numbers when somebody asks.
+
+pub mod counter;
+pub mod histogram;
+pub mod scope;
+pub mod stats;
+
+pub use counter::{Classes, Counter, Gauge, PerCore, Rules, Slot};
+pub use histogram::{Distribution, Histogram};
+pub use scope::{Kind, Metric, Scope, Value};
+pub use stats::{
+    ClusterStats, CoreStats, HostStats, ListenerStats, ProcessStats, RouteTableStats, Stats,
+};

@@ -1,0 +1,339 @@
+//! The numbers of the whole process, by scope and name, and the registry that hands them out.
+//!
+//! Control asks for a scope's numbers by name when it builds a snapshot; the snapshot carries them down to the cores.
+//! A scope lives as long as anybody holds it: a listener that comes back under its name goes on counting.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ringway_config::Name;
+
+use super::counter::{Classes, Counter, Gauge, PerCore, Rules};
+use super::histogram::Histogram;
+use super::scope::{Scope, scope};
+
+scope! {
+    /// What a core counts of itself. Written by that core.
+    pub struct CoreStats in "core" {
+        connections_accepted: Counter, "Connections accepted, whatever became of them.";
+        connections_active: Gauge, "Client connections open.";
+        accept_errors: Counter, "Accepts that failed, but for a lack of descriptors.";
+        accept_paused: Counter, "Times that accepting paused, for a lack of descriptors or at a connection limit.";
+        panics: Counter, "Panics caught at the root of a connection's task: each is a defect of the proxy.";
+        access_log_lines: Counter, "Access log lines handed to the writer.";
+        access_log_dropped: Counter, "Access log lines dropped because the writer was behind.";
+        deadlines_fired: Counter, "Deadlines that passed before they were met.";
+        snapshots_applied: Counter, "Configurations taken over.";
+        loop_stalls: Counter, "Turns of the core's loop that took longer than they may.";
+        loop_time: Histogram, "Time between two ticks of the core's loop beyond the tick itself.";
+    }
+}
+
+scope! {
+    /// What a core counts of a listener. Written by that core.
+    pub struct ListenerStats in "listener" {
+        downstream_cx_total: Counter, "Connections accepted.";
+        downstream_cx_active: Gauge, "Connections open.";
+        downstream_cx_destroyed: Counter, "Connections closed, by whichever end.";
+        downstream_cx_no_chain: Counter, "Connections closed because no chain matched.";
+        downstream_rq_total: Counter, "Requests whose head was whole and sound.";
+        downstream_rq_active: Gauge, "Requests in flight.";
+        downstream_rq: Classes as downstream_rq_class, "Answers by class of status.";
+        downstream_rq_time: Histogram, "From a request's head to the end of its answer.";
+        bytes_received: Counter as received_bytes, "Bytes of request bodies.";
+        bytes_sent: Counter as sent_bytes, "Bytes of answers' bodies.";
+        violation: Rules, "Requests refused for breaking a rule of HTTP, by rule.";
+        limit_header_timeout: Counter as limit [limit = header_timeout], "Limits reached, by limit.";
+        limit_idle_timeout: Counter as limit [limit = idle_timeout], "Limits reached, by limit.";
+        limit_body_too_large: Counter as limit [limit = body_too_large], "Limits reached, by limit.";
+        limit_body_too_slow: Counter as limit [limit = body_too_slow], "Limits reached, by limit.";
+        limit_request_timeout: Counter as limit [limit = request_timeout], "Limits reached, by limit.";
+        limit_requests_per_connection: Counter as limit [limit = requests_per_connection], "Limits reached, by limit.";
+        limit_connections: Counter as limit [limit = connections], "Limits reached, by limit.";
+        limit_drain_body: Counter as limit [limit = drain_body], "Limits reached, by limit.";
+        early_response_drains: Counter, "Request bodies thrown away after an early answer, so that the connection was kept.";
+        downstream_cx_drain_close: Counter, "Connections closed because the listener or the process drains.";
+        downstream_rq_aborted: Counter, "Requests whose client went away before the end of the answer.";
+        upgrades_total: Counter, "Connections that became a tunnel (WebSocket and other upgrades).";
+        upgrades_active: Gauge, "Tunnels open.";
+    }
+}
+
+scope! {
+    /// What a core counts of a route table. Written by that core.
+    pub struct RouteTableStats in "route_table" {
+        rq_total: Counter, "Requests that looked for a route here.";
+        no_route: Counter, "Requests that found none.";
+        rq: Classes as rq_class, "Answers by class of status.";
+        rq_time: Histogram, "From a request's head to the end of its answer.";
+    }
+}
+
+scope! {
+    /// What a core counts of a cluster. Written by that core.
+    pub struct ClusterStats in "cluster" {
+        upstream_cx_total: Counter, "Connections asked for.";
+        upstream_cx_active: Gauge, "Connections open, in use or kept.";
+        upstream_cx_idle: Gauge, "Connections kept for the next request.";
+        upstream_cx_connect_fail: Counter, "Connections refused or failed, timeouts apart.";
+        upstream_cx_connect_timeout: Counter, "Connections not made in time.";
+        upstream_cx_connect_time: Histogram, "Time that making a connection took.";
+        upstream_cx_reused: Counter, "Requests sent over a kept connection.";
+        upstream_cx_closed_idle: Counter, "Kept connections closed for being unused, by either end.";
+        upstream_cx_destroyed: Counter, "Connections closed, for whatever reason.";
+        upstream_cx_destroyed_max_requests: Counter, "Connections closed after `pool.max_requests`.";
+        upstream_cx_idle_overflow: Counter, "Connections closed because `pool.max_idle` were kept already.";
+        stray_bytes: Counter, "Connections closed for bytes after the end of an answer or without a request.";
+        upstream_rq_total: Counter, "Requests sent, tries counted one by one.";
+        upstream_rq_active: Gauge, "Tries in flight.";
+        upstream_rq: Classes as upstream_rq_class, "Upstreams' answers by class of status, tries counted one by one.";
+        upstream_rq_time: Histogram, "From sending a request to the head of its answer.";
+        upstream_rq_retry: Counter, "Tries after the first.";
+        upstream_rq_retry_success: Counter, "Requests whose later try got an answer that needed no other.";
+        upstream_rq_retry_overflow: Counter, "Requests that would have been tried again, had `retries` not been used up.";
+        upstream_rq_timeout: Counter, "Requests that reached their whole timeout.";
+        upstream_rq_per_try_timeout: Counter, "Tries that reached `per_try_timeout`.";
+        upstream_rq_first_byte_timeout: Counter, "Tries that reached `first_byte_timeout`.";
+        upstream_rq_reset: Counter, "Tries whose connection broke before the head of the answer.";
+        upstream_rq_no_host: Counter, "Requests that found no host.";
+        body_truncated: Counter, "Answers that broke off after their head.";
+        protocol_error: Rules, "Answers refused for breaking a rule of HTTP, by rule.";
+        bytes_sent: Counter as sent_bytes, "Bytes of request bodies.";
+        bytes_received: Counter as received_bytes, "Bytes of answers' bodies.";
+        mirror_sent: Counter, "Copies of requests sent here.";
+        mirror_skipped: Counter, "Copies not made because too many were in flight.";
+        mirror_failed: Counter, "Copies that got no answer.";
+    }
+}
+
+scope! {
+    /// What a core counts of a host of a cluster. Written by that core.
+    pub struct HostStats in "endpoint" {
+        rq_total: Counter, "Requests sent.";
+        rq_active: Gauge, "Requests in flight.";
+        rq_error: Counter, "Requests that failed or were answered 5xx.";
+        cx_total: Counter, "Connections asked for.";
+        cx_active: Gauge, "Connections open, in use or kept.";
+        cx_connect_fail: Counter, "Connections refused, failed, or not made in time.";
+        rq_time: Histogram, "From sending a request to the head of its answer.";
+    }
+}
+
+scope! {
+    /// What control counts of the process. Written by the control thread, but for the `access_log_` ones, which the access
+    /// logs' writer writes.
+    pub struct ProcessStats in "server" {
+        start_time: Gauge as start_time_seconds, "When the process started, in seconds since 1970.";
+        concurrency: Gauge as cores, "Cores that serve.";
+        config_version: Gauge, "The version of the configuration that serves.";
+        reloads_total: Counter as reloads, "Reloads asked for.";
+        reloads_failed: Counter, "Reloads refused for a wrong configuration.";
+        last_reload_ok: Gauge, "1 if the last reload was taken over, else 0.";
+        last_reload_time: Gauge as last_reload_time_seconds, "When the last reload was asked for, in seconds since 1970.";
+        draining: Gauge, "1 while the process drains, else 0.";
+        access_log_bytes: Counter as access_log_written_bytes, "Bytes written to access logs.";
+        access_log_errors: Counter, "Failed writes to access logs; what they held is lost.";
+        access_log_lines_lost: Counter, "Access log lines lost in failed writes.";
+        access_log_reopened: Counter, "Times that the access logs were opened anew.";
+    }
+}
+
+/// The numbers of one scope, by name.
+type Table<K, S> = Mutex<BTreeMap<K, Arc<PerCore<S>>>>;
+
+/// The registry: all numbers of the process.
+///
+/// Its locks are control's: cores get their numbers with a snapshot and never come here.
+#[derive(Debug)]
+pub struct Stats {
+    cores: usize,
+    rules: Box<[&'static str]>,
+    /// What the process counts.
+    pub process: ProcessStats,
+    /// How the cores do their I/O, once the first one knows.
+    pub io_driver: OnceLock<&'static str>,
+    core: Arc<PerCore<CoreStats>>,
+    listeners: Table<Name, ListenerStats>,
+    route_tables: Table<Name, RouteTableStats>,
+    clusters: Table<Name, ClusterStats>,
+    hosts: Table<(Name, Name), HostStats>,
+}
+
+impl Stats {
+    /// A registry for so many cores. `rules` are the names of the protocol's rules, in the order of their indices.
+    pub fn new(cores: usize, rules: impl IntoIterator<Item = &'static str>) -> Self {
+        let rules: Box<[_]> = rules.into_iter().collect();
+        let core = Arc::new(PerCore::new(cores, || CoreStats::zero(rules.len())));
+        let process = ProcessStats::zero(rules.len());
+        process
+            .concurrency
+            .set(i64::try_from(cores).unwrap_or(i64::MAX));
+        Self {
+            cores,
+            rules,
+            process,
+            io_driver: OnceLock::new(),
+            core,
+            listeners: Table::default(),
+            route_tables: Table::default(),
+            clusters: Table::default(),
+            hosts: Table::default(),
+        }
+    }
+
+    /// The names of the protocol's rules.
+    pub fn rules(&self) -> &[&'static str] {
+        &self.rules
+    }
+
+    /// The numbers of the cores themselves.
+    pub fn core(&self) -> &Arc<PerCore<CoreStats>> {
+        &self.core
+    }
+
+    /// The numbers of a listener.
+    pub fn listener(&self, name: &Name) -> Arc<PerCore<ListenerStats>> {
+        self.entry(&self.listeners, name)
+    }
+
+    /// The numbers of a route table.
+    pub fn route_table(&self, name: &Name) -> Arc<PerCore<RouteTableStats>> {
+        self.entry(&self.route_tables, name)
+    }
+
+    /// The numbers of a cluster.
+    pub fn cluster(&self, name: &Name) -> Arc<PerCore<ClusterStats>> {
+        self.entry(&self.clusters, name)
+    }
+
+    /// The numbers of a host of a cluster, by its address as the operator knows it.
+    pub fn host(&self, cluster: &Name, address: &Name) -> Arc<PerCore<HostStats>> {
+        self.entry(&self.hosts, &(cluster.clone(), address.clone()))
+    }
+
+    /// Every listener's numbers, by name.
+    pub fn listeners(&self) -> Vec<(Name, Arc<PerCore<ListenerStats>>)> {
+        entries(&self.listeners)
+    }
+
+    /// Every route table's numbers, by name.
+    pub fn route_tables(&self) -> Vec<(Name, Arc<PerCore<RouteTableStats>>)> {
+        entries(&self.route_tables)
+    }
+
+    /// Every cluster's numbers, by name.
+    pub fn clusters(&self) -> Vec<(Name, Arc<PerCore<ClusterStats>>)> {
+        entries(&self.clusters)
+    }
+
+    /// Every host's numbers, by the names of cluster and host.
+    pub fn hosts(&self) -> Vec<((Name, Name), Arc<PerCore<HostStats>>)> {
+        entries(&self.hosts)
+    }
+
+    /// Forgets the numbers that no snapshot holds any more. Called after a new one has been taken over.
+    pub fn sweep(&self) {
+        sweep(&self.listeners);
+        sweep(&self.route_tables);
+        sweep(&self.clusters);
+        sweep(&self.hosts);
+    }
+
+    fn entry<K: Ord + Clone, S: Scope>(&self, table: &Table<K, S>, key: &K) -> Arc<PerCore<S>> {
+        let mut table = locked(table);
+        let entry = table
+            .entry(key.clone())
+            .or_insert_with(|| Arc::new(PerCore::new(self.cores, || S::zero(self.rules.len()))));
+        Arc::clone(entry)
+    }
+}
+
+fn entries<K: Clone, S>(table: &Table<K, S>) -> Vec<(K, Arc<PerCore<S>>)> {
+    let table = locked(table);
+    let pairs = table
+        .iter()
+        .map(|(key, entry)| (key.clone(), Arc::clone(entry)));
+    pairs.collect()
+}
+
+fn sweep<K: Ord, S>(table: &Table<K, S>) {
+    // Nobody can take a new hold meanwhile: holds are given out under this lock, or cloned by those who have one.
+    locked(table).retain(|_, entry| Arc::strong_count(entry) > 1);
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A map of counters is sound whatever its last user was doing when it panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::observe::scope::{Kind, Metric, Value};
+
+    #[test]
+    fn a_name_finds_its_numbers_until_nobody_holds_them() {
+        let stats = Stats::new(2, []);
+        let web = Name::new("web");
+        let held = stats.listener(&web);
+        held.core(1).downstream_cx_total.inc();
+        stats.sweep();
+        let same = stats.listener(&web);
+        assert_eq!(same.sum(|s| s.downstream_cx_total.value()), 1);
+        drop((held, same));
+        stats.sweep();
+        assert!(stats.listeners().is_empty());
+    }
+
+    #[test]
+    fn totals_add_up_the_cores_by_kind() {
+        let stats = Stats::new(2, ["bare_lf", "bad_host"]);
+        let listener = stats.listener(&Name::new("web"));
+        for core in [0, 1] {
+            let slot = listener.slot(core);
+            slot.downstream_rq_total.add(3);
+            slot.downstream_rq_active.inc();
+            slot.downstream_rq.inc(204);
+            slot.violation.inc(1);
+            slot.downstream_rq_time.record(Duration::from_millis(1));
+        }
+        let total = listener.total();
+        let find = |name| {
+            let at = ListenerStats::METRICS.iter().position(|m| m.name == name);
+            total[at.expect("a metric of that name")].clone()
+        };
+        assert_eq!(find("downstream_rq_total"), Value::Counter(6));
+        assert_eq!(find("downstream_rq_active"), Value::Gauge(2));
+        assert_eq!(find("downstream_rq"), Value::Classes([0, 2, 0, 0, 0]));
+        assert_eq!(find("violation"), Value::Rules(vec![0, 2]));
+        let Value::Histogram(times) = find("downstream_rq_time") else {
+            panic!("a histogram");
+        };
+        assert_eq!((times.count(), times.sum()), (2, Duration::from_millis(2)));
+    }
+
+    #[test]
+    fn a_family_stands_together_and_is_of_one_kind() {
+        check(CoreStats::METRICS);
+        check(ListenerStats::METRICS);
+        check(RouteTableStats::METRICS);
+        check(ClusterStats::METRICS);
+        check(HostStats::METRICS);
+        check(ProcessStats::METRICS);
+
+        fn check(metrics: &[Metric]) {
+            let mut seen: Vec<&Metric> = Vec::new();
+            for metric in metrics {
+                if let Some(before) = seen.iter().find(|m| m.family == metric.family) {
+                    assert_eq!(seen.last().map(|m| m.family), Some(metric.family));
+                    assert_eq!((before.kind, before.help), (metric.kind, metric.help));
+                    assert!(metric.label.is_some() && metric.kind == Kind::Counter);
+                }
+                assert!(metric.help.ends_with('.'), "{} has a sentence", metric.name);
+                seen.push(metric);
+            }
+        }
+    }
+}
