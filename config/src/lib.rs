@@ -5,12 +5,15 @@
 //! must not drop a connection pool; the parsers return those beside it.
 
 mod cluster;
+mod error;
+pub mod filters;
 mod listener;
 mod model;
 mod route;
 mod units;
 
 pub use cluster::*;
+pub use error::*;
 pub use listener::*;
 pub use model::*;
 pub use route::*;
