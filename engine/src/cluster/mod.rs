@@ -1,0 +1,126 @@
+//! Which host, and a connection to it.
+//!
+//! A [`ClusterSpec`] is the snapshot's side, shared by all cores; a [`Cluster`] is one core's live side of it, with its
+//! own pools and its own balancing state.
+
+mod balance;
+mod host;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_config::{self as config, Balance as Policy};
+use socket2::SockAddr;
+
+use crate::fault::{Fault, FaultKind, Retry};
+use crate::net::{ConnectError, connect};
+use crate::observe::{ClusterStats, HostStats, PerCore, Slot};
+use crate::rng::Rng;
+use crate::time::{Deadline, Timer};
+
+use balance::{Balance, LeastRequest, Random, RoundRobin};
+pub(crate) use balance::Ask;
+pub(crate) use host::{Connection, Host};
+
+/// A host as the snapshot knows it.
+#[derive(Debug)]
+pub struct HostSpec {
+    /// Where to connect to.
+    pub address: SockAddr,
+    /// How it is called in logs and metrics.
+    pub label: config::Name,
+    /// Its share.
+    pub weight: u32,
+    /// Its numbers.
+    pub stats: Arc<PerCore<HostStats>>,
+}
+
+/// A cluster as the snapshot knows it: addresses resolved.
+#[derive(Debug)]
+pub struct ClusterSpec {
+    /// What the operator wants.
+    pub config: config::Cluster,
+    /// The hosts; empty while no name resolves.
+    pub hosts: Vec<HostSpec>,
+    /// Its numbers.
+    pub stats: Arc<PerCore<ClusterStats>>,
+}
+
+/// A core's live side of a cluster.
+pub(crate) struct Cluster {
+    pub(crate) spec: Arc<ClusterSpec>,
+    pub(crate) stats: Slot<ClusterStats>,
+    hosts: Vec<Rc<Host>>,
+    balance: RefCell<Box<dyn Balance>>,
+}
+
+impl Cluster {
+    /// The live side for a core. Hosts that `last` had at the same address go on with their connections.
+    pub(crate) fn new(spec: &Arc<ClusterSpec>, core: usize, rng: &Rng, last: Option<&Self>) -> Self {
+        let stats = spec.stats.slot(core);
+        let host = |spec: &HostSpec| match last.and_then(|last| last.hosts.iter().find(|host| host.is_same(spec))) {
+            Some(host) => Rc::clone(host),
+            None => Rc::new(Host::new(spec, core, stats.clone())),
+        };
+        let hosts: Vec<_> = spec.hosts.iter().map(host).collect();
+        let weights: Vec<u32> = spec.hosts.iter().map(|host| host.weight).collect();
+        let balance: Box<dyn Balance> = match spec.config.balance {
+            Policy::RoundRobin => Box::new(RoundRobin::new(&weights, rng)),
+            Policy::Random => Box::new(Random::new(&weights)),
+            Policy::LeastRequest => Box::new(LeastRequest::new(&weights)),
+        };
+        Self { spec: Arc::clone(spec), stats, hosts, balance: RefCell::new(balance) }
+    }
+
+    /// A host that was not tried yet; when all were, any.
+    pub(crate) fn pick(&self, tried: &mut Vec<usize>, rng: &Rng) -> Result<(usize, Rc<Host>), Fault> {
+        if tried.len() >= self.hosts.len() {
+            tried.clear();
+        }
+        let index = self.balance.borrow_mut().pick(&self.hosts, &Ask { tried, rng });
+        match index.and_then(|index| Some((index, Rc::clone(self.hosts.get(index)?)))) {
+            Some(picked) => Ok(picked),
+            None => {
+                self.stats.upstream_rq_no_host.inc();
+                Err(Fault::new(FaultKind::NoHost))
+            }
+        }
+    }
+
+    /// A connection to the host: a kept one that is still good, or a new one.
+    pub(crate) async fn checkout(&self, host: &Rc<Host>, fresh: bool, timer: &Timer) -> Result<Connection, Fault> {
+        if !fresh && let Some(kept) = host.unpark() {
+            self.stats.upstream_cx_reused.inc();
+            return Ok(kept);
+        }
+        self.stats.upstream_cx_total.inc();
+        host.stats.cx_total.inc();
+        let deadline = Deadline::after(self.spec.config.connect_timeout);
+        let connected = timer.within(deadline, connect(host.address())).await;
+        let fault = match connected {
+            Ok(Ok(stream)) => return Ok(Connection::new(stream, host)),
+            Ok(Err(error @ ConnectError::Refused(_))) => Fault::new(FaultKind::ConnectRefused).because(error),
+            Ok(Err(error @ ConnectError::Failed(_))) => Fault::new(FaultKind::ConnectFailed).because(error),
+            Err(_elapsed) => Fault::new(FaultKind::ConnectTimeout),
+        };
+        host.stats.cx_connect_fail.inc();
+        match fault.kind {
+            FaultKind::ConnectTimeout => self.stats.upstream_cx_connect_timeout.inc(),
+            _ => self.stats.upstream_cx_connect_fail.inc(),
+        }
+        Err(fault.retry(Retry::Safe))
+    }
+
+    /// Keeps a connection that is in step for the next request, within the pool's limits.
+    pub(crate) fn park(&self, connection: Connection) {
+        connection.park(&self.spec.config.pool);
+    }
+
+    /// Closes what was unused for too long, or what the other end closed.
+    pub(crate) fn sweep(&self) {
+        for host in &self.hosts {
+            host.sweep(self.spec.config.pool.idle_timeout);
+        }
+    }
+}

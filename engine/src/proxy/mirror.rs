@@ -1,0 +1,143 @@
+//! A copy of a request to another cluster: fire and forget. It never slows the request that it copies.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringway_protocols::Fields;
+use ringway_protocols::message::{Framing, Method};
+
+use super::exchange::{Sending, exchange};
+use super::upload::{RequestBody, Upload};
+use crate::cluster::{Active, Cluster};
+use crate::fault::{Fault, FaultKind};
+use crate::net::spawn;
+use crate::rng::Rng;
+use crate::time::{Deadline, Timer};
+
+/// Bytes of a body that may wait for a mirror: beyond them it is too slow for the request that it copies, and is given up.
+const BACKLOG_MAX: usize = 256 << 10;
+/// The limit of a copy, from its head to the end of its answer: there is nobody who waits for it.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Pipe {
+    waiting: RefCell<VecDeque<Bytes>>,
+    bytes: Cell<usize>,
+    ended: Cell<bool>,
+    broken: Cell<bool>,
+    trailers: RefCell<Option<Fields>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Pipe {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The request's end of the pipe to its copy. Dropped before the end, the copy is given up.
+pub(crate) struct Feed(Rc<Pipe>);
+
+impl Feed {
+    pub(super) fn push(&self, bytes: Bytes) {
+        self.0.bytes.set(self.0.bytes.get() + bytes.len());
+        if self.0.bytes.get() > BACKLOG_MAX {
+            self.0.broken.set(true);
+            self.0.waiting.borrow_mut().clear();
+        } else {
+            self.0.waiting.borrow_mut().push_back(bytes);
+        }
+        self.0.wake();
+    }
+
+    pub(super) fn end(&self, trailers: Option<Fields>) {
+        *self.0.trailers.borrow_mut() = trailers;
+        self.0.ended.set(true);
+        self.0.wake();
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if !self.0.ended.get() {
+            self.0.broken.set(true);
+            self.0.wake();
+        }
+    }
+}
+
+struct CopiedBody {
+    pipe: Rc<Pipe>,
+    framing: Framing,
+}
+
+impl RequestBody for CopiedBody {
+    fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+        if self.pipe.broken.get() {
+            return Poll::Ready(Err(Fault::new(FaultKind::Overflow)));
+        }
+        if let Some(bytes) = self.pipe.waiting.borrow_mut().pop_front() {
+            self.pipe.bytes.set(self.pipe.bytes.get() - bytes.len());
+            return Poll::Ready(Ok(Some(bytes)));
+        }
+        if self.pipe.ended.get() {
+            return Poll::Ready(Ok(None));
+        }
+        self.pipe.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    fn trailers(&mut self) -> Option<Fields> {
+        self.pipe.trailers.borrow_mut().take()
+    }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// Copies in flight on this core, by route.
+pub(crate) type InFlight = Rc<Cell<u32>>;
+
+/// Starts a copy, if fewer than `max` are in flight; says where its body goes.
+pub(crate) fn start(cluster: &Rc<Cluster>, rng: &Rc<Rng>, in_flight: &InFlight, max: u32, method: &Method, head: Bytes, framing: Framing) -> Option<Feed> {
+    if in_flight.get() >= max {
+        cluster.stats.mirror_skipped.inc();
+        return None;
+    }
+    in_flight.set(in_flight.get() + 1);
+    cluster.stats.mirror_sent.inc();
+    let pipe = Rc::new(Pipe::default());
+    let body = CopiedBody { pipe: Rc::clone(&pipe), framing };
+    let (cluster, rng, method, in_flight) = (Rc::clone(cluster), Rc::clone(rng), method.clone(), Rc::clone(in_flight));
+    spawn(async move {
+        let timer = Timer::new();
+        let copied = timer.within(Deadline::after(TIMEOUT), Box::pin(copy(&cluster, &rng, &timer, method, head, body))).await;
+        if !matches!(copied, Ok(Ok(()))) {
+            cluster.stats.mirror_failed.inc();
+        }
+        in_flight.set(in_flight.get() - 1);
+    });
+    Some(Feed(pipe))
+}
+
+async fn copy(cluster: &Rc<Cluster>, rng: &Rng, timer: &Timer, method: Method, head: Bytes, mut body: CopiedBody) -> Result<(), Fault> {
+    let (_, host) = cluster.pick(&mut Vec::new(), rng)?;
+    let connection = cluster.checkout(&host, false, timer).await?;
+    let active = Active::new(&host);
+    let upload = Rc::new(RefCell::new(Upload::new(&mut body)));
+    let sending = Sending { cluster, method: &method, head, first_byte: None, upgrade: false };
+    let mut answer = exchange(sending, connection, active, &upload, &mut super::NoInterim, timer).await?;
+    while answer.body.next().await?.is_some() {}
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! A request's body on its way: pulled from the client, kept for another try within limits, copied to a mirror.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use ringway_protocols::Fields;
+use ringway_protocols::message::Framing;
+
+use super::mirror::Feed;
+use crate::fault::Fault;
+
+/// Where a request's body comes from: one side of a client's connection, whatever its protocol.
+pub(crate) trait RequestBody {
+    /// How long it is.
+    fn framing(&self) -> Framing;
+    /// The next bytes; `None` at the end. May be polled again after it was left pending.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>>;
+    /// Its trailer fields, after the end.
+    fn trailers(&mut self) -> Option<Fields>;
+    /// Until the client has gone. It may also stay pending for ever, where that cannot be known.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// The body of one request over all its tries.
+pub(crate) struct Upload<'a> {
+    body: &'a mut dyn RequestBody,
+    /// What was sent, while all of it fits into `limit`.
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
+    limit: usize,
+    /// The next of `kept` to send again.
+    cursor: usize,
+    /// More was sent than could be kept.
+    overflowed: bool,
+    ended: bool,
+    trailers: Option<Fields>,
+    mirror: Option<Feed>,
+    /// Bytes that came from the client.
+    pub(crate) received: u64,
+}
+
+impl<'a> Upload<'a> {
+    pub(crate) fn new(body: &'a mut dyn RequestBody) -> Self {
+        let ended = body.framing() == Framing::Empty;
+        Self {
+            body,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            limit: 0,
+            cursor: 0,
+            overflowed: false,
+            ended,
+            trailers: None,
+            mirror: None,
+            received: 0,
+        }
+    }
+
+    /// Keeps up to so many bytes for another try.
+    pub(crate) fn keep(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Copies what comes from now on.
+    pub(crate) fn copy_to(&mut self, mirror: Feed) {
+        if self.ended {
+            mirror.end(None);
+        } else {
+            self.mirror = Some(mirror);
+        }
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.body.framing()
+    }
+
+    /// Whether all of it has come from the client.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Goes back to its beginning for another try; `false` if that is gone.
+    pub(crate) fn rewind(&mut self) -> bool {
+        self.cursor = 0;
+        !self.overflowed
+    }
+
+    /// The next bytes to send; `None` at the end.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+        if let Some(again) = self.kept.get(self.cursor) {
+            self.cursor += 1;
+            return Poll::Ready(Ok(Some(again.clone())));
+        }
+        if self.ended {
+            return Poll::Ready(Ok(None));
+        }
+        match self.body.poll_next(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Some(bytes))) => {
+                self.received += bytes.len() as u64;
+                self.keep_copy(&bytes);
+                if let Some(mirror) = &self.mirror {
+                    mirror.push(bytes.clone());
+                }
+                Poll::Ready(Ok(Some(bytes)))
+            }
+            Poll::Ready(Ok(None)) => {
+                self.ended = true;
+                self.trailers = self.body.trailers();
+                if let Some(mirror) = self.mirror.take() {
+                    mirror.end(self.trailers.clone());
+                }
+                Poll::Ready(Ok(None))
+            }
+            Poll::Ready(Err(fault)) => {
+                self.mirror = None;
+                Poll::Ready(Err(fault))
+            }
+        }
+    }
+
+    fn keep_copy(&mut self, bytes: &Bytes) {
+        if self.overflowed {
+            return;
+        }
+        self.kept_bytes += bytes.len();
+        if self.kept_bytes > self.limit {
+            self.overflowed = true;
+            self.kept = Vec::new();
+            self.cursor = 0;
+            return;
+        }
+        self.kept.push(bytes.clone());
+        self.cursor += 1;
+    }
+
+    /// The trailer fields, after the end.
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
+        self.trailers.as_ref()
+    }
+
+    /// Until the client has gone; known only once its body has ended.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ended { self.body.poll_gone(cx) } else { Poll::Pending }
+    }
+}
+
+/// A body that the sending and the answering side of one request both hold.
+pub(crate) type SharedUpload<'a> = Rc<RefCell<Upload<'a>>>;
+
+/// [`Upload::poll_next`], awaited without holding it in between.
+pub(crate) async fn next(upload: &RefCell<Upload<'_>>) -> Result<Option<Bytes>, Fault> {
+    std::future::poll_fn(|cx| upload.borrow_mut().poll_next(cx)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    struct Parts(Vec<&'static [u8]>);
+
+    impl RequestBody for Parts {
+        fn framing(&self) -> Framing {
+            Framing::Chunked
+        }
+        fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+            let next = (!self.0.is_empty()).then(|| Bytes::from_static(self.0.remove(0)));
+            Poll::Ready(Ok(next))
+        }
+        fn trailers(&mut self) -> Option<Fields> {
+            None
+        }
+        fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    fn drain(upload: &mut Upload<'_>) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Poll::Ready(Ok(Some(bytes))) = upload.poll_next(&mut Context::from_waker(Waker::noop())) {
+            all.extend_from_slice(&bytes);
+        }
+        all
+    }
+
+    #[test]
+    fn a_body_within_the_limit_can_be_sent_again() {
+        let mut parts = Parts(vec![b"ab", b"cd"]);
+        let mut upload = Upload::new(&mut parts);
+        upload.keep(4);
+        assert_eq!(drain(&mut upload), b"abcd");
+        assert!(upload.rewind());
+        assert_eq!(drain(&mut upload), b"abcd");
+        assert_eq!(upload.received, 4);
+    }
+
+    #[test]
+    fn a_body_beyond_the_limit_cannot() {
+        let mut parts = Parts(vec![b"ab", b"cd", b"e"]);
+        let mut upload = Upload::new(&mut parts);
+        upload.keep(3);
+        assert_eq!(drain(&mut upload), b"abcde");
+        assert!(!upload.rewind());
+    }
+}
