@@ -13,7 +13,13 @@ macro_rules! field_ids {
         pub enum FieldId { $($id,)+ /** Any other. */ Other }
 
         impl FieldId {
-            const KNOWN: &'static [(&'static str, FieldId)] = &[$(($name, FieldId::$id)),+];
+            /// The name in lower case; empty for [`FieldId::Other`].
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$id => $name,)+ Self::Other => "" }
+            }
+
+            #[cfg(test)]
+            const KNOWN: &'static [FieldId] = &[$(FieldId::$id),+];
         }
     };
 }
@@ -42,15 +48,30 @@ field_ids! {
 }
 
 impl FieldId {
+    /// The known names of that length; a test holds it to the list.
+    fn of_length(len: usize) -> &'static [Self] {
+        match len {
+            2 => &[Self::Te],
+            3 => &[Self::Via],
+            4 => &[Self::Host, Self::Date],
+            6 => &[Self::Server, Self::Expect],
+            7 => &[Self::Upgrade, Self::Trailer],
+            10 => &[Self::UserAgent, Self::Connection, Self::KeepAlive],
+            12 => &[Self::ContentType, Self::XRequestId],
+            14 => &[Self::ContentLength],
+            15 => &[Self::XForwardedFor],
+            16 => &[Self::XForwardedHost, Self::ProxyConnection],
+            17 => &[Self::TransferEncoding, Self::XForwardedProto],
+            18 => &[Self::ProxyAuthenticate],
+            _ => &[],
+        }
+    }
+
     /// The id of a name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
-        // The length and the first letter leave one candidate at most but for `x-forwarded-*`, which a compare settles.
-        let first = name.first().map_or(0, u8::to_ascii_lowercase);
-        for (known, id) in Self::KNOWN {
-            if known.len() == name.len()
-                && known.as_bytes().first() == Some(&first)
-                && known.as_bytes().eq_ignore_ascii_case(name)
-            {
+        // Few names share a length, so that most fields cost one look and a known one a compare or two.
+        for id in Self::of_length(name.len()) {
+            if id.name().as_bytes().eq_ignore_ascii_case(name) {
                 return *id;
             }
         }
@@ -114,6 +135,11 @@ impl Fields {
         });
     }
 
+    /// Says in which bytes the spans lie: for a section that was read while its bytes were still in the read buffer.
+    pub(crate) fn lie_in(&mut self, raw: Bytes) {
+        self.raw = raw;
+    }
+
     /// Adds a field of our own at the end.
     pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         let name = name.into();
@@ -164,13 +190,13 @@ impl Fields {
 
     /// The first value of that name, whatever its case.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        match FieldId::of(name) {
-            FieldId::Other => self
-                .iter()
-                .find(|f| f.name.eq_ignore_ascii_case(name))
-                .map(|f| f.value),
-            id => self.get_id(id),
+        let id = FieldId::of(name);
+        if id != FieldId::Other {
+            return self.get_id(id);
         }
+        self.iter()
+            .find(|f| f.name.eq_ignore_ascii_case(name))
+            .map(|f| f.value)
     }
 
     /// The first value of a known field.
@@ -259,5 +285,13 @@ mod tests {
         assert_eq!(fields.all(b"A").count(), 2);
         assert_eq!(FieldId::of(b"X-Forwarded-Host"), FieldId::XForwardedHost);
         assert_eq!(FieldId::of(b"X-Forwarded-Hosx"), FieldId::Other);
+    }
+
+    #[test]
+    fn every_known_name_is_found() {
+        for id in FieldId::KNOWN {
+            let upper = id.name().to_ascii_uppercase();
+            assert_eq!(FieldId::of(upper.as_bytes()), *id, "{upper}");
+        }
     }
 }

@@ -1,0 +1,154 @@
+//! What concerns one connection only and does not pass the proxy: RFC 9110 §7.6.1.
+
+use crate::{Field, FieldId, Fields};
+
+/// The members of a comma-separated list, without the empty ones.
+pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+/// The members of all fields with that id.
+fn listed(fields: &Fields, id: FieldId) -> impl Iterator<Item = &[u8]> {
+    fields
+        .iter()
+        .filter(move |field| field.id == id)
+        .flat_map(|field| members(field.value))
+}
+
+/// Whether a list names it, whatever the case.
+pub(super) fn names(fields: &Fields, list: FieldId, name: &[u8]) -> bool {
+    listed(fields, list).any(|member| member.eq_ignore_ascii_case(name))
+}
+
+/// What `Connection` says of the connection itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) upgrade: bool,
+}
+
+impl Options {
+    pub(super) fn of(fields: &Fields) -> Self {
+        let mut options = Self::default();
+        for member in listed(fields, FieldId::Connection) {
+            options.close |= member.eq_ignore_ascii_case(b"close");
+            options.keep_alive |= member.eq_ignore_ascii_case(b"keep-alive");
+            options.upgrade |= member.eq_ignore_ascii_case(b"upgrade");
+        }
+        options
+    }
+}
+
+/// Whether a field concerns one connection only, whatever `Connection` says.
+pub fn is_hop_by_hop(id: FieldId) -> bool {
+    match id {
+        FieldId::Connection
+        | FieldId::KeepAlive
+        | FieldId::ProxyConnection
+        | FieldId::Te
+        | FieldId::TransferEncoding
+        | FieldId::Upgrade => true,
+        FieldId::ContentLength
+        | FieldId::ContentType
+        | FieldId::Date
+        | FieldId::Expect
+        | FieldId::Host
+        | FieldId::ProxyAuthenticate
+        | FieldId::Server
+        | FieldId::Trailer
+        | FieldId::UserAgent
+        | FieldId::Via
+        | FieldId::XForwardedFor
+        | FieldId::XForwardedHost
+        | FieldId::XForwardedProto
+        | FieldId::XRequestId
+        | FieldId::Other => false,
+    }
+}
+
+/// Drops what concerns one connection only, and the fields that `Connection` names.
+///
+/// A peer cannot have framing or authority dropped by naming them. Fields that the proxy sets have to be set afterwards: what
+/// `Connection` names is the peer's own (CVE-2022-31813).
+pub fn strip_hop_by_hop(fields: &mut Fields) {
+    let mut named: Vec<Vec<u8>> = Vec::new();
+    for member in listed(fields, FieldId::Connection) {
+        let id = FieldId::of(member);
+        let is_option = member.eq_ignore_ascii_case(b"close");
+        if !is_option && !is_hop_by_hop(id) && !is_kept(id) {
+            named.push(member.to_vec());
+        }
+    }
+    let is_named = |field: &Field<'_>| {
+        named
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(field.name))
+    };
+    fields.retain(|field| !is_hop_by_hop(field.id) && !is_named(&field));
+}
+
+/// What `Connection` must not name (RFC 9110 §7.6.1: fields for all recipients of the content).
+fn is_kept(id: FieldId) -> bool {
+    matches!(
+        id,
+        FieldId::ContentLength | FieldId::ContentType | FieldId::Host | FieldId::Date
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(before: &[(&'static str, &'static str)], after: &[&str]) {
+        let mut fields = Fields::new();
+        for (name, value) in before {
+            fields.push(*name, *value);
+        }
+        strip_hop_by_hop(&mut fields);
+        let names: Vec<_> = fields
+            .iter()
+            .map(|field| String::from_utf8(field.name.to_vec()).unwrap())
+            .collect();
+        assert_eq!(names, after);
+    }
+
+    #[test]
+    fn connection_and_what_it_names_do_not_pass() {
+        check(
+            &[
+                ("Connection", "close, X-Drop,,\tx-other "),
+                ("x-drop", "1"),
+                ("X-Keep", "1"),
+                ("connection", "upgrade"),
+                ("X-Other", "1"),
+                ("X-Drop", "2"),
+                ("Upgrade", "foo"),
+                ("TE", "trailers"),
+                ("Trailer", "X-Sum"),
+                ("Keep-Alive", "timeout=5"),
+                ("Proxy-Connection", "keep-alive"),
+                ("Transfer-Encoding", "chunked"),
+            ],
+            &["X-Keep", "Trailer"],
+        );
+    }
+
+    #[test]
+    fn framing_survives_being_named() {
+        check(
+            &[
+                (
+                    "Connection",
+                    "content-length, transfer-encoding, host, date",
+                ),
+                ("Content-Length", "5"),
+                ("Date", "x"),
+            ],
+            &["Content-Length", "Date"],
+        );
+    }
+}

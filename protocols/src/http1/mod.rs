@@ -1,0 +1,50 @@
+//! HTTP/1, both sides, without a socket: bytes in, heads and pieces of bodies out, and back.
+//!
+//! A head is read line by line as the bytes come, each byte once, and refused at the first byte that breaks a rule; the rules
+//! are all in `rules`. The tokenizer is our own and not `httparse`: that one takes bare line feeds, and tells too few of its
+//! errors apart for a counter per rule.
+
+mod body;
+mod hop;
+mod request;
+mod response;
+mod rules;
+mod scan;
+mod section;
+mod violation;
+mod write;
+
+pub use body::{BodyDecoder, BodyLimits, Piece};
+pub use hop::{is_hop_by_hop, strip_hop_by_hop};
+pub use request::{Request, RequestParser, Scheme};
+pub use response::{Response, ResponseParser};
+pub use violation::Violation;
+pub use write::{
+    LAST_CHUNK, end_head, reason, write_chunk_header, write_field, write_field_number,
+    write_request_head, write_request_line, write_response_head, write_status_line, write_trailers,
+};
+
+/// Limits of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the request line or status line, without its end.
+    pub start_line: usize,
+    /// Bytes of one field line, without its end.
+    pub field: usize,
+    /// Bytes of all field lines, with their ends.
+    pub fields_total: usize,
+    /// How many field lines.
+    pub fields: usize,
+}
+
+impl Default for HeadLimits {
+    /// What browsers' largest heads (cookies, long queries) fit into twice over; RFC 9112 §3 asks for 8000 bytes of request line.
+    fn default() -> Self {
+        Self {
+            start_line: 16 << 10,
+            field: 16 << 10,
+            fields_total: 64 << 10,
+            fields: 128,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What a peer may send, rule by rule. Strict where two parsers could disagree, lenient nowhere by accident.
+
+mod authority;
+mod charset;
+mod chunk;
+mod field;
+mod framing;
+mod line;
+
+pub(super) use authority::authority;
+pub(super) use charset::is_tchar;
+pub(super) use chunk::chunk_line;
+pub(super) use field::{field, is_forbidden_trailer, unambiguous};
+pub(super) use framing::{Coding, coding, length};
+pub(super) use line::{RequestLine, StatusLine, Target, request_line, status_line, target};

@@ -1,0 +1,167 @@
+//! A section of field lines, read as they come: of a head, or of a trailer.
+
+use bytes::Bytes;
+
+use super::rules::{self, Coding};
+use super::scan::{Cap, LineScanner};
+use super::{HeadLimits, Violation};
+use crate::{FieldId, Fields};
+
+/// Most heads have fewer fields, so that the list is allocated once.
+const FIELDS_EXPECTED: usize = 16;
+
+/// Of what: the rules differ in a few places.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A client's head: `Host` is taken out.
+    Request,
+    /// An upstream's head.
+    Response,
+    /// What follows a chunked body: nothing in it says anything of the message.
+    Trailers,
+}
+
+/// The limits of a section, and what it is to break them.
+#[derive(Clone, Copy)]
+pub(super) struct SectionLimits {
+    pub(super) field: usize,
+    pub(super) total: usize,
+    pub(super) count: usize,
+    pub(super) too_long: Violation,
+    pub(super) too_many: Violation,
+}
+
+impl From<&HeadLimits> for SectionLimits {
+    fn from(limits: &HeadLimits) -> Self {
+        Self {
+            field: limits.field,
+            total: limits.fields_total,
+            count: limits.fields,
+            too_long: Violation::FieldsTooLong,
+            too_many: Violation::FieldsTooMany,
+        }
+    }
+}
+
+/// The fields so far, as spans of bytes that are still in the read buffer.
+#[derive(Debug, Default)]
+pub(super) struct Section {
+    fields: Fields,
+    /// Where the section begins.
+    start: usize,
+    /// Field lines so far, `Host` too.
+    count: usize,
+    /// `Content-Length`.
+    pub(super) length: Option<u64>,
+    /// `Transfer-Encoding`.
+    pub(super) coding: Option<Coding>,
+    /// Where the value of `Host` lies.
+    pub(super) host: Option<(usize, usize)>,
+    /// Whether there is a `Connection`.
+    pub(super) connection: bool,
+    /// Whether there is an `Expect`.
+    pub(super) expect: bool,
+}
+
+impl Section {
+    /// A section that begins at that offset.
+    pub(super) fn at(start: usize) -> Self {
+        Self {
+            fields: Fields::over(Bytes::new(), FIELDS_EXPECTED),
+            start,
+            ..Self::default()
+        }
+    }
+
+    /// Reads lines up to the empty one; says whether it was reached.
+    pub(super) fn read(
+        &mut self,
+        input: &[u8],
+        scanner: &mut LineScanner,
+        limits: SectionLimits,
+        kind: Kind,
+    ) -> Result<bool, Violation> {
+        loop {
+            let cap = self.cap(scanner.start(), limits);
+            let Some((start, end)) = scanner.next(input, cap)? else {
+                return Ok(false);
+            };
+            if start == end {
+                return Ok(true);
+            }
+            if self.count >= limits.count {
+                return Err(limits.too_many);
+            }
+            self.count += 1;
+            let line = input.get(start..end).unwrap_or_default();
+            self.push(line, start, limits, kind)?;
+        }
+    }
+
+    /// The fields, over the bytes in which they lie.
+    pub(super) fn into_fields(mut self, raw: Bytes) -> Fields {
+        self.fields.lie_in(raw);
+        self.fields
+    }
+
+    fn cap(&self, start: usize, limits: SectionLimits) -> Cap {
+        Cap::new(start, limits.field, Violation::FieldTooLong).or(Cap::new(
+            self.start,
+            limits.total,
+            limits.too_long,
+        ))
+    }
+
+    fn push(
+        &mut self,
+        line: &[u8],
+        at: usize,
+        limits: SectionLimits,
+        kind: Kind,
+    ) -> Result<(), Violation> {
+        let field = rules::field(line)?;
+        let name = line.get(..field.name).unwrap_or_default();
+        let value = line.get(field.value.0..field.value.1).unwrap_or_default();
+        let id = FieldId::of(name);
+        match id {
+            _ if kind == Kind::Trailers => {}
+            FieldId::ContentLength => rules::length(&mut self.length, value)?,
+            FieldId::TransferEncoding => rules::coding(&mut self.coding, value)?,
+            FieldId::Host if kind == Kind::Request => {
+                if self.host.is_some() {
+                    return Err(Violation::HostDuplicate);
+                }
+                self.host = Some((at + field.value.0, at + field.value.1));
+                return Ok(());
+            }
+            FieldId::Connection => self.connection = true,
+            FieldId::Expect => self.expect = true,
+            FieldId::Other if kind == Kind::Request => rules::unambiguous(name)?,
+            FieldId::ContentType
+            | FieldId::Date
+            | FieldId::Host
+            | FieldId::KeepAlive
+            | FieldId::ProxyAuthenticate
+            | FieldId::ProxyConnection
+            | FieldId::Server
+            | FieldId::Te
+            | FieldId::Trailer
+            | FieldId::Upgrade
+            | FieldId::UserAgent
+            | FieldId::Via
+            | FieldId::XForwardedFor
+            | FieldId::XForwardedHost
+            | FieldId::XForwardedProto
+            | FieldId::XRequestId
+            | FieldId::Other => {}
+        }
+        let span = |from: usize, to: usize| -> Result<(u32, u32), Violation> {
+            let offset = u32::try_from(at + from).map_err(|_| limits.too_long)?;
+            let len = u32::try_from(to - from).map_err(|_| limits.too_long)?;
+            Ok((offset, len))
+        };
+        let value = span(field.value.0, field.value.1)?;
+        self.fields.push_span(id, span(0, field.name)?, value);
+        Ok(())
+    }
+}
