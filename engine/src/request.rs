@@ -128,6 +128,10 @@ pub struct Outcome {
 /// All that an access log line may say.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// Who asked.
+    pub peer: &'a Peer,
+    /// When the request's head was whole, or, where none could be parsed, when that was found.
+    pub started_at: SystemTime,
     /// The request as it was forwarded; none where no head could be parsed.
     pub request: Option<&'a RequestCx>,
     /// The answer's head as it was sent.

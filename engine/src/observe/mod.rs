@@ -3,8 +3,12 @@
 //! Every number has one writer, so that counting is a load, an add and a store, without a locked instruction; control
 //! adds up the cores' numbers when somebody asks.
 
+pub mod access_log;
 pub mod counter;
+mod fact;
 pub mod histogram;
+mod log_time;
+mod operator;
 pub mod scope;
 pub mod stats;
 

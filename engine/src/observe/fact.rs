@@ -1,0 +1,324 @@
+//! What an operator reads of a request, as it stands in memory: text is made of it by who renders.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
+
+use ringway_protocols::message::ResponseHead;
+
+use super::log_time::TimeFormat;
+use crate::request::{Outcome, Peer, PeerAddr, RequestCx};
+
+/// All that may be known of a request, by [`When`].
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub(super) peer: &'a Peer,
+    pub(super) started_at: SystemTime,
+    pub(super) request: Option<&'a RequestCx>,
+    pub(super) response: Option<&'a ResponseHead>,
+    pub(super) outcome: Option<&'a Outcome>,
+}
+
+/// A fact as it stands in memory, not yet text.
+pub(super) enum Datum<'a> {
+    Missing,
+    Number(u64),
+    /// From the network or the operator: must be escaped.
+    Bytes(&'a [u8]),
+    Ip(IpAddr),
+    Socket(SocketAddr),
+    Time(&'a TimeFormat, SystemTime),
+}
+
+/// What an operator reads, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Operator {
+    pub(super) what: What,
+    /// Bytes that are kept of a value.
+    pub(super) length: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Plain(Plain),
+    StartTime(TimeFormat),
+    /// The first of these that the request has.
+    Request(Vec<RequestField>),
+    /// The first of these that the answer has.
+    Response(Vec<ResponseField>),
+    Metadata(String),
+    /// Known since the format was compiled: the host's name, the environment.
+    Fixed(Option<Vec<u8>>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    Protocol,
+    ResponseCode,
+    ResponseCodeDetails,
+    ResponseFlags,
+    BytesReceived,
+    BytesSent,
+    Duration,
+    ResponseDuration,
+    RouteName,
+    UpstreamHost,
+    UpstreamCluster,
+    UpstreamAttempts,
+    Address(End, Detail),
+}
+
+/// An end of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client: from `X-Forwarded-For` where it is believed.
+    Client,
+    /// The other end of the connection.
+    Peer,
+    Local,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    Whole,
+    WithoutPort,
+    Port,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RequestField {
+    Method,
+    Path,
+    Authority,
+    /// The target as it came, if it is forwarded otherwise.
+    OriginalPath,
+    Named(Vec<u8>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ResponseField {
+    Status,
+    ServiceTime,
+    Named(Vec<u8>),
+}
+
+/// `X?Y`: at most two, as Envoy has it; more are taken the same way.
+pub(super) fn alternatives<T>(argument: &str, of: impl Fn(&str) -> T) -> Vec<T> {
+    argument.split('?').map(|name| of(name.trim())).collect()
+}
+
+impl RequestField {
+    pub(super) fn of(name: &str) -> Self {
+        match name.to_ascii_lowercase().as_str() {
+            ":method" => Self::Method,
+            ":path" => Self::Path,
+            ":authority" | "host" => Self::Authority,
+            "x-envoy-original-path" => Self::OriginalPath,
+            lower => Self::Named(lower.as_bytes().to_vec()),
+        }
+    }
+
+    fn read<'a>(&self, request: &'a RequestCx) -> Option<&'a [u8]> {
+        let head = &request.head;
+        match self {
+            Self::Method => Some(head.method.as_bytes()),
+            Self::Path => Some(&head.target),
+            Self::Authority => Some(&head.authority[..]).filter(|text| !text.is_empty()),
+            Self::OriginalPath => {
+                Some(&request.original_target[..]).filter(|target| *target != head.target)
+            }
+            Self::Named(name) => head.fields.get(name),
+        }
+    }
+}
+
+impl ResponseField {
+    pub(super) fn of(name: &str) -> Self {
+        match name.to_ascii_lowercase().as_str() {
+            ":status" => Self::Status,
+            "x-envoy-upstream-service-time" => Self::ServiceTime,
+            lower => Self::Named(lower.as_bytes().to_vec()),
+        }
+    }
+
+    fn read<'a>(&self, facts: &Facts<'a>) -> Datum<'a> {
+        match self {
+            Self::Status => status(facts),
+            Self::ServiceTime => {
+                let time = facts
+                    .outcome
+                    .and_then(|outcome| outcome.upstream_service_time);
+                time.map_or(Datum::Missing, millis)
+            }
+            Self::Named(name) => bytes(facts.response.and_then(|head| head.fields.get(name))),
+        }
+    }
+}
+
+impl What {
+    pub(super) fn needs_outcome(&self) -> bool {
+        match self {
+            Self::Response(fields) => fields.contains(&ResponseField::ServiceTime),
+            Self::Plain(_)
+            | Self::StartTime(_)
+            | Self::Request(_)
+            | Self::Metadata(_)
+            | Self::Fixed(_) => false,
+        }
+    }
+}
+
+impl Operator {
+    /// Whether it reads the answer's head.
+    pub(super) fn needs_response(&self) -> bool {
+        match &self.what {
+            What::Response(fields) => fields
+                .iter()
+                .any(|field| matches!(field, ResponseField::Named(_))),
+            What::Plain(_)
+            | What::StartTime(_)
+            | What::Request(_)
+            | What::Metadata(_)
+            | What::Fixed(_) => false,
+        }
+    }
+
+    /// What it says of a request.
+    pub(super) fn read<'a>(&'a self, facts: &Facts<'a>) -> Datum<'a> {
+        let datum = match &self.what {
+            What::Plain(plain) => plain.read(facts),
+            What::StartTime(format) => Datum::Time(format, facts.started_at),
+            What::Request(fields) => bytes(
+                facts
+                    .request
+                    .and_then(|request| fields.iter().find_map(|field| field.read(request))),
+            ),
+            What::Response(fields) => fields
+                .iter()
+                .map(|field| field.read(facts))
+                .find(|datum| !matches!(datum, Datum::Missing))
+                .unwrap_or(Datum::Missing),
+            What::Metadata(key) => bytes(facts.request.and_then(|request| {
+                let found = request
+                    .metadata
+                    .iter()
+                    .find(|(name, _)| name.as_str() == key);
+                found.map(|(_, value)| &value[..])
+            })),
+            What::Fixed(value) => bytes(value.as_deref()),
+        };
+        match datum {
+            Datum::Bytes(bytes) => Datum::Bytes(bytes.get(..self.length).unwrap_or(bytes)),
+            whole @ (Datum::Missing
+            | Datum::Number(_)
+            | Datum::Ip(_)
+            | Datum::Socket(_)
+            | Datum::Time(..)) => whole,
+        }
+    }
+}
+
+impl Plain {
+    fn read<'a>(self, facts: &Facts<'a>) -> Datum<'a> {
+        match self {
+            Self::Protocol => text(facts.request.map(|request| request.head.version.as_str())),
+            Self::RouteName => text(
+                facts
+                    .request
+                    .and_then(|request| request.route.as_ref())
+                    .map(|name| name.as_str()),
+            ),
+            Self::ResponseCode => status(facts),
+            Self::Address(end, detail) => address_of(facts.peer, end, detail),
+            Self::ResponseCodeDetails
+            | Self::ResponseFlags
+            | Self::BytesReceived
+            | Self::BytesSent
+            | Self::Duration
+            | Self::ResponseDuration
+            | Self::UpstreamHost
+            | Self::UpstreamCluster
+            | Self::UpstreamAttempts => facts
+                .outcome
+                .map_or(Datum::Missing, |outcome| self.read_outcome(outcome)),
+        }
+    }
+
+    fn read_outcome(self, outcome: &Outcome) -> Datum<'_> {
+        match self {
+            Self::ResponseCodeDetails => text(Some(outcome.details)),
+            Self::ResponseFlags => text(Some(outcome.flag)),
+            Self::BytesReceived => Datum::Number(outcome.bytes_received),
+            Self::BytesSent => Datum::Number(outcome.bytes_sent),
+            Self::Duration => millis(outcome.duration),
+            Self::ResponseDuration => outcome.response_duration.map_or(Datum::Missing, millis),
+            Self::UpstreamHost => text(outcome.upstream_host.as_deref()),
+            Self::UpstreamCluster => text(outcome.cluster.as_ref().map(|name| name.as_str())),
+            Self::UpstreamAttempts => Datum::Number(u64::from(outcome.attempts)),
+            Self::Protocol | Self::RouteName | Self::ResponseCode | Self::Address(..) => {
+                Datum::Missing
+            }
+        }
+    }
+}
+
+fn bytes(value: Option<&[u8]>) -> Datum<'_> {
+    value.map_or(Datum::Missing, Datum::Bytes)
+}
+
+/// Text of our own, in which an empty one and `-` say that there is none.
+fn text(value: Option<&str>) -> Datum<'_> {
+    bytes(
+        value
+            .filter(|text| !matches!(*text, "" | "-"))
+            .map(str::as_bytes),
+    )
+}
+
+fn millis<'a>(duration: Duration) -> Datum<'a> {
+    Datum::Number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn status<'a>(facts: &Facts<'a>) -> Datum<'a> {
+    match (facts.outcome, facts.response) {
+        (Some(outcome), _) => Datum::Number(u64::from(outcome.status)),
+        (None, Some(head)) => Datum::Number(u64::from(head.status)),
+        (None, None) => Datum::Missing,
+    }
+}
+
+fn address_of(peer: &Peer, end: End, detail: Detail) -> Datum<'_> {
+    let addr = match end {
+        End::Client | End::Peer => &peer.remote,
+        End::Local => &peer.local,
+    };
+    // A client that `X-Forwarded-For` names has no port that is known; Envoy writes 0 for it.
+    let forwarded = peer
+        .client
+        .filter(|client| end == End::Client && Some(*client) != addr.ip());
+    let socket = match (forwarded, addr) {
+        (Some(client), _) => SocketAddr::new(client, 0),
+        (None, PeerAddr::Ip(socket)) => *socket,
+        (None, PeerAddr::Unix(path)) => {
+            return match detail {
+                Detail::Whole | Detail::WithoutPort => text(Some(path)),
+                Detail::Port => Datum::Missing,
+            };
+        }
+    };
+    match detail {
+        Detail::Whole => Datum::Socket(socket),
+        Detail::WithoutPort => Datum::Ip(socket.ip()),
+        Detail::Port if forwarded.is_some() => Datum::Missing,
+        Detail::Port => Datum::Number(u64::from(socket.port())),
+    }
+}
+
+#[expect(unsafe_code, reason = "the host's name has no safe call in std")]
+pub(super) fn hostname() -> Option<Vec<u8>> {
+    let mut name = [0_u8; 256];
+    // SAFETY: the pointer and the length are those of `name`, and the last byte is kept out of the call, so that the name
+    // ends in a NUL even where it was cut.
+    let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let end = name.iter().position(|byte| *byte == 0)?;
+    (failed == 0 && end > 0).then(|| name[..end].to_vec())
+}
