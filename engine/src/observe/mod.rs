@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod counter;
 mod fact;
 pub mod histogram;
+pub mod log_ring;
 mod log_time;
 mod operator;
 pub mod scope;
