@@ -83,8 +83,8 @@ impl Format {
                     match piece {
                         Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
                         Piece::Operator(operator) => match operator.read(&facts) {
-                            Datum::Missing => out.push(b'-'),
-                            datum => write(datum, Escape::Text, out),
+                            None => out.push(b'-'),
+                            Some(datum) => write(datum, Escape::Text, out),
                         },
                     }
                 }
@@ -143,8 +143,8 @@ fn render_json(members: &[Member], facts: &Facts<'_>, out: &mut Vec<u8>) {
                     match piece {
                         Piece::Literal(text) => Escape::Json.write(text.as_bytes(), out),
                         Piece::Operator(operator) => match operator.read(facts) {
-                            Datum::Missing => out.push(b'-'),
-                            datum => write(datum, Escape::Json, out),
+                            None => out.push(b'-'),
+                            Some(datum) => write(datum, Escape::Json, out),
                         },
                     }
                 }
@@ -158,9 +158,9 @@ fn render_json(members: &[Member], facts: &Facts<'_>, out: &mut Vec<u8>) {
 /// A value that is one operator keeps its type.
 fn render_json_value(operator: &Operator, facts: &Facts<'_>, out: &mut Vec<u8>) {
     match operator.read(facts) {
-        Datum::Missing => out.extend_from_slice(b"null"),
-        number @ Datum::Number(_) => write(number, Escape::Json, out),
-        datum => {
+        None => out.extend_from_slice(b"null"),
+        Some(number @ Datum::Number(_)) => write(number, Escape::Json, out),
+        Some(datum) => {
             out.push(b'"');
             write(datum, Escape::Json, out);
             out.push(b'"');
@@ -209,7 +209,11 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Operator(operator) => write(operator.read(&facts), Escape::Field, out),
+                Piece::Operator(operator) => {
+                    if let Some(datum) = operator.read(&facts) {
+                        write(datum, Escape::Field, out);
+                    }
+                }
             }
         }
     }
@@ -243,7 +247,6 @@ impl Escape {
 fn write(datum: Datum<'_>, escape: Escape, out: &mut Vec<u8>) {
     // Writing to a Vec cannot fail.
     let _ = match datum {
-        Datum::Missing => Ok(()),
         Datum::Number(number) => {
             out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
             Ok(())

@@ -20,7 +20,6 @@ pub(super) struct Facts<'a> {
 
 /// A fact as it stands in memory, not yet text.
 pub(super) enum Datum<'a> {
-    Missing,
     Number(u64),
     /// From the network or the operator: must be escaped.
     Bytes(&'a [u8]),
@@ -140,14 +139,14 @@ impl ResponseField {
         }
     }
 
-    fn read<'a>(&self, facts: &Facts<'a>) -> Datum<'a> {
+    fn read<'a>(&self, facts: &Facts<'a>) -> Option<Datum<'a>> {
         match self {
             Self::Status => status(facts),
             Self::ServiceTime => {
                 let time = facts
                     .outcome
                     .and_then(|outcome| outcome.upstream_service_time);
-                time.map_or(Datum::Missing, millis)
+                time.map(millis)
             }
             Self::Named(name) => bytes(facts.response.and_then(|head| head.fields.get(name))),
         }
@@ -183,20 +182,16 @@ impl Operator {
     }
 
     /// What it says of a request.
-    pub(super) fn read<'a>(&'a self, facts: &Facts<'a>) -> Datum<'a> {
+    pub(super) fn read<'a>(&'a self, facts: &Facts<'a>) -> Option<Datum<'a>> {
         let datum = match &self.what {
             What::Plain(plain) => plain.read(facts),
-            What::StartTime(format) => Datum::Time(format, facts.started_at),
+            What::StartTime(format) => Some(Datum::Time(format, facts.started_at)),
             What::Request(fields) => bytes(
                 facts
                     .request
                     .and_then(|request| fields.iter().find_map(|field| field.read(request))),
             ),
-            What::Response(fields) => fields
-                .iter()
-                .map(|field| field.read(facts))
-                .find(|datum| !matches!(datum, Datum::Missing))
-                .unwrap_or(Datum::Missing),
+            What::Response(fields) => fields.iter().find_map(|field| field.read(facts)),
             What::Metadata(key) => bytes(facts.request.and_then(|request| {
                 let found = request
                     .metadata
@@ -207,18 +202,16 @@ impl Operator {
             What::Fixed(value) => bytes(value.as_deref()),
         };
         match datum {
-            Datum::Bytes(bytes) => Datum::Bytes(bytes.get(..self.length).unwrap_or(bytes)),
-            whole @ (Datum::Missing
-            | Datum::Number(_)
-            | Datum::Ip(_)
-            | Datum::Socket(_)
-            | Datum::Time(..)) => whole,
+            Some(Datum::Bytes(bytes)) => {
+                Some(Datum::Bytes(bytes.get(..self.length).unwrap_or(bytes)))
+            }
+            whole => whole,
         }
     }
 }
 
 impl Plain {
-    fn read<'a>(self, facts: &Facts<'a>) -> Datum<'a> {
+    fn read<'a>(self, facts: &Facts<'a>) -> Option<Datum<'a>> {
         match self {
             Self::Protocol => text(facts.request.map(|request| request.head.version.as_str())),
             Self::RouteName => text(
@@ -237,36 +230,34 @@ impl Plain {
             | Self::ResponseDuration
             | Self::UpstreamHost
             | Self::UpstreamCluster
-            | Self::UpstreamAttempts => facts
-                .outcome
-                .map_or(Datum::Missing, |outcome| self.read_outcome(outcome)),
-        }
-    }
-
-    fn read_outcome(self, outcome: &Outcome) -> Datum<'_> {
-        match self {
-            Self::ResponseCodeDetails => text(Some(outcome.details)),
-            Self::ResponseFlags => text(Some(outcome.flag)),
-            Self::BytesReceived => Datum::Number(outcome.bytes_received),
-            Self::BytesSent => Datum::Number(outcome.bytes_sent),
-            Self::Duration => millis(outcome.duration),
-            Self::ResponseDuration => outcome.response_duration.map_or(Datum::Missing, millis),
-            Self::UpstreamHost => text(outcome.upstream_host.as_deref()),
-            Self::UpstreamCluster => text(outcome.cluster.as_ref().map(|name| name.as_str())),
-            Self::UpstreamAttempts => Datum::Number(u64::from(outcome.attempts)),
-            Self::Protocol | Self::RouteName | Self::ResponseCode | Self::Address(..) => {
-                Datum::Missing
+            | Self::UpstreamAttempts => {
+                facts.outcome.and_then(|outcome| self.read_outcome(outcome))
             }
         }
     }
+
+    fn read_outcome(self, outcome: &Outcome) -> Option<Datum<'_>> {
+        match self {
+            Self::ResponseCodeDetails => text(Some(outcome.details)),
+            Self::ResponseFlags => text(Some(outcome.flag)),
+            Self::BytesReceived => Some(Datum::Number(outcome.bytes_received)),
+            Self::BytesSent => Some(Datum::Number(outcome.bytes_sent)),
+            Self::Duration => Some(millis(outcome.duration)),
+            Self::ResponseDuration => outcome.response_duration.map(millis),
+            Self::UpstreamHost => text(outcome.upstream_host.as_deref()),
+            Self::UpstreamCluster => text(outcome.cluster.as_ref().map(|name| name.as_str())),
+            Self::UpstreamAttempts => Some(Datum::Number(u64::from(outcome.attempts))),
+            Self::Protocol | Self::RouteName | Self::ResponseCode | Self::Address(..) => None,
+        }
+    }
 }
 
-fn bytes(value: Option<&[u8]>) -> Datum<'_> {
-    value.map_or(Datum::Missing, Datum::Bytes)
+fn bytes(value: Option<&[u8]>) -> Option<Datum<'_>> {
+    value.map(Datum::Bytes)
 }
 
 /// Text of our own, in which an empty one and `-` say that there is none.
-fn text(value: Option<&str>) -> Datum<'_> {
+fn text(value: Option<&str>) -> Option<Datum<'_>> {
     bytes(
         value
             .filter(|text| !matches!(*text, "" | "-"))
@@ -278,15 +269,13 @@ fn millis<'a>(duration: Duration) -> Datum<'a> {
     Datum::Number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn status<'a>(facts: &Facts<'a>) -> Datum<'a> {
-    match (facts.outcome, facts.response) {
-        (Some(outcome), _) => Datum::Number(u64::from(outcome.status)),
-        (None, Some(head)) => Datum::Number(u64::from(head.status)),
-        (None, None) => Datum::Missing,
-    }
+fn status<'a>(facts: &Facts<'a>) -> Option<Datum<'a>> {
+    let ended = facts.outcome.map(|outcome| outcome.status);
+    let status = ended.or(facts.response.map(|head| head.status))?;
+    Some(Datum::Number(u64::from(status)))
 }
 
-fn address_of(peer: &Peer, end: End, detail: Detail) -> Datum<'_> {
+fn address_of(peer: &Peer, end: End, detail: Detail) -> Option<Datum<'_>> {
     let addr = match end {
         End::Client | End::Peer => &peer.remote,
         End::Local => &peer.local,
@@ -301,15 +290,15 @@ fn address_of(peer: &Peer, end: End, detail: Detail) -> Datum<'_> {
         (None, PeerAddr::Unix(path)) => {
             return match detail {
                 Detail::Whole | Detail::WithoutPort => text(Some(path)),
-                Detail::Port => Datum::Missing,
+                Detail::Port => None,
             };
         }
     };
     match detail {
-        Detail::Whole => Datum::Socket(socket),
-        Detail::WithoutPort => Datum::Ip(socket.ip()),
-        Detail::Port if forwarded.is_some() => Datum::Missing,
-        Detail::Port => Datum::Number(u64::from(socket.port())),
+        Detail::Whole => Some(Datum::Socket(socket)),
+        Detail::WithoutPort => Some(Datum::Ip(socket.ip())),
+        Detail::Port if forwarded.is_some() => None,
+        Detail::Port => Some(Datum::Number(u64::from(socket.port()))),
     }
 }
 

@@ -141,6 +141,9 @@ scope! {
 /// The numbers of one scope, by name.
 type Table<K, S> = Mutex<BTreeMap<K, Arc<PerCore<S>>>>;
 
+/// Every scope's numbers of one kind, with their names.
+pub type Entries<K, S> = Vec<(K, Arc<PerCore<S>>)>;
+
 /// The registry: all numbers of the process.
 ///
 /// Its locks are control's: cores get their numbers with a snapshot and never come here.
@@ -212,22 +215,22 @@ impl Stats {
     }
 
     /// Every listener's numbers, by name.
-    pub fn listeners(&self) -> Vec<(Name, Arc<PerCore<ListenerStats>>)> {
+    pub fn listeners(&self) -> Entries<Name, ListenerStats> {
         entries(&self.listeners)
     }
 
     /// Every route table's numbers, by name.
-    pub fn route_tables(&self) -> Vec<(Name, Arc<PerCore<RouteTableStats>>)> {
+    pub fn route_tables(&self) -> Entries<Name, RouteTableStats> {
         entries(&self.route_tables)
     }
 
     /// Every cluster's numbers, by name.
-    pub fn clusters(&self) -> Vec<(Name, Arc<PerCore<ClusterStats>>)> {
+    pub fn clusters(&self) -> Entries<Name, ClusterStats> {
         entries(&self.clusters)
     }
 
     /// Every host's numbers, by the names of cluster and host.
-    pub fn hosts(&self) -> Vec<((Name, Name), Arc<PerCore<HostStats>>)> {
+    pub fn hosts(&self) -> Entries<(Name, Name), HostStats> {
         entries(&self.hosts)
     }
 
@@ -248,7 +251,7 @@ impl Stats {
     }
 }
 
-fn entries<K: Clone, S>(table: &Table<K, S>) -> Vec<(K, Arc<PerCore<S>>)> {
+fn entries<K: Clone, S>(table: &Table<K, S>) -> Entries<K, S> {
     let table = locked(table);
     let pairs = table
         .iter()
