@@ -6,7 +6,7 @@
 mod balance;
 mod host;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::time::{Deadline, Timer};
 
 use balance::{Balance, LeastRequest, Random, RoundRobin};
 pub(crate) use balance::Ask;
-pub(crate) use host::{Connection, Host};
+pub(crate) use host::{ANSWER_READ, Active, Connection, Host};
 
 /// A host as the snapshot knows it.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Cluster {
     pub(crate) stats: Slot<ClusterStats>,
     hosts: Vec<Rc<Host>>,
     balance: RefCell<Box<dyn Balance>>,
+    /// Copies of requests under way to this cluster on this core.
+    pub(crate) mirrors_in_flight: Cell<u32>,
 }
 
 impl Cluster {
@@ -70,7 +72,7 @@ impl Cluster {
             Policy::Random => Box::new(Random::new(&weights)),
             Policy::LeastRequest => Box::new(LeastRequest::new(&weights)),
         };
-        Self { spec: Arc::clone(spec), stats, hosts, balance: RefCell::new(balance) }
+        Self { spec: Arc::clone(spec), stats, hosts, balance: RefCell::new(balance), mirrors_in_flight: Cell::new(0) }
     }
 
     /// A host that was not tried yet; when all were, any.
