@@ -1,2 +1,5 @@
 //! The process.
+
+mod telemetry;
+
 fn main() {}

@@ -67,9 +67,19 @@ impl Host {
         loop {
             let mut parked = self.idle.borrow_mut().pop()?;
             self.cluster.upstream_cx_idle.dec();
+<<<<<<< HEAD
             let silent = is_silent(&mut parked.stream);
             let connection = Connection::over(parked.stream, parked.served, true, self);
             if silent {
+=======
+            let mut connection = Connection {
+                stream: Some(parked.stream),
+                served: parked.served,
+                reused: true,
+                host: Rc::clone(self),
+            };
+            if connection.is_silent() {
+>>>>>>> observe
                 return Some(connection);
             }
             self.cluster.upstream_cx_closed_idle.inc();
@@ -78,7 +88,8 @@ impl Host {
 
     /// Closes connections kept longer than `idle_timeout`, and those that the other end closed.
     pub(super) fn sweep(&self, idle_timeout: Duration) {
-        let oldest = now_millis().saturating_sub(u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX));
+        let oldest = now_millis()
+            .saturating_sub(u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX));
         let mut closed = Vec::new();
         let mut idle = self.idle.borrow_mut();
         let mut at = 0;
@@ -116,7 +127,11 @@ impl Drop for Host {
 
 /// Nothing has come and the other end is open. The read that this starts is the one that will take the next answer.
 fn is_silent(stream: &mut Stream) -> bool {
-    stream.reader.input.is_empty() && stream.reader.poll_fill(ANSWER_READ, &mut Context::from_waker(Waker::noop())).is_pending()
+    stream.reader.input.is_empty()
+        && stream
+            .reader
+            .poll_fill(ANSWER_READ, &mut Context::from_waker(Waker::noop()))
+            .is_pending()
 }
 
 /// A connection to a host, in use by one request. Dropped, it is closed.
@@ -136,7 +151,16 @@ impl Connection {
     pub(super) fn new(stream: Stream, host: &Rc<Host>) -> Self {
         host.stats.cx_active.inc();
         host.cluster.upstream_cx_active.inc();
+<<<<<<< HEAD
         Self::over(stream, 0, false, host)
+=======
+        Self {
+            stream: Some(stream),
+            served: 0,
+            reused: false,
+            host: Rc::clone(host),
+        }
+>>>>>>> observe
     }
 
     fn over(stream: Stream, served: u64, reused: bool, host: &Rc<Host>) -> Self {
@@ -169,6 +193,7 @@ impl Connection {
         let Some((reader, writer)) = self.take() else { return };
         let mut stream = Stream { reader, writer };
         self.served += 1;
+<<<<<<< HEAD
         let refused = if pool.max_requests.is_some_and(|max| self.served >= max) {
             Some(&host.cluster.upstream_cx_destroyed_max_requests)
         } else if host.idle.borrow().len() >= pool.max_idle as usize {
@@ -187,6 +212,46 @@ impl Connection {
             return;
         }
         (self.reader, self.writer) = (Some(stream.reader), Some(stream.writer));
+=======
+        if pool.max_requests.is_some_and(|max| self.served >= max) {
+            host.cluster.upstream_cx_destroyed_max_requests.inc();
+            return;
+        }
+        if host.idle.borrow().len() >= pool.max_idle as usize {
+            host.cluster.upstream_cx_idle_overflow.inc();
+            return;
+        }
+        let has_input = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| !stream.reader.input.is_empty());
+        if has_input {
+            host.cluster.stray_bytes.inc();
+            return;
+        }
+        if !self.is_silent() {
+            return;
+        }
+        if let Some(stream) = self.stream.take() {
+            host.cluster.upstream_cx_idle.inc();
+            host.idle.borrow_mut().push(Parked {
+                stream,
+                served: self.served,
+                since: now_millis(),
+            });
+        }
+    }
+
+    /// The stream for good, as a tunnel needs it; the numbers go on counting it until the guard is dropped.
+    pub(crate) fn into_tunnel(mut self) -> Option<(Stream, TunnelGuard)> {
+        let stream = self.stream.take()?;
+        Some((
+            stream,
+            TunnelGuard {
+                host: Rc::clone(&self.host),
+            },
+        ))
+>>>>>>> observe
     }
 }
 
@@ -216,7 +281,9 @@ impl Active {
         host.stats.rq_total.inc();
         host.cluster.upstream_rq_total.inc();
         host.cluster.upstream_rq_active.inc();
-        Self { host: Rc::clone(host) }
+        Self {
+            host: Rc::clone(host),
+        }
     }
 }
 
