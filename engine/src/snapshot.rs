@@ -168,7 +168,7 @@ impl Builder<'_> {
         let router = match Router::build(config) {
             Ok(router) => router,
             Err(errors) => {
-                self.errors.extend(errors.into_iter().map(|error| error.under(path)));
+                self.errors.extend(errors.into_iter().map(|error| error.below(path)));
                 return None;
             }
         };
@@ -185,7 +185,7 @@ impl Builder<'_> {
         for (at, filter) in filters.iter().enumerate() {
             match self.registry.build(filter) {
                 Ok(spec) => built.push(spec),
-                Err(errors) => self.errors.extend(errors.into_iter().map(|error| error.under(&format!("{path}.filters[{at}]")))),
+                Err(errors) => self.errors.extend(errors.into_iter().map(|error| error.below(&format!("{path}.filters[{at}]")))),
             }
         }
         built.into_boxed_slice()

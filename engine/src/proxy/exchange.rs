@@ -9,15 +9,16 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use ringway_protocols::http1::{self, HeadLimits, Response, ResponseParser};
+use bytes::{Bytes, BytesMut};
+use ringway_protocols::http1::{HeadLimits, Response, ResponseParser};
 use ringway_protocols::message::{Framing, Method};
 
 use super::Interim;
 use super::answer::{Answer, AnswerBody};
+use super::outbox::Outbox;
 use super::upload::{SharedUpload, next};
 use crate::cluster::{ANSWER_READ, Active, Cluster, Connection};
 use crate::fault::{Fault, FaultKind, Retry};
@@ -28,9 +29,6 @@ use crate::time::{Deadline, Timer};
 const WATCH_AFTER: Duration = Duration::from_millis(50);
 /// How long an upstream may take to say `100 Continue` before the body is sent without it (RFC 9110 §10.1.1: not for ever).
 const CONTINUE_AFTER: Duration = Duration::from_secs(1);
-/// Up to so many bytes a body's part is copied behind a head or chunk line rather than sent as a vector: a copy of that
-/// size is cheaper than a vector.
-pub(crate) const COPY_MAX: usize = 4 << 10;
 
 /// What is sent, and how its answer is to be read.
 pub(crate) struct Sending<'s> {
@@ -250,46 +248,26 @@ async fn send<'a>(mut writer: Writer, lead: BytesMut, upload: SharedUpload<'a>) 
     (writer, result)
 }
 
-async fn send_all(writer: &mut Writer, mut lead: BytesMut, upload: &SharedUpload<'_>) -> Result<(), Stopped> {
-    let chunked = upload.borrow().framing() == Framing::Chunked;
-    // What of the body is here already goes out with the head.
-    let mut first = std::future::poll_fn(|cx: &mut Context<'_>| Poll::Ready(upload.borrow_mut().poll_next(cx))).await;
-    if first.is_pending() {
-        write(writer, &mut lead, None, false).await?;
-    }
+async fn send_all(writer: &mut Writer, lead: BytesMut, upload: &SharedUpload<'_>) -> Result<(), Stopped> {
+    let mut outbox = Outbox::new(lead, upload.borrow().framing() == Framing::Chunked);
     loop {
-        let part = match std::mem::replace(&mut first, Poll::Pending) {
+        // What is here already goes out with the head, and small parts together.
+        let here = std::future::poll_fn(|cx| Poll::Ready(upload.borrow_mut().poll_next(cx))).await;
+        let part = match here {
             Poll::Ready(part) => part,
-            Poll::Pending => next(upload).await,
+            Poll::Pending => {
+                if !outbox.is_empty() {
+                    outbox.send(writer, None, |_| ()).await.map_err(|_| Stopped::Upstream)?;
+                }
+                next(upload).await
+            }
         };
-        match part.map_err(Stopped::Client)? {
-            Some(bytes) => write(writer, &mut lead, Some(bytes), chunked).await?,
-            None => break,
+        let Some(part) = part.map_err(Stopped::Client)? else { break };
+        let large = outbox.add(part);
+        if large.is_some() || outbox.is_full() {
+            outbox.send(writer, large, |_| ()).await.map_err(|_| Stopped::Upstream)?;
         }
     }
-    if chunked {
-        http1::write_trailers(&mut lead, upload.borrow().trailers());
-    }
-    write(writer, &mut lead, None, false).await
-}
-
-/// Writes `lead` and a part of the body behind it; `lead` is empty afterwards, but for a chunk's end that is still to come.
-async fn write(writer: &mut Writer, lead: &mut BytesMut, part: Option<Bytes>, chunked: bool) -> Result<(), Stopped> {
-    let mut head = lead.split();
-    let Some(part) = part else {
-        return writer.write_all(head, |_| ()).await.map_err(|_| Stopped::Upstream);
-    };
-    if chunked {
-        http1::write_chunk_header(&mut head, part.len());
-        lead.put_slice(b"\r\n");
-    }
-    let sent = if part.len() <= COPY_MAX {
-        head.extend_from_slice(&part);
-        writer.write_all(head, |_| ()).await
-    } else if head.is_empty() {
-        writer.write_all(part, |_| ()).await
-    } else {
-        writer.write_both(head, part, |_| ()).await
-    };
-    sent.map_err(|_| Stopped::Upstream)
+    outbox.end(upload.borrow().trailers());
+    outbox.send(writer, None, |_| ()).await.map_err(|_| Stopped::Upstream)
 }

@@ -20,15 +20,15 @@ use crate::view::Table;
 
 /// Sends the request to a cluster of the route, as often as its policy allows.
 #[expect(clippy::too_many_arguments, reason = "the parts of one request, each with a life of its own")]
-pub(super) async fn forward<'a>(
-    cx: &Cx<'_>,
+pub(super) async fn forward<'a, 'c>(
+    cx: &Cx<'c>,
     table: &Table,
     found: Found<'_>,
     forward: &Forward,
     request: &mut RequestCx,
     upload: &SharedUpload<'a>,
     interim: &mut dyn Interim,
-    trace: &mut Trace,
+    trace: &mut Trace<'c>,
 ) -> Result<Reply<'a>, Fault> {
     let config = &forward.config;
     let Some(cluster) = table.clusters.get(forward.clusters.choose(cx.local.rng.next()).index as usize) else {
@@ -64,6 +64,7 @@ pub(super) async fn forward<'a>(
         }
     };
     trace.service_time = Some(answer.service_time);
+    trace.response_duration = Some(request.started.elapsed());
     let idle = (!config.idle_timeout.is_zero()).then_some(config.idle_timeout);
     Ok(Reply { head: answer.head, body: ReplyBody::Upstream(answer.body), flag: "-", details: "via_upstream", deadline, idle })
 }
@@ -82,16 +83,16 @@ fn copy(cx: &Cx<'_>, table: &Table, forward: &Forward, request: &RequestCx, fram
 }
 
 /// The tries of one request.
-struct Attempts<'t> {
-    cx: &'t Cx<'t>,
+struct Attempts<'t, 'c> {
+    cx: &'t Cx<'c>,
     cluster: &'t Rc<Cluster>,
     tries: Tries<'t>,
     /// Hosts tried, by index.
     tried: Vec<usize>,
-    trace: &'t mut Trace,
+    trace: &'t mut Trace<'c>,
 }
 
-impl Attempts<'_> {
+impl Attempts<'_, '_> {
     async fn run<'a>(
         &mut self,
         request: &RequestCx,

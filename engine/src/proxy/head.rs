@@ -135,7 +135,12 @@ pub(crate) fn write_request(head: &RequestHead, authority: &[u8], target: &[u8],
 
 /// Takes off an answer what concerns one connection only, and adds what a proxy adds.
 pub(crate) fn back(head: &mut ResponseHead, intro: &Introduction, date: impl FnOnce() -> Bytes) {
+    let upgrade = head.fields.get_id(FieldId::Upgrade).filter(|_| head.status == 101).map(Bytes::copy_from_slice);
     strip_hop_by_hop(&mut head.fields);
+    if let Some(upgrade) = upgrade {
+        head.fields.push("connection", "upgrade");
+        head.fields.push("upgrade", upgrade);
+    }
     // RFC 9110 §6.6.1: who forwards an answer without a date gives it one.
     if head.status >= 200 && head.fields.get_id(FieldId::Date).is_none() {
         head.fields.push("date", date());

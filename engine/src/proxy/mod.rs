@@ -9,6 +9,7 @@ mod exchange;
 mod forward;
 mod head;
 mod mirror;
+mod outbox;
 mod retry;
 mod tunnel;
 mod upload;
@@ -30,8 +31,8 @@ use crate::time::{Deadline, Timer};
 use crate::view::{Listener, Local, Table};
 
 pub(crate) use answer::AnswerBody;
-pub(crate) use exchange::COPY_MAX;
 pub(crate) use head::{Introduction, client_address, is_within};
+pub(crate) use outbox::Outbox;
 pub(crate) use tunnel::{Moved, tunnel};
 pub(crate) use upload::{RequestBody, SharedUpload, Upload};
 
@@ -74,13 +75,15 @@ pub(crate) struct Cx<'c> {
 
 /// What is learned of a request on its way, for its outcome.
 #[derive(Default)]
-pub(crate) struct Trace {
+pub(crate) struct Trace<'c> {
     pub(crate) table: Option<Rc<Table>>,
     pub(crate) cluster: Option<Name>,
     pub(crate) host: Option<Rc<str>>,
     pub(crate) attempts: u32,
     pub(crate) service_time: Option<Duration>,
-    pub(crate) filters: Running,
+    /// From the request's head to the answer's.
+    pub(crate) response_duration: Option<Duration>,
+    pub(crate) filters: Option<Running<'c>>,
 }
 
 /// An answer for the client.
@@ -107,12 +110,12 @@ pub(crate) enum ReplyBody<'a> {
 }
 
 /// Answers a request.
-pub(crate) async fn proxy<'a>(
-    cx: &Cx<'_>,
+pub(crate) async fn proxy<'a, 'c>(
+    cx: &Cx<'c>,
     request: &mut RequestCx,
     upload: &SharedUpload<'a>,
     interim: &mut dyn Interim,
-    trace: &mut Trace,
+    trace: &mut Trace<'c>,
 ) -> Reply<'a> {
     let mut reply = match route(cx, request, upload, interim, trace).await {
         Ok(reply) => reply,
@@ -121,8 +124,8 @@ pub(crate) async fn proxy<'a>(
     if let ReplyBody::Abort = reply.body {
         return reply;
     }
-    if !trace.filters.is_empty() {
-        match trace.filters.on_response(request, &mut reply.head).await {
+    if let Some(filters) = &mut trace.filters {
+        match filters.on_response(request, &mut reply.head).await {
             Flow::Continue => {}
             Flow::Respond(instead) => reply = local_reply(instead),
             Flow::Abort => return abort(),
@@ -132,18 +135,18 @@ pub(crate) async fn proxy<'a>(
     reply
 }
 
-async fn route<'a>(
-    cx: &Cx<'_>,
+async fn route<'a, 'c>(
+    cx: &Cx<'c>,
     request: &mut RequestCx,
     upload: &SharedUpload<'a>,
     interim: &mut dyn Interim,
-    trace: &mut Trace,
+    trace: &mut Trace<'c>,
 ) -> Result<Reply<'a>, Fault> {
-    let Some((chain_filters, table)) = cx.listener.parts(cx.chain) else {
+    let Some(chain) = cx.listener.chain(cx.chain) else {
         return Err(Fault::new(FaultKind::NoRoute));
     };
-    let table = Rc::clone(table);
-    trace.table = Some(Rc::clone(&table));
+    let table = &chain.table;
+    trace.table = Some(Rc::clone(table));
     table.stats.rq_total.inc();
     match table.router.normalize(&request.head.target) {
         Ok(None) => {}
@@ -158,27 +161,27 @@ async fn route<'a>(
         return Err(Fault::new(FaultKind::NoRoute));
     };
     request.route.clone_from(&found.route.name);
-    trace.filters = Running::start(chain_filters, table.filters(found.route.index));
-    if !trace.filters.is_empty() {
-        match trace.filters.on_request(request).await {
+    if let Some(filters) = chain.filters(found.route.index).filter(|filters| !filters.is_empty()) {
+        let running = trace.filters.insert(filters.start(&cx.local.rng));
+        match running.on_request(request).await {
             Flow::Continue => {}
             Flow::Respond(reply) => return Ok(local_reply(reply)),
             Flow::Abort => return Ok(abort()),
         }
     }
-    let mut reply = act(cx, &table, found, request, upload, interim, trace).await?;
+    let mut reply = act(cx, table, found, request, upload, interim, trace).await?;
     found.route.response_headers.apply_response(request, &mut reply.head);
     Ok(reply)
 }
 
-async fn act<'a>(
-    cx: &Cx<'_>,
+async fn act<'a, 'c>(
+    cx: &Cx<'c>,
     table: &Table,
     found: Found<'_>,
     request: &mut RequestCx,
     upload: &SharedUpload<'a>,
     interim: &mut dyn Interim,
-    trace: &mut Trace,
+    trace: &mut Trace<'c>,
 ) -> Result<Reply<'a>, Fault> {
     match &found.route.action {
         Action::Respond(reply) => Ok(local_reply(reply.clone())),

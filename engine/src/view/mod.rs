@@ -13,11 +13,12 @@ use ringway_config::Name;
 use ringway_protocols::http1::HeadLimits;
 
 use crate::cluster::Cluster;
+use crate::filter::Chain;
 use crate::observe::{ListenerStats, RouteTableStats, Slot};
 use crate::request::PeerAddr;
 use crate::rng::Rng;
 use crate::route::Router;
-use crate::snapshot::{Filters, ListenerSpec, Snapshot, TableSpec};
+use crate::snapshot::{ListenerSpec, Snapshot, TableSpec};
 
 pub(crate) use connections::Ticket;
 pub(crate) use local::{Local, Shared};
@@ -35,11 +36,17 @@ pub(crate) struct Table {
     pub(crate) stats: Slot<RouteTableStats>,
 }
 
-impl Table {
+/// A core's side of a chain.
+pub(crate) struct LiveChain {
+    pub(crate) table: Rc<Table>,
+    /// Its filters and then those of each route, by the index of the route.
+    filters: Vec<Chain>,
+}
+
+impl LiveChain {
     /// The filters of a route.
-    pub(crate) fn filters(&self, route: u32) -> &Filters {
-        static NONE: std::sync::LazyLock<Filters> = std::sync::LazyLock::new(Default::default);
-        self.spec.filters.get(route as usize).unwrap_or(&NONE)
+    pub(crate) fn filters(&self, route: u32) -> Option<&Chain> {
+        self.filters.get(route as usize)
     }
 }
 
@@ -48,22 +55,21 @@ pub(crate) struct Listener {
     pub(crate) id: ListenerId,
     pub(crate) spec: Arc<ListenerSpec>,
     pub(crate) stats: Slot<ListenerStats>,
-    /// Its chains' tables, in the chains' order.
-    tables: Vec<Rc<Table>>,
+    chains: Vec<LiveChain>,
     pub(crate) head_limits: HeadLimits,
     /// The value of `Via`.
     pub(crate) via: Option<Bytes>,
 }
 
 impl Listener {
-    /// The first chain that takes a connection: its filters and its routes.
-    pub(crate) fn chain(&self, remote: &PeerAddr, local: &PeerAddr) -> Option<usize> {
+    /// The place of the first chain that takes a connection.
+    pub(crate) fn place(&self, remote: &PeerAddr, local: &PeerAddr) -> Option<usize> {
         self.spec.chains.iter().position(|chain| chain.matches.takes(remote.ip(), local.ip()))
     }
 
-    /// The filters and routes of a chain.
-    pub(crate) fn parts(&self, chain: usize) -> Option<(&Filters, &Rc<Table>)> {
-        Some((&self.spec.chains.get(chain)?.filters, self.tables.get(chain)?))
+    /// The chain at a place.
+    pub(crate) fn chain(&self, place: usize) -> Option<&LiveChain> {
+        self.chains.get(place)
     }
 }
 
@@ -114,20 +120,28 @@ impl View {
     }
 
     fn listener(&self, id: ListenerId, spec: &Arc<ListenerSpec>, tables: &BTreeMap<Name, Rc<Table>>, core: usize) -> Option<Rc<Listener>> {
-        let live = spec.chains.iter().map(|chain| tables.get(&chain.table).cloned()).collect::<Option<Vec<_>>>()?;
+        let live = spec
+            .chains
+            .iter()
+            .map(|chain| tables.get(&chain.table).cloned())
+            .collect::<Option<Vec<_>>>()?;
         if let Some(last) = self.listener_of(id)
             && Arc::ptr_eq(&last.spec, spec)
-            && last.tables.iter().zip(&live).all(|(a, b)| Rc::ptr_eq(a, b))
+            && last.chains.iter().zip(&live).all(|(a, b)| Rc::ptr_eq(&a.table, b))
         {
             return Some(last);
         }
+        let chains = spec.chains.iter().zip(live).map(|(chain, table)| LiveChain {
+            filters: table.spec.filters.iter().map(|route| Chain::new(&chain.filters, route)).collect(),
+            table,
+        });
         let limits = &spec.config.limits;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Some(Rc::new(Listener {
             id,
             spec: Arc::clone(spec),
             stats: spec.stats.slot(core),
-            tables: live,
+            chains: chains.collect(),
             head_limits: HeadLimits {
                 start_line: size(limits.request_line.0),
                 field: size(limits.field.0),
