@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod fault;
 pub mod filter;
 pub mod net;
+pub mod header_ops;
 pub mod observe;
 pub mod request;
 pub mod rng;
