@@ -84,12 +84,18 @@ impl HeaderOps {
 
     /// Changes the request's fields.
     pub fn apply_request(&self, request: &mut RequestCx) {
+        if self.is_empty() {
+            return;
+        }
         let rendered = self.render(request, None);
         self.apply(&mut request.head.fields, &rendered);
     }
 
     /// Changes the answer's fields.
     pub fn apply_response(&self, request: &RequestCx, response: &mut ResponseHead) {
+        if self.is_empty() {
+            return;
+        }
         let rendered = self.render(request, Some(response));
         self.apply(&mut response.fields, &rendered);
     }

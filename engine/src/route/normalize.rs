@@ -431,4 +431,28 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn any_bytes_are_refused_or_made_plain() {
+        let rng = Rng::new(12);
+        for _ in 0..100_000 {
+            let target: Vec<u8> = std::iter::once(b'/')
+                .chain((0..rng.below(12)).map(|_| {
+                    let likely = b"/.%%%eE25fFcC;\\#?a";
+                    match rng.below(4) {
+                        0 => rng.next() as u8,
+                        _ => likely[rng.below(likely.len() as u64) as usize],
+                    }
+                }))
+                .collect();
+            for merge in [false, true] {
+                let Ok(Some(once)) = normalize(&target, PathNormalize::Strict, merge) else {
+                    continue;
+                };
+                let again = normalize(&once, PathNormalize::Strict, merge);
+                assert_eq!(again, Ok(None), "{}", target.escape_ascii());
+                assert!(once.starts_with(b"/"));
+            }
+        }
+    }
 }
