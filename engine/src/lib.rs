@@ -6,8 +6,10 @@
 pub mod cluster;
 pub mod fault;
 pub mod filter;
+pub mod header_ops;
 pub mod net;
 pub mod observe;
 pub mod request;
 pub mod rng;
+pub mod route;
 pub mod time;
