@@ -78,7 +78,9 @@ impl ChainMatch {
     pub fn takes(&self, source: Option<IpAddr>, destination: Option<IpAddr>) -> bool {
         let within = |ranges: &[IpNet], address: Option<IpAddr>| {
             let address = address.map(|address| address.to_canonical());
-            ranges.is_empty() || address.is_some_and(|address| ranges.iter().any(|range| range.contains(&address)))
+            ranges.is_empty()
+                || address
+                    .is_some_and(|address| ranges.iter().any(|range| range.contains(&address)))
         };
         within(&self.source, source) && within(&self.destination, destination)
     }

@@ -75,20 +75,41 @@ impl Snapshot {
         stats: &Arc<Stats>,
         last: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, Vec<PathError>> {
-        let mut builder = Builder { registry, inputs, stats, last: last.map(|last| &**last), errors: Vec::new() };
-        let clusters = config.clusters.iter().map(|cluster| (cluster.name.clone(), builder.cluster(cluster))).collect();
+        let mut builder = Builder {
+            registry,
+            inputs,
+            stats,
+            last: last.map(|last| &**last),
+            errors: Vec::new(),
+        };
+        let clusters = config
+            .clusters
+            .iter()
+            .map(|cluster| (cluster.name.clone(), builder.cluster(cluster)))
+            .collect();
         let mut tables = BTreeMap::new();
         for (at, table) in config.route_tables.iter().enumerate() {
             if let Some(spec) = builder.table(table, &format!("route_tables[{at}]")) {
                 tables.insert(table.name.clone(), spec);
             }
         }
-        let listeners = config.listeners.iter().enumerate().map(|(at, listener)| builder.listener(listener, &format!("listeners[{at}]"))).collect();
+        let listeners = config
+            .listeners
+            .iter()
+            .enumerate()
+            .map(|(at, listener)| builder.listener(listener, &format!("listeners[{at}]")))
+            .collect();
         if !builder.errors.is_empty() {
             return Err(builder.errors);
         }
         let version = last.map_or(0, |last| last.version) + 1;
-        Ok(Arc::new(Self { version, config: config.clone(), listeners, tables, clusters }))
+        Ok(Arc::new(Self {
+            version,
+            config: config.clone(),
+            listeners,
+            tables,
+            clusters,
+        }))
     }
 
     /// Counts up with each snapshot built on the last.
@@ -124,12 +145,19 @@ impl Builder<'_> {
     fn cluster(&self, config: &config::Cluster) -> Arc<ClusterSpec> {
         let hosts = self.hosts(config);
         if let Some(last) = self.last.and_then(|last| last.clusters.get(&config.name)) {
-            let same_hosts = last.hosts.len() == hosts.len() && last.hosts.iter().zip(&hosts).all(|(a, b)| (&a.label, &a.address, a.weight) == (&b.label, &b.address, b.weight));
+            let same_hosts = last.hosts.len() == hosts.len()
+                && last.hosts.iter().zip(&hosts).all(|(a, b)| {
+                    (&a.label, &a.address, a.weight) == (&b.label, &b.address, b.weight)
+                });
             if last.config == *config && same_hosts {
                 return Arc::clone(last);
             }
         }
-        Arc::new(ClusterSpec { config: config.clone(), hosts, stats: self.stats.cluster(&config.name) })
+        Arc::new(ClusterSpec {
+            config: config.clone(),
+            hosts,
+            stats: self.stats.cluster(&config.name),
+        })
     }
 
     fn hosts(&self, config: &config::Cluster) -> Vec<HostSpec> {
@@ -137,11 +165,18 @@ impl Builder<'_> {
         let mut add = |address: SockAddr, label: String, weight| {
             let label = Name::new(&label);
             let stats = self.stats.host(&config.name, &label);
-            hosts.push(HostSpec { address, label, weight, stats });
+            hosts.push(HostSpec {
+                address,
+                label,
+                weight,
+                stats,
+            });
         };
         for endpoint in &config.endpoints {
             match &endpoint.address {
-                EndpointAddress::Ip(address) => add((*address).into(), address.to_string(), endpoint.weight),
+                EndpointAddress::Ip(address) => {
+                    add((*address).into(), address.to_string(), endpoint.weight)
+                }
                 EndpointAddress::Unix(path) => {
                     // The length of the path was checked when the configuration was read.
                     if let Ok(address) = SockAddr::unix(path) {
@@ -168,7 +203,8 @@ impl Builder<'_> {
         let router = match Router::build(config) {
             Ok(router) => router,
             Err(errors) => {
-                self.errors.extend(errors.into_iter().map(|error| error.below(path)));
+                self.errors
+                    .extend(errors.into_iter().map(|error| error.below(path)));
                 return None;
             }
         };
@@ -177,7 +213,12 @@ impl Builder<'_> {
             filters.push(self.filters(&route.filters, &format!("{path}.{}", route.place)));
         }
         let stats = self.stats.route_table(&config.name);
-        Some(Arc::new(TableSpec { config: config.clone(), router, filters, stats }))
+        Some(Arc::new(TableSpec {
+            config: config.clone(),
+            router,
+            filters,
+            stats,
+        }))
     }
 
     fn filters(&mut self, filters: &[config::Filter], path: &str) -> Filters {
@@ -185,14 +226,22 @@ impl Builder<'_> {
         for (at, filter) in filters.iter().enumerate() {
             match self.registry.build(filter) {
                 Ok(spec) => built.push(spec),
-                Err(errors) => self.errors.extend(errors.into_iter().map(|error| error.below(&format!("{path}.filters[{at}]")))),
+                Err(errors) => self.errors.extend(
+                    errors
+                        .into_iter()
+                        .map(|error| error.below(&format!("{path}.filters[{at}]"))),
+                ),
             }
         }
         built.into_boxed_slice()
     }
 
     fn listener(&mut self, config: &config::Listener, path: &str) -> Arc<ListenerSpec> {
-        let last = self.last.and_then(|last| last.listeners.iter().find(|spec| spec.config.name == config.name));
+        let last = self.last.and_then(|last| {
+            last.listeners
+                .iter()
+                .find(|spec| spec.config.name == config.name)
+        });
         if let Some(last) = last
             && last.config == *config
         {
@@ -201,7 +250,11 @@ impl Builder<'_> {
         let mut chains = Vec::with_capacity(config.chains.len());
         for (at, chain) in config.chains.iter().enumerate() {
             let filters = self.filters(&chain.filters, &format!("{path}.chains[{at}]"));
-            chains.push(ChainSpec { matches: chain.matches.clone(), filters, table: chain.routes.clone() });
+            chains.push(ChainSpec {
+                matches: chain.matches.clone(),
+                filters,
+                table: chain.routes.clone(),
+            });
         }
         let mut logs = Vec::with_capacity(config.access_logs.len());
         for (at, log) in config.access_logs.iter().enumerate() {
@@ -209,11 +262,21 @@ impl Builder<'_> {
                 Ok(format) => logs.push((self.inputs.log_targets.id(&log.target), format)),
                 Err(errors) => {
                     let place = format!("{path}.access_log[{at}].format");
-                    self.errors.extend(errors.into_iter().map(|error| PathError::new(place.clone(), error.to_string())));
+                    self.errors.extend(
+                        errors
+                            .into_iter()
+                            .map(|error| PathError::new(place.clone(), error.to_string())),
+                    );
                 }
             }
         }
         let open = last.map_or_else(Arc::default, |last| Arc::clone(&last.open));
-        Arc::new(ListenerSpec { config: config.clone(), chains, logs, stats: self.stats.listener(&config.name), open })
+        Arc::new(ListenerSpec {
+            config: config.clone(),
+            chains,
+            logs,
+            stats: self.stats.listener(&config.name),
+            open,
+        })
     }
 }

@@ -41,7 +41,10 @@ impl Deadline {
     /// So much later.
     #[must_use]
     pub fn later(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(NEVER)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(NEVER)),
+        )
     }
 
     /// Whether it has come.

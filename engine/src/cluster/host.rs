@@ -67,19 +67,9 @@ impl Host {
         loop {
             let mut parked = self.idle.borrow_mut().pop()?;
             self.cluster.upstream_cx_idle.dec();
-<<<<<<< HEAD
             let silent = is_silent(&mut parked.stream);
             let connection = Connection::over(parked.stream, parked.served, true, self);
             if silent {
-=======
-            let mut connection = Connection {
-                stream: Some(parked.stream),
-                served: parked.served,
-                reused: true,
-                host: Rc::clone(self),
-            };
-            if connection.is_silent() {
->>>>>>> observe
                 return Some(connection);
             }
             self.cluster.upstream_cx_closed_idle.inc();
@@ -151,20 +141,18 @@ impl Connection {
     pub(super) fn new(stream: Stream, host: &Rc<Host>) -> Self {
         host.stats.cx_active.inc();
         host.cluster.upstream_cx_active.inc();
-<<<<<<< HEAD
         Self::over(stream, 0, false, host)
-=======
-        Self {
-            stream: Some(stream),
-            served: 0,
-            reused: false,
-            host: Rc::clone(host),
-        }
->>>>>>> observe
     }
 
     fn over(stream: Stream, served: u64, reused: bool, host: &Rc<Host>) -> Self {
-        Self { reader: Some(stream.reader), writer: Some(stream.writer), served, closes: true, reused, host: Rc::clone(host) }
+        Self {
+            reader: Some(stream.reader),
+            writer: Some(stream.writer),
+            served,
+            closes: true,
+            reused,
+            host: Rc::clone(host),
+        }
     }
 
     /// Takes both sides out; what is not put back is closed by whoever drops it.
@@ -190,10 +178,11 @@ impl Connection {
     /// Keeps it for the next request, if it is in step: nothing half sent, nothing more to say, and the other end open.
     pub(super) fn park(mut self, pool: &Pool) {
         let host = Rc::clone(&self.host);
-        let Some((reader, writer)) = self.take() else { return };
+        let Some((reader, writer)) = self.take() else {
+            return;
+        };
         let mut stream = Stream { reader, writer };
         self.served += 1;
-<<<<<<< HEAD
         let refused = if pool.max_requests.is_some_and(|max| self.served >= max) {
             Some(&host.cluster.upstream_cx_destroyed_max_requests)
         } else if host.idle.borrow().len() >= pool.max_idle as usize {
@@ -207,51 +196,15 @@ impl Connection {
             counter.inc();
         } else if !stream.writer.is_broken() && is_silent(&mut stream) {
             host.cluster.upstream_cx_idle.inc();
-            host.idle.borrow_mut().push(Parked { stream, served: self.served, since: now_millis() });
-            self.closes = false;
-            return;
-        }
-        (self.reader, self.writer) = (Some(stream.reader), Some(stream.writer));
-=======
-        if pool.max_requests.is_some_and(|max| self.served >= max) {
-            host.cluster.upstream_cx_destroyed_max_requests.inc();
-            return;
-        }
-        if host.idle.borrow().len() >= pool.max_idle as usize {
-            host.cluster.upstream_cx_idle_overflow.inc();
-            return;
-        }
-        let has_input = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| !stream.reader.input.is_empty());
-        if has_input {
-            host.cluster.stray_bytes.inc();
-            return;
-        }
-        if !self.is_silent() {
-            return;
-        }
-        if let Some(stream) = self.stream.take() {
-            host.cluster.upstream_cx_idle.inc();
             host.idle.borrow_mut().push(Parked {
                 stream,
                 served: self.served,
                 since: now_millis(),
             });
+            self.closes = false;
+            return;
         }
-    }
-
-    /// The stream for good, as a tunnel needs it; the numbers go on counting it until the guard is dropped.
-    pub(crate) fn into_tunnel(mut self) -> Option<(Stream, TunnelGuard)> {
-        let stream = self.stream.take()?;
-        Some((
-            stream,
-            TunnelGuard {
-                host: Rc::clone(&self.host),
-            },
-        ))
->>>>>>> observe
+        (self.reader, self.writer) = (Some(stream.reader), Some(stream.writer));
     }
 }
 

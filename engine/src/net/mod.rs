@@ -3,6 +3,7 @@
 //! A read in flight owns its bytes and lives in its [`Reader`], not in who awaits it: dropping an awaiting future loses
 //! nothing, so reads may be raced and timed out. A write that is dropped half done marks its [`Writer`] as broken.
 
+mod alarm;
 mod connect;
 mod doorbell;
 mod listen;
@@ -10,6 +11,7 @@ mod ready;
 mod runtime;
 mod stream;
 
+pub(crate) use alarm::Alarm;
 pub(crate) use connect::{ConnectError, connect};
 pub use doorbell::Bell;
 pub(crate) use doorbell::Doorbell;

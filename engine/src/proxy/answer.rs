@@ -73,8 +73,12 @@ impl<'a> AnswerBody<'a> {
 
     /// Goes on with sending the request, for as long as nobody pulls.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let Some(outgoing) = &mut self.outgoing else { return Ok(()) };
-        let Poll::Ready((writer, sent)) = outgoing.as_mut().poll(cx) else { return Ok(()) };
+        let Some(outgoing) = &mut self.outgoing else {
+            return Ok(());
+        };
+        let Poll::Ready((writer, sent)) = outgoing.as_mut().poll(cx) else {
+            return Ok(());
+        };
         self.outgoing = None;
         match sent {
             Ok(()) => {
@@ -93,8 +97,12 @@ impl<'a> AnswerBody<'a> {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         self.drive(cx)?;
         loop {
-            let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(None)) };
-            let Some(reader) = connection.reader() else { return Poll::Ready(Err(Fault::new(FaultKind::Internal))) };
+            let Some(connection) = &mut self.connection else {
+                return Poll::Ready(Ok(None));
+            };
+            let Some(reader) = connection.reader() else {
+                return Poll::Ready(Err(Fault::new(FaultKind::Internal)));
+            };
             match self.decoder.decode(&mut reader.input) {
                 Ok(Piece::Data(bytes)) => {
                     self.cluster.stats.bytes_received.add(bytes.len() as u64);
@@ -114,7 +122,10 @@ impl<'a> AnswerBody<'a> {
                     return Poll::Ready(Err(self.broken(violation.name())));
                 }
             }
-            let bulk = self.decoder.remaining_hint().is_none_or(|left| left > ANSWER_READ as u64);
+            let bulk = self
+                .decoder
+                .remaining_hint()
+                .is_none_or(|left| left > ANSWER_READ as u64);
             match ready!(reader.poll_fill(if bulk { BULK_READ } else { ANSWER_READ }, cx)) {
                 Ok(1..) => {}
                 Ok(0) if self.decoder.on_eof().is_ok() => {
@@ -152,7 +163,9 @@ impl<'a> AnswerBody<'a> {
 
     /// The answer is whole. With the request sent as well, the connection is in step and may be kept; the pool sees to the rest.
     fn end(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
         if self.keep_alive && self.outgoing.is_none() {
             self.cluster.park(connection);
         }

@@ -69,8 +69,15 @@ pub(crate) async fn exchange<'a>(
         return Err(Fault::new(FaultKind::Internal));
     };
     let mut parser = ResponseParser::new();
-    let mut heads = Heads { sending: &sending, parser: &mut parser, interim, reused: connection.reused };
-    let (response, outgoing) = heads.send_and_read(&mut reader, writer, upload, timer).await?;
+    let mut heads = Heads {
+        sending: &sending,
+        parser: &mut parser,
+        interim,
+        reused: connection.reused,
+    };
+    let (response, outgoing) = heads
+        .send_and_read(&mut reader, writer, upload, timer)
+        .await?;
     let outgoing = match outgoing {
         Outgoing::Done(writer) => {
             connection.put_writer(writer);
@@ -87,8 +94,18 @@ pub(crate) async fn exchange<'a>(
     if response.head.status >= 500 {
         host.stats.rq_error.inc();
     }
-    let body = AnswerBody::new(&response, connection, outgoing, active, Rc::clone(sending.cluster));
-    Ok(Answer { head: response.head, body, service_time: elapsed })
+    let body = AnswerBody::new(
+        &response,
+        connection,
+        outgoing,
+        active,
+        Rc::clone(sending.cluster),
+    );
+    Ok(Answer {
+        head: response.head,
+        body,
+        service_time: elapsed,
+    })
 }
 
 enum Outgoing<'a> {
@@ -123,16 +140,27 @@ impl Heads<'_> {
         if upload.borrow().framing() == Framing::Empty {
             // A failed send is not the end: the upstream may have answered before it closed.
             let _answered_perhaps = writer.write_all(head, |_| ()).await;
-            return Ok((self.wait(reader, upload, timer).await?, Outgoing::Done(writer)));
+            return Ok((
+                self.wait(reader, upload, timer).await?,
+                Outgoing::Done(writer),
+            ));
         }
         let mut lead = BytesMut::from(head);
         if self.sending.expects_continue {
-            if writer.write_all(std::mem::take(&mut lead), |_| ()).await.is_ok()
-                && let Ok(came) = timer.within(Deadline::after(CONTINUE_AFTER), self.next(reader)).await
+            if writer
+                .write_all(std::mem::take(&mut lead), |_| ())
+                .await
+                .is_ok()
+                && let Ok(came) = timer
+                    .within(Deadline::after(CONTINUE_AFTER), self.next(reader))
+                    .await
                 && let Came::Final(response) = came?
             {
                 // The body was not sent, so nothing else can be on this connection.
-                let response = Response { keep_alive: false, ..response };
+                let response = Response {
+                    keep_alive: false,
+                    ..response
+                };
                 return Ok((response, Outgoing::Done(writer)));
             }
             self.interim.proceed().await?;
@@ -142,7 +170,10 @@ impl Heads<'_> {
         match (sent, early) {
             (_, Some(response)) => Ok((response, Outgoing::Going(outgoing))),
             (Some((_, Err(Stopped::Client(fault)))), None) => Err(fault),
-            (Some((writer, _)), None) => Ok((self.wait(reader, upload, timer).await?, Outgoing::Done(writer))),
+            (Some((writer, _)), None) => Ok((
+                self.wait(reader, upload, timer).await?,
+                Outgoing::Done(writer),
+            )),
             (None, None) => Err(Fault::new(FaultKind::Internal)),
         }
     }
@@ -158,31 +189,47 @@ impl Heads<'_> {
             if let Poll::Ready(sent) = outgoing.as_mut().poll(cx) {
                 return Poll::Ready(Ok((Some(sent), None)));
             }
-            answer.as_mut().poll(cx).map(|response| Ok((None, Some(response?))))
+            answer
+                .as_mut()
+                .poll(cx)
+                .map(|response| Ok((None, Some(response?))))
         })
         .await
     }
 
     /// The final head, after the whole request was sent.
-    async fn wait(&mut self, reader: &mut Reader, upload: &SharedUpload<'_>, timer: &Timer) -> Result<Response, Fault> {
+    async fn wait(
+        &mut self,
+        reader: &mut Reader,
+        upload: &SharedUpload<'_>,
+        timer: &Timer,
+    ) -> Result<Response, Fault> {
         let first_byte = Deadline::after_opt(self.sending.first_byte);
         let mut answer = pin!(self.last(reader));
         let watched = async {
             // Most answers come before a watch would be worth its read.
-            if let Ok(response) = timer.within(Deadline::after(WATCH_AFTER), answer.as_mut()).await {
+            if let Ok(response) = timer
+                .within(Deadline::after(WATCH_AFTER), answer.as_mut())
+                .await
+            {
                 return response;
             }
             std::future::poll_fn(|cx| {
                 if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                     return Poll::Ready(response);
                 }
-                upload.borrow_mut().poll_gone(cx).map(|()| Err(Fault::new(FaultKind::ClientGone)))
+                upload
+                    .borrow_mut()
+                    .poll_gone(cx)
+                    .map(|()| Err(Fault::new(FaultKind::ClientGone)))
             })
             .await
         };
         match timer.within(first_byte, watched).await {
             Ok(response) => response,
-            Err(_elapsed) => Err(Fault::new(FaultKind::FirstByteTimeout).retry(Retry::IfIdempotent)),
+            Err(_elapsed) => {
+                Err(Fault::new(FaultKind::FirstByteTimeout).retry(Retry::IfIdempotent))
+            }
         }
     }
 
@@ -199,16 +246,26 @@ impl Heads<'_> {
     async fn next(&mut self, reader: &mut Reader) -> Result<Came, Fault> {
         let limits = HeadLimits::default();
         loop {
-            let parsed = self.parser.parse(&mut reader.input, self.sending.method, &limits);
+            let parsed = self
+                .parser
+                .parse(&mut reader.input, self.sending.method, &limits);
             match parsed {
                 Err(violation) => {
-                    self.sending.cluster.stats.protocol_error.inc(violation.index());
+                    self.sending
+                        .cluster
+                        .stats
+                        .protocol_error
+                        .inc(violation.index());
                     return Err(Fault::new(FaultKind::UpstreamProtocol).because(violation.name()));
                 }
                 Ok(None) => self.fill(reader).await?,
-                Ok(Some(response)) if response.head.status == 101 => return self.switched(response),
+                Ok(Some(response)) if response.head.status == 101 => {
+                    return self.switched(response);
+                }
                 Ok(Some(response)) if response.head.status == 100 => return Ok(Came::Continue),
-                Ok(Some(response)) if response.is_interim() => self.interim.send(response.head).await?,
+                Ok(Some(response)) if response.is_interim() => {
+                    self.interim.send(response.head).await?
+                }
                 Ok(Some(response)) => return Ok(Came::Final(response)),
             }
         }
@@ -243,12 +300,20 @@ impl Heads<'_> {
 }
 
 /// Sends `lead` (the head, or nothing if it has gone) and the body behind it.
-async fn send<'a>(mut writer: Writer, lead: BytesMut, upload: SharedUpload<'a>) -> (Writer, Result<(), Stopped>) {
+async fn send<'a>(
+    mut writer: Writer,
+    lead: BytesMut,
+    upload: SharedUpload<'a>,
+) -> (Writer, Result<(), Stopped>) {
     let result = send_all(&mut writer, lead, &upload).await;
     (writer, result)
 }
 
-async fn send_all(writer: &mut Writer, lead: BytesMut, upload: &SharedUpload<'_>) -> Result<(), Stopped> {
+async fn send_all(
+    writer: &mut Writer,
+    lead: BytesMut,
+    upload: &SharedUpload<'_>,
+) -> Result<(), Stopped> {
     let mut outbox = Outbox::new(lead, upload.borrow().framing() == Framing::Chunked);
     loop {
         // What is here already goes out with the head, and small parts together.
@@ -257,17 +322,28 @@ async fn send_all(writer: &mut Writer, lead: BytesMut, upload: &SharedUpload<'_>
             Poll::Ready(part) => part,
             Poll::Pending => {
                 if !outbox.is_empty() {
-                    outbox.send(writer, None, |_| ()).await.map_err(|_| Stopped::Upstream)?;
+                    outbox
+                        .send(writer, None, |_| ())
+                        .await
+                        .map_err(|_| Stopped::Upstream)?;
                 }
                 next(upload).await
             }
         };
-        let Some(part) = part.map_err(Stopped::Client)? else { break };
+        let Some(part) = part.map_err(Stopped::Client)? else {
+            break;
+        };
         let large = outbox.add(part);
         if large.is_some() || outbox.is_full() {
-            outbox.send(writer, large, |_| ()).await.map_err(|_| Stopped::Upstream)?;
+            outbox
+                .send(writer, large, |_| ())
+                .await
+                .map_err(|_| Stopped::Upstream)?;
         }
     }
     outbox.end(upload.borrow().trailers());
-    outbox.send(writer, None, |_| ()).await.map_err(|_| Stopped::Upstream)
+    outbox
+        .send(writer, None, |_| ())
+        .await
+        .map_err(|_| Stopped::Upstream)
 }

@@ -19,7 +19,10 @@ use crate::time::Deadline;
 use crate::view::Table;
 
 /// Sends the request to a cluster of the route, as often as its policy allows.
-#[expect(clippy::too_many_arguments, reason = "the parts of one request, each with a life of its own")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one request, each with a life of its own"
+)]
 pub(super) async fn forward<'a, 'c>(
     cx: &Cx<'c>,
     table: &Table,
@@ -31,31 +34,67 @@ pub(super) async fn forward<'a, 'c>(
     trace: &mut Trace<'c>,
 ) -> Result<Reply<'a>, Fault> {
     let config = &forward.config;
-    let Some(cluster) = table.clusters.get(forward.clusters.choose(cx.local.rng.next()).index as usize) else {
+    let Some(cluster) = table
+        .clusters
+        .get(forward.clusters.choose(cx.local.rng.next()).index as usize)
+    else {
         return Err(Fault::new(FaultKind::NoHost));
     };
     trace.cluster = Some(cluster.spec.config.name.clone());
-    head::forward(&mut request.head, cx.intro, &cx.listener.spec.config.forwarded, &cx.local.rng);
+    head::forward(
+        &mut request.head,
+        cx.intro,
+        &cx.listener.spec.config.forwarded,
+        &cx.local.rng,
+    );
     found.route.request_headers.apply_request(request);
     let target = match found.rewrite(&request.head.target) {
         Ok(Some(target)) => target,
         Ok(None) => request.head.target.clone(),
-        Err(bad) => return Ok(local_reply(LocalReply::text(400, bad.details(), "the path cannot be served\n"))),
+        Err(bad) => {
+            return Ok(local_reply(LocalReply::text(
+                400,
+                bad.details(),
+                "the path cannot be served\n",
+            )));
+        }
     };
     let upgrade = cx.upgrade.as_deref().filter(|_| config.upgrade);
-    let hop = HopFields { upgrade, te_trailers: cx.te_trailers };
+    let hop = HopFields {
+        upgrade,
+        te_trailers: cx.te_trailers,
+    };
     let authority = forward.host.as_ref().unwrap_or(&request.head.authority);
     let framing = upload.borrow().framing();
     let head = head::write_request(&request.head, authority, &target, framing, hop).freeze();
     if framing != Framing::Empty && config.retry.retries > 0 {
-        upload.borrow_mut().keep(usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX));
+        upload
+            .borrow_mut()
+            .keep(usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX));
     }
     copy(cx, table, forward, request, framing, &head, upload);
 
-    let route_deadline = if config.timeout.is_zero() { Deadline::NEVER } else { Deadline::after(config.timeout) };
+    let route_deadline = if config.timeout.is_zero() {
+        Deadline::NEVER
+    } else {
+        Deadline::after(config.timeout)
+    };
     let deadline = route_deadline.min(cx.deadline);
-    let mut attempts = Attempts { cx, cluster, tries: Tries::new(&config.retry, &request.head.method), tried: Vec::new(), trace };
-    let all = attempts.run(request, head, upgrade.is_some(), config.retry.per_try_timeout, upload, interim);
+    let mut attempts = Attempts {
+        cx,
+        cluster,
+        tries: Tries::new(&config.retry, &request.head.method),
+        tried: Vec::new(),
+        trace,
+    };
+    let all = attempts.run(
+        request,
+        head,
+        upgrade.is_some(),
+        config.retry.per_try_timeout,
+        upload,
+        interim,
+    );
     let answer = match cx.timer.within(deadline, all).await {
         Ok(answer) => answer?,
         Err(_elapsed) => {
@@ -66,17 +105,43 @@ pub(super) async fn forward<'a, 'c>(
     trace.service_time = Some(answer.service_time);
     trace.response_duration = Some(request.started.elapsed());
     let idle = (!config.idle_timeout.is_zero()).then_some(config.idle_timeout);
-    Ok(Reply { head: answer.head, body: ReplyBody::Upstream(answer.body), flag: "-", details: "via_upstream", deadline, idle })
+    Ok(Reply {
+        head: answer.head,
+        body: ReplyBody::Upstream(answer.body),
+        flag: "-",
+        details: "via_upstream",
+        deadline,
+        idle,
+    })
 }
 
 /// Starts the copy for a mirror, for its share of the requests.
-fn copy(cx: &Cx<'_>, table: &Table, forward: &Forward, request: &RequestCx, framing: Framing, head: &Bytes, upload: &SharedUpload<'_>) {
-    let (Some(mirror), Some(target)) = (&forward.config.mirror, &forward.mirror) else { return };
+fn copy(
+    cx: &Cx<'_>,
+    table: &Table,
+    forward: &Forward,
+    request: &RequestCx,
+    framing: Framing,
+    head: &Bytes,
+    upload: &SharedUpload<'_>,
+) {
+    let (Some(mirror), Some(target)) = (&forward.config.mirror, &forward.mirror) else {
+        return;
+    };
     if cx.local.rng.below(10_000) >= u64::from(mirror.share.basis_points()) {
         return;
     }
-    let Some(cluster) = table.clusters.get(target.index as usize) else { return };
-    let feed = mirror::start(cluster, &cx.local.rng, mirror.max_in_flight, &request.head.method, head.clone(), framing);
+    let Some(cluster) = table.clusters.get(target.index as usize) else {
+        return;
+    };
+    let feed = mirror::start(
+        cluster,
+        &cx.local.rng,
+        mirror.max_in_flight,
+        &request.head.method,
+        head.clone(),
+        framing,
+    );
     if let Some(feed) = feed {
         upload.borrow_mut().copy_to(feed);
     }
@@ -160,13 +225,23 @@ impl Attempts<'_, '_> {
         let timer = self.cx.timer;
         let one = async {
             let connection = self.cluster.checkout(&host, fresh, timer).await?;
-            exchange(sending, connection, Active::new(&host), upload, interim, timer).await
+            exchange(
+                sending,
+                connection,
+                Active::new(&host),
+                upload,
+                interim,
+                timer,
+            )
+            .await
         };
         let result = match per_try {
             None => one.await,
             Some(limit) => match timer.within(Deadline::after(limit), one).await {
                 Ok(result) => result,
-                Err(_elapsed) => Err(Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent)),
+                Err(_elapsed) => {
+                    Err(Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent))
+                }
             },
         };
         if let Err(fault) = &result {

@@ -40,8 +40,17 @@ pub(crate) fn client_address(fields: &Fields, peer: &Peer, trusted: &[IpNet]) ->
     }
     let mut client = direct;
     let lines: Vec<&[u8]> = fields.all(b"x-forwarded-for").collect();
-    for entry in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
-        let Some(address) = std::str::from_utf8(entry).ok().and_then(|text| text.trim().parse::<IpAddr>().ok()) else { break };
+    for entry in lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.rsplit(|byte| *byte == b','))
+    {
+        let Some(address) = std::str::from_utf8(entry)
+            .ok()
+            .and_then(|text| text.trim().parse::<IpAddr>().ok())
+        else {
+            break;
+        };
         client = Some(address.to_canonical());
         if !is_within(trusted, client) {
             break;
@@ -51,19 +60,34 @@ pub(crate) fn client_address(fields: &Fields, peer: &Peer, trusted: &[IpNet]) ->
 }
 
 /// Takes off a request what concerns one connection only, and sets what we say of the client (RFC 9110 §7.6).
-pub(crate) fn forward(head: &mut RequestHead, intro: &Introduction, forwarded: &Forwarded, rng: &Rng) {
+pub(crate) fn forward(
+    head: &mut RequestHead,
+    intro: &Introduction,
+    forwarded: &Forwarded,
+    rng: &Rng,
+) {
     let fields = &mut head.fields;
     // First what the client's `Connection` names, so that it cannot name what is set here (CVE-2022-31813).
     strip_hop_by_hop(fields);
     if !intro.trusted {
         fields.retain(|field| {
-            !matches!(field.id, FieldId::XForwardedFor | FieldId::XForwardedHost | FieldId::XForwardedProto)
-                && (field.id != FieldId::XRequestId || !forwarded.x_request_id)
+            !matches!(
+                field.id,
+                FieldId::XForwardedFor | FieldId::XForwardedHost | FieldId::XForwardedProto
+            ) && (field.id != FieldId::XRequestId || !forwarded.x_request_id)
         });
     }
     if forwarded.x_forwarded_for && !intro.address.is_empty() {
-        let before: Vec<&[u8]> = if intro.trusted { fields.all(b"x-forwarded-for").collect() } else { Vec::new() };
-        let value = if before.is_empty() { intro.address.clone() } else { Bytes::from([&before.join(&b", "[..]), &intro.address[..]].join(&b", "[..])) };
+        let before: Vec<&[u8]> = if intro.trusted {
+            fields.all(b"x-forwarded-for").collect()
+        } else {
+            Vec::new()
+        };
+        let value = if before.is_empty() {
+            intro.address.clone()
+        } else {
+            Bytes::from([&before.join(&b", "[..]), &intro.address[..]].join(&b", "[..]))
+        };
         let known = !before.is_empty();
         if known {
             fields.set("x-forwarded-for", value);
@@ -110,8 +134,18 @@ pub(crate) struct HopFields<'a> {
 }
 
 /// A request's head as bytes for an HTTP/1.1 upstream.
-pub(crate) fn write_request(head: &RequestHead, authority: &[u8], target: &[u8], framing: Framing, hop: HopFields<'_>) -> BytesMut {
-    let size: usize = head.fields.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
+pub(crate) fn write_request(
+    head: &RequestHead,
+    authority: &[u8],
+    target: &[u8],
+    framing: Framing,
+    hop: HopFields<'_>,
+) -> BytesMut {
+    let size: usize = head
+        .fields
+        .iter()
+        .map(|field| field.name.len() + field.value.len() + 4)
+        .sum();
     let mut out = BytesMut::with_capacity(size + target.len() + authority.len() + 128);
     http1::write_request_line(&mut out, &head.method, target);
     http1::write_field(&mut out, b"host", authority);
@@ -135,7 +169,11 @@ pub(crate) fn write_request(head: &RequestHead, authority: &[u8], target: &[u8],
 
 /// Takes off an answer what concerns one connection only, and adds what a proxy adds.
 pub(crate) fn back(head: &mut ResponseHead, intro: &Introduction, date: impl FnOnce() -> Bytes) {
-    let upgrade = head.fields.get_id(FieldId::Upgrade).filter(|_| head.status == 101).map(Bytes::copy_from_slice);
+    let upgrade = head
+        .fields
+        .get_id(FieldId::Upgrade)
+        .filter(|_| head.status == 101)
+        .map(Bytes::copy_from_slice);
     strip_hop_by_hop(&mut head.fields);
     if let Some(upgrade) = upgrade {
         head.fields.push("connection", "upgrade");
@@ -159,19 +197,31 @@ mod tests {
 
     fn client(xff: &[&'static str], trusted: &str) -> String {
         let mut fields = Fields::new();
-        xff.iter().for_each(|line| fields.push("X-Forwarded-For", *line));
+        xff.iter()
+            .for_each(|line| fields.push("X-Forwarded-For", *line));
         let addr = PeerAddr::Ip(SocketAddr::from(([10, 0, 0, 1], 5)));
-        let peer = Peer { remote: addr.clone(), local: addr, client: None };
+        let peer = Peer {
+            remote: addr.clone(),
+            local: addr,
+            client: None,
+        };
         let trusted: Vec<IpNet> = vec![trusted.parse().expect("a range")];
-        client_address(&fields, &peer, &trusted).map_or_else(String::new, |address| address.to_string())
+        client_address(&fields, &peer, &trusted)
+            .map_or_else(String::new, |address| address.to_string())
     }
 
     #[test]
     fn the_client_is_the_last_that_is_not_trusted() {
         assert_eq!(client(&["1.2.3.4"], "192.168.0.0/16"), "10.0.0.1");
-        assert_eq!(client(&["6.6.6.6, 1.2.3.4, 10.9.9.9"], "10.0.0.0/8"), "1.2.3.4");
+        assert_eq!(
+            client(&["6.6.6.6, 1.2.3.4, 10.9.9.9"], "10.0.0.0/8"),
+            "1.2.3.4"
+        );
         assert_eq!(client(&["6.6.6.6", "1.2.3.4"], "10.0.0.0/8"), "1.2.3.4");
-        assert_eq!(client(&["6.6.6.6, junk, 10.2.2.2"], "10.0.0.0/8"), "10.2.2.2");
+        assert_eq!(
+            client(&["6.6.6.6, junk, 10.2.2.2"], "10.0.0.0/8"),
+            "10.2.2.2"
+        );
         assert_eq!(client(&[], "10.0.0.0/8"), "10.0.0.1");
     }
 

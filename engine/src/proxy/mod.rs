@@ -39,7 +39,10 @@ pub(crate) use upload::{RequestBody, SharedUpload, Upload};
 /// What goes to the client before the final answer.
 pub(crate) trait Interim {
     /// An interim answer (1xx, neither 100 nor 101).
-    fn send<'s>(&'s mut self, head: ResponseHead) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
+    fn send<'s>(
+        &'s mut self,
+        head: ResponseHead,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
     /// The body is wanted now: `100 Continue`, if the client waits for it.
     fn proceed<'s>(&'s mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
 }
@@ -48,7 +51,10 @@ pub(crate) trait Interim {
 struct NoInterim;
 
 impl Interim for NoInterim {
-    fn send<'s>(&'s mut self, _: ResponseHead) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
+    fn send<'s>(
+        &'s mut self,
+        _: ResponseHead,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
         Box::pin(std::future::ready(Ok(())))
     }
     fn proceed<'s>(&'s mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
@@ -131,7 +137,9 @@ pub(crate) async fn proxy<'a, 'c>(
             Flow::Abort => return abort(),
         }
     }
-    head::back(&mut reply.head, cx.intro, || cx.local.date.at(request.started_at));
+    head::back(&mut reply.head, cx.intro, || {
+        cx.local.date.at(request.started_at)
+    });
     reply
 }
 
@@ -151,7 +159,13 @@ async fn route<'a, 'c>(
     match table.router.normalize(&request.head.target) {
         Ok(None) => {}
         Ok(Some(plain)) => request.head.target = plain,
-        Err(bad) => return Ok(local_reply(LocalReply::text(400, bad.details(), "the path cannot be served\n"))),
+        Err(bad) => {
+            return Ok(local_reply(LocalReply::text(
+                400,
+                bad.details(),
+                "the path cannot be served\n",
+            )));
+        }
     }
     if let Some(reply) = hops_left(&mut request.head.method, &mut request.head.fields) {
         return Ok(local_reply(reply));
@@ -161,7 +175,10 @@ async fn route<'a, 'c>(
         return Err(Fault::new(FaultKind::NoRoute));
     };
     request.route.clone_from(&found.route.name);
-    if let Some(filters) = chain.filters(found.route.index).filter(|filters| !filters.is_empty()) {
+    if let Some(filters) = chain
+        .filters(found.route.index)
+        .filter(|filters| !filters.is_empty())
+    {
         let running = trace.filters.insert(filters.start(&cx.local.rng));
         match running.on_request(request).await {
             Flow::Continue => {}
@@ -170,7 +187,10 @@ async fn route<'a, 'c>(
         }
     }
     let mut reply = act(cx, table, found, request, upload, interim, trace).await?;
-    found.route.response_headers.apply_response(request, &mut reply.head);
+    found
+        .route
+        .response_headers
+        .apply_response(request, &mut reply.head);
     Ok(reply)
 }
 
@@ -189,7 +209,9 @@ async fn act<'a, 'c>(
             Some(reply) => Ok(local_reply(reply)),
             None => Err(Fault::new(FaultKind::Internal)),
         },
-        Action::Forward(forward) => forward::forward(cx, table, found, forward, request, upload, interim, trace).await,
+        Action::Forward(forward) => {
+            forward::forward(cx, table, found, forward, request, upload, interim, trace).await
+        }
     }
 }
 
@@ -205,9 +227,18 @@ fn hops_left(method: &mut Method, fields: &mut Fields) -> Option<LocalReply> {
             fields.set("max-forwards", left.to_string());
             None
         }
-        None if *method == Method::Options => Some(LocalReply { status: 204, details: "max_forwards", flag: "-", ..LocalReply::default() }),
+        None if *method == Method::Options => Some(LocalReply {
+            status: 204,
+            details: "max_forwards",
+            flag: "-",
+            ..LocalReply::default()
+        }),
         // A TRACE would have to be answered with its own head, which tells a script what the client's cookies are.
-        None => Some(LocalReply::text(405, "max_forwards", "TRACE is not answered here\n")),
+        None => Some(LocalReply::text(
+            405,
+            "max_forwards",
+            "TRACE is not answered here\n",
+        )),
     }
 }
 
@@ -217,17 +248,25 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
     let text = match fault.kind {
         FaultKind::NoRoute => "no route takes this request\n",
         FaultKind::NoHost => "no host of the upstream cluster is there\n",
-        FaultKind::ConnectRefused | FaultKind::ConnectTimeout | FaultKind::ConnectFailed => "the upstream could not be reached\n",
+        FaultKind::ConnectRefused | FaultKind::ConnectTimeout | FaultKind::ConnectFailed => {
+            "the upstream could not be reached\n"
+        }
         FaultKind::Reset | FaultKind::Truncated => "the upstream closed before it answered\n",
         FaultKind::UpstreamProtocol => "the upstream's answer is not valid HTTP\n",
-        FaultKind::FirstByteTimeout | FaultKind::PerTryTimeout | FaultKind::RequestTimeout | FaultKind::IdleTimeout => "the upstream did not answer in time\n",
+        FaultKind::FirstByteTimeout
+        | FaultKind::PerTryTimeout
+        | FaultKind::RequestTimeout
+        | FaultKind::IdleTimeout => "the upstream did not answer in time\n",
         FaultKind::ClientTooSlow => "the request came too slowly\n",
         FaultKind::BodyTooLarge => "the request's body is too large\n",
         FaultKind::ClientGone | FaultKind::ClientProtocol => "the request's body breaks HTTP\n",
         FaultKind::Overflow | FaultKind::Stopping => "too busy\n",
         FaultKind::Internal => "a defect of the proxy\n",
     };
-    let mut reply = local_reply(LocalReply { flag: fault.kind.flag(), ..LocalReply::text(fault.kind.status(), fault.kind.details(), text) });
+    let mut reply = local_reply(LocalReply {
+        flag: fault.kind.flag(),
+        ..LocalReply::text(fault.kind.status(), fault.kind.details(), text)
+    });
     if fault.kind == FaultKind::ClientGone {
         reply.body = ReplyBody::Abort;
     }
@@ -235,11 +274,31 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
 }
 
 fn local_reply<'a>(reply: LocalReply) -> Reply<'a> {
-    let head = ResponseHead { status: reply.status, reason: Bytes::new(), version: Version::Http11, fields: reply.fields };
-    Reply { head, body: ReplyBody::Local(reply.body), flag: reply.flag, details: reply.details, deadline: Deadline::NEVER, idle: None }
+    let head = ResponseHead {
+        status: reply.status,
+        reason: Bytes::new(),
+        version: Version::Http11,
+        fields: reply.fields,
+    };
+    Reply {
+        head,
+        body: ReplyBody::Local(reply.body),
+        flag: reply.flag,
+        details: reply.details,
+        deadline: Deadline::NEVER,
+        idle: None,
+    }
 }
 
 fn abort<'a>() -> Reply<'a> {
-    let reply = LocalReply { status: 0, details: "filter_abort", flag: "-", ..LocalReply::default() };
-    Reply { body: ReplyBody::Abort, ..local_reply(reply) }
+    let reply = LocalReply {
+        status: 0,
+        details: "filter_abort",
+        flag: "-",
+        ..LocalReply::default()
+    };
+    Reply {
+        body: ReplyBody::Abort,
+        ..local_reply(reply)
+    }
 }

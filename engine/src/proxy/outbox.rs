@@ -58,7 +58,12 @@ impl Outbox {
     }
 
     /// Sends all, and `part` (which [`Self::add`] gave back) behind it. `moved` hears of what went.
-    pub(crate) async fn send(&mut self, writer: &mut Writer, part: Option<Bytes>, moved: impl FnMut(usize)) -> std::io::Result<()> {
+    pub(crate) async fn send(
+        &mut self,
+        writer: &mut Writer,
+        part: Option<Bytes>,
+        moved: impl FnMut(usize),
+    ) -> std::io::Result<()> {
         let lead = self.lead.split();
         let Some(part) = part else {
             return writer.write_all(lead, moved).await;

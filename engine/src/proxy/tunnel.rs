@@ -44,7 +44,12 @@ pub(crate) async fn tunnel(
     }
 }
 
-async fn copy(from: &mut Reader, to: &mut Writer, moved: &Cell<u64>, last: &Cell<u64>) -> std::io::Result<()> {
+async fn copy(
+    from: &mut Reader,
+    to: &mut Writer,
+    moved: &Cell<u64>,
+    last: &Cell<u64>,
+) -> std::io::Result<()> {
     let mut buffer = std::mem::take(&mut from.input);
     loop {
         if !buffer.is_empty() {
@@ -52,7 +57,8 @@ async fn copy(from: &mut Reader, to: &mut Writer, moved: &Cell<u64>, last: &Cell
                 moved.set(moved.get() + bytes as u64);
                 last.set(now_millis());
             };
-            to.write_all(std::mem::replace(&mut buffer, BytesMut::new()), count).await?;
+            to.write_all(std::mem::replace(&mut buffer, BytesMut::new()), count)
+                .await?;
         }
         if from.fill(READ).await? == 0 {
             // The other direction may go on (RFC 6455 §7.1.1: each side closes its own).

@@ -56,7 +56,9 @@ pub(crate) async fn accept(local: Rc<Local>, id: ListenerId, acceptor: Acceptor,
     let timer = Timer::new();
     let mut last_listener = None;
     while gate.unless_closed(acceptor.readable()).await.is_some() {
-        let Some(listener) = local.view().listener_of(id) else { break };
+        let Some(listener) = local.view().listener_of(id) else {
+            break;
+        };
         if batch(&local, &listener, &acceptor) == Batch::Paused {
             local.stats.accept_paused.inc();
             let pause = timer.within(Deadline::after(PAUSE), end_of_a_connection(&local));
@@ -64,7 +66,9 @@ pub(crate) async fn accept(local: Rc<Local>, id: ListenerId, acceptor: Acceptor,
         }
         last_listener = Some(listener);
     }
-    let Some(listener) = last_listener.or_else(|| local.view().listener_of(id)) else { return };
+    let Some(listener) = last_listener.or_else(|| local.view().listener_of(id)) else {
+        return;
+    };
     if let Err(error) = acceptor.refuse_new() {
         tracing::warn!(%error, listener = %listener.spec.config.name, "connections that arrive while the listener closes may be reset");
     }
@@ -138,7 +142,10 @@ impl Open {
     fn new(local: &Rc<Local>, listener: &Rc<Listener>) -> Self {
         listener.stats.downstream_cx_total.inc();
         listener.stats.downstream_cx_active.inc();
-        Self { local: Rc::clone(local), listener: Rc::clone(listener) }
+        Self {
+            local: Rc::clone(local),
+            listener: Rc::clone(listener),
+        }
     }
 }
 

@@ -55,15 +55,23 @@ impl<'c> ClientBody<'c> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let bulk = self.decoder.remaining_hint().is_none_or(|left| left > SMALL_READ as u64);
-        match self.reader.poll_fill(if bulk { BULK_READ } else { SMALL_READ }, cx) {
+        let bulk = self
+            .decoder
+            .remaining_hint()
+            .is_none_or(|left| left > SMALL_READ as u64);
+        match self
+            .reader
+            .poll_fill(if bulk { BULK_READ } else { SMALL_READ }, cx)
+        {
             Poll::Ready(Ok(moved @ 1..)) => {
                 self.pace.moved(moved);
                 self.pace.stop();
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Fault::new(FaultKind::ClientGone))),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::new(FaultKind::ClientGone).because(error))),
+            Poll::Ready(Err(error)) => {
+                Poll::Ready(Err(Fault::new(FaultKind::ClientGone).because(error)))
+            }
             Poll::Pending => {
                 let timer = self.timer.get_or_insert_with(Timer::new);
                 while timer.poll_until(self.pace.deadline(), cx).is_ready() {

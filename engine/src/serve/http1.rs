@@ -13,9 +13,13 @@ use super::Client;
 use super::body::ClientBody;
 use super::outcome;
 use super::respond::{Sent, respond};
+use crate::cluster::Connection;
 use crate::fault::{Fault, FaultKind};
 use crate::net::{Reader, Stream, Writer};
-use crate::proxy::{AnswerBody, Cx, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload, client_address, proxy, tunnel};
+use crate::proxy::{
+    Cx, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload, client_address, proxy,
+    tunnel,
+};
 use crate::request::{Peer, RequestCx};
 use crate::time::{Deadline, Timer};
 use crate::view::Listener;
@@ -63,11 +67,18 @@ pub(super) async fn serve(mut client: Client, mut stream: Stream) {
             }
             Next::Refused(violation) => {
                 client.listener.stats.violation.inc(violation.index());
-                break outcome::refuse(&client, &mut stream.writer, violation.status(), violation.name()).await;
+                break outcome::refuse(
+                    &client,
+                    &mut stream.writer,
+                    violation.status(),
+                    violation.name(),
+                )
+                .await;
             }
             Next::TooSlow => {
                 client.listener.stats.limit_header_timeout.inc();
-                break outcome::refuse(&client, &mut stream.writer, 408, "request_header_timeout").await;
+                break outcome::refuse(&client, &mut stream.writer, 408, "request_header_timeout")
+                    .await;
             }
             Next::Ended => break End::Close,
         }
@@ -148,13 +159,17 @@ async fn exchange(client: &mut Client, stream: &mut Stream, request: Request) ->
     let stays = client.refresh();
     let client = &*client;
     let listener = &*client.listener;
-    let Request { head, framing, keep_alive, expect_continue, upgrade, te_trailers, .. } = request;
-    let mut cx = request_cx(client, head);
     let _active = outcome::Active::new(listener);
-    let Stream { reader, writer } = stream;
-    let mut body = ClientBody::new(reader, listener, framing);
-    let upload: SharedUpload<'_> = Rc::new(RefCell::new(Upload::new(&mut body)));
-    let mut informer = Informer { writer, waits: expect_continue, speaks_11: cx.head.version > Version::Http10 };
+    let Request {
+        head,
+        framing,
+        keep_alive,
+        expect_continue,
+        upgrade,
+        te_trailers,
+        ..
+    } = request;
+    let mut cx = request_cx(client, head);
     let mut trace = Trace::default();
     let around = Cx {
         local: &client.local,
@@ -167,32 +182,101 @@ async fn exchange(client: &mut Client, stream: &mut Stream, request: Request) ->
         expects_continue: expect_continue,
         deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
     };
+    let keep = keep_alive && stays && !is_last(client);
+    let mut done = answer(&around, stream, framing, keep, &mut cx, &mut trace, client).await;
+    if let Some(upstream) = done.upstream.take() {
+        switch(
+            client,
+            stream,
+            upstream,
+            done.idle.unwrap_or(Duration::MAX),
+            &mut done.sent,
+        )
+        .await;
+    }
+    outcome::end(client, &cx, &mut trace, &done);
+    done.sent.end
+}
+
+/// Proxies the request and sends its answer.
+async fn answer<'c>(
+    around: &Cx<'c>,
+    stream: &mut Stream,
+    framing: Framing,
+    keep: bool,
+    cx: &mut RequestCx,
+    trace: &mut Trace<'c>,
+    client: &Client,
+) -> Done {
+    let listener = around.listener;
+    let Stream { reader, writer } = stream;
+    let mut body = ClientBody::new(reader, listener, framing);
+    let upload: SharedUpload<'_> = Rc::new(RefCell::new(Upload::new(&mut body)));
+    let mut informer = Informer {
+        writer,
+        waits: around.expects_continue,
+        speaks_11: cx.head.version > Version::Http10,
+    };
     let mut reply = if outcome::is_too_long(framing, listener) {
         outcome::too_long()
     } else {
-        proxy(&around, &mut cx, &upload, &mut informer, &mut trace).await
+        proxy(around, cx, &upload, &mut informer, trace).await
     };
     // A client that waited for `100 Continue` in vain may send its body or not: what comes next cannot be told.
     let in_step = !informer.waits || upload.borrow().has_ended();
-    let keep = keep_alive && stays && in_step && !is_last(client) && is_drainable(&upload, listener);
+    let keep = keep && in_step && is_drainable(&upload, listener);
     let mut sent = respond(client, &cx.head, writer, &mut reply, keep).await;
     if !upload.borrow().has_ended() {
         sent.end = drain(sent.end, &upload, listener).await;
     }
     sent.received = upload.borrow().received;
-    drop(upload);
-    let Reply { head, body: answer, flag, details, idle, .. } = reply;
-    if head.status == 101 && sent.fault.is_none() && let ReplyBody::Upstream(answer) = answer {
-        switch(client, (reader, writer), answer, idle.unwrap_or(Duration::MAX), &mut sent).await;
+    let Reply {
+        head,
+        body,
+        flag,
+        details,
+        idle,
+        ..
+    } = reply;
+    let upstream = match body {
+        ReplyBody::Upstream(answer) if head.status == 101 && sent.fault.is_none() => {
+            answer.into_connection()
+        }
+        ReplyBody::Upstream(_) | ReplyBody::Local(_) | ReplyBody::Abort => None,
+    };
+    Done {
+        head,
+        sent,
+        flag,
+        details,
+        idle,
+        upstream,
     }
-    outcome::end(client, &cx, &mut trace, &head, &sent, (flag, details));
-    sent.end
+}
+
+/// A request that has been answered.
+pub(super) struct Done {
+    pub(super) head: ResponseHead,
+    pub(super) sent: Sent,
+    pub(super) flag: &'static str,
+    pub(super) details: &'static str,
+    idle: Option<Duration>,
+    /// The upstream's connection, to which the client's is joined now.
+    upstream: Option<Connection>,
 }
 
 fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
-    let mut peer = Peer { remote: client.remote.clone(), local: client.own.clone(), client: client.remote.ip() };
+    let mut peer = Peer {
+        remote: client.remote.clone(),
+        local: client.own.clone(),
+        client: client.remote.ip(),
+    };
     if client.intro.trusted {
-        peer.client = client_address(&head.fields, &peer, &client.listener.spec.config.forwarded.trusted);
+        peer.client = client_address(
+            &head.fields,
+            &peer,
+            &client.listener.spec.config.forwarded.trusted,
+        );
     }
     RequestCx {
         original_target: head.target.clone(),
@@ -219,7 +303,9 @@ fn is_last(client: &Client) -> bool {
 fn is_drainable(upload: &SharedUpload<'_>, listener: &Listener) -> bool {
     let upload = upload.borrow();
     match upload.framing() {
-        Framing::Length(length) => length - upload.received.min(length) <= listener.spec.config.limits.drain_body.0,
+        Framing::Length(length) => {
+            length - upload.received.min(length) <= listener.spec.config.limits.drain_body.0
+        }
         Framing::Empty | Framing::Chunked | Framing::Close => true,
     }
 }
@@ -248,15 +334,31 @@ async fn drain(end: End, upload: &SharedUpload<'_>, listener: &Listener) -> End 
 }
 
 /// The connection is a tunnel from here on (RFC 9110 §15.2.2).
-async fn switch(client: &Client, ours: (&mut Reader, &mut Writer), answer: AnswerBody<'_>, idle: Duration, sent: &mut Sent) {
+async fn switch(
+    client: &Client,
+    stream: &mut Stream,
+    mut connection: Connection,
+    idle: Duration,
+    sent: &mut Sent,
+) {
     sent.end = End::Close;
-    let Some(mut connection) = answer.into_connection() else { return };
-    let Some((mut reader, mut writer)) = connection.take() else { return };
+    let Some((mut reader, mut writer)) = connection.take() else {
+        return;
+    };
     let stats = &client.listener.stats;
     stats.upgrades_total.inc();
     stats.upgrades_active.inc();
     let moved = Moved::default();
-    if !tunnel(ours, (&mut reader, &mut writer), idle, &client.timer, &moved).await {
+    let ours = (&mut stream.reader, &mut stream.writer);
+    if !tunnel(
+        ours,
+        (&mut reader, &mut writer),
+        idle,
+        &client.timer,
+        &moved,
+    )
+    .await
+    {
         sent.end = End::Reset;
     }
     stats.upgrades_active.dec();
@@ -302,7 +404,8 @@ impl Interim for Informer<'_> {
             if !std::mem::take(&mut self.waits) {
                 return Ok(());
             }
-            self.write(BytesMut::from(&b"HTTP/1.1 100 Continue\r\n\r\n"[..])).await
+            self.write(BytesMut::from(&b"HTTP/1.1 100 Continue\r\n\r\n"[..]))
+                .await
         })
     }
 }

@@ -37,7 +37,12 @@ struct Client {
 
 impl Client {
     /// A connection whose listener has a chain for it.
-    fn new(local: Rc<Local>, listener: Rc<Listener>, accepted: &Accepted, ticket: Ticket) -> Option<Self> {
+    fn new(
+        local: Rc<Local>,
+        listener: Rc<Listener>,
+        accepted: &Accepted,
+        ticket: Ticket,
+    ) -> Option<Self> {
         let chain = listener.place(&accepted.remote, &accepted.local)?;
         let intro = introduction(&listener, &accepted.remote);
         Some(Self {
@@ -56,11 +61,15 @@ impl Client {
 
     /// Takes the newest view's listener; `false` if it is gone or no chain of it takes this connection any more.
     fn refresh(&mut self) -> bool {
-        let Some(listener) = self.local.view().listener_of(self.id) else { return false };
+        let Some(listener) = self.local.view().listener_of(self.id) else {
+            return false;
+        };
         if Rc::ptr_eq(&listener, &self.listener) {
             return true;
         }
-        let Some(chain) = listener.place(&self.remote, &self.own) else { return false };
+        let Some(chain) = listener.place(&self.remote, &self.own) else {
+            return false;
+        };
         self.intro = introduction(&listener, &self.remote);
         (self.listener, self.chain) = (listener, chain);
         true
@@ -76,7 +85,9 @@ fn introduction(listener: &Listener, remote: &PeerAddr) -> Introduction {
     let forwarded = &listener.spec.config.forwarded;
     Introduction {
         trusted: is_within(&forwarded.trusted, remote.ip()),
-        address: remote.ip().map_or_else(Bytes::new, |address| address.to_canonical().to_string().into()),
+        address: remote.ip().map_or_else(Bytes::new, |address| {
+            address.to_canonical().to_string().into()
+        }),
         scheme: "http",
         via: listener.via.clone(),
     }

@@ -45,7 +45,8 @@ impl Pace {
             self.window.set(Deadline::after(self.grace));
         } else if self.stopped.get() != 0 {
             let paused = now_millis().saturating_sub(self.stopped.get());
-            self.window.set(self.window.get().later(Duration::from_millis(paused)));
+            self.window
+                .set(self.window.get().later(Duration::from_millis(paused)));
         }
         self.stopped.set(0);
         self.window.get()

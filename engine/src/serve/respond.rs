@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use ringway_protocols::FieldId;
 use ringway_protocols::http1;
 use ringway_protocols::message::{Framing, Method, RequestHead, ResponseHead, Version};
-use ringway_protocols::FieldId;
 
 use super::Client;
 use super::http1::End;
@@ -31,9 +31,21 @@ pub(super) struct Sent {
 }
 
 /// Sends the answer: head and what is here of the body in one send, then the rest as it comes.
-pub(super) async fn respond(client: &Client, request: &RequestHead, writer: &mut Writer, reply: &mut Reply<'_>, keep: bool) -> Sent {
+pub(super) async fn respond(
+    client: &Client,
+    request: &RequestHead,
+    writer: &mut Writer,
+    reply: &mut Reply<'_>,
+    keep: bool,
+) -> Sent {
     let status = reply.head.status;
-    let mut sent = Sent { end: End::Close, sent: 0, received: 0, status, fault: None };
+    let mut sent = Sent {
+        end: End::Close,
+        sent: 0,
+        received: 0,
+        status,
+        fault: None,
+    };
     let answer = match &mut reply.body {
         ReplyBody::Abort => {
             sent.status = 0;
@@ -49,13 +61,26 @@ pub(super) async fn respond(client: &Client, request: &RequestHead, writer: &mut
     };
     let frame = Frame::of(request, status, answer.framing());
     let keep = keep && frame != Frame::UntilClose && status != 101;
-    let mut stream = Streaming { client, writer, answer, deadline: reply.deadline, idle: reply.idle, pace: Pace::new(&client.listener.spec.config.limits) };
+    let mut stream = Streaming {
+        client,
+        writer,
+        answer,
+        deadline: reply.deadline,
+        idle: reply.idle,
+        pace: Pace::new(&client.listener.spec.config.limits),
+    };
     let lead = head(&mut reply.head, request, frame, keep);
-    let result = stream.run(Outbox::new(lead, frame == Frame::Chunked), &mut sent.sent).await;
+    let result = stream
+        .run(Outbox::new(lead, frame == Frame::Chunked), &mut sent.sent)
+        .await;
     sent.settle(result, keep);
     if sent.fault.is_some() {
         // A length or chunks that do not come show that the answer is broken; an end by closing has to be a reset.
-        sent.end = if frame == Frame::UntilClose { End::Reset } else { End::Close };
+        sent.end = if frame == Frame::UntilClose {
+            End::Reset
+        } else {
+            End::Close
+        };
     }
     sent
 }
@@ -89,7 +114,9 @@ impl Frame {
         match framing {
             Framing::Empty | Framing::Length(_) => Self::Counted,
             _ if bodiless => Self::Counted,
-            Framing::Chunked | Framing::Close if request.version == Version::Http10 => Self::UntilClose,
+            Framing::Chunked | Framing::Close if request.version == Version::Http10 => {
+                Self::UntilClose
+            }
             Framing::Chunked | Framing::Close => Self::Chunked,
         }
     }
@@ -100,9 +127,17 @@ fn head(head: &mut ResponseHead, request: &RequestHead, frame: Frame, keep: bool
     if frame == Frame::Chunked {
         head.fields.push("transfer-encoding", "chunked");
     }
-    let size: usize = head.fields.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
+    let size: usize = head
+        .fields
+        .iter()
+        .map(|field| field.name.len() + field.value.len() + 4)
+        .sum();
     let mut out = BytesMut::with_capacity(size + 1100);
-    let reason: &[u8] = if head.reason.is_empty() { http1::reason(head.status).as_bytes() } else { &head.reason };
+    let reason: &[u8] = if head.reason.is_empty() {
+        http1::reason(head.status).as_bytes()
+    } else {
+        &head.reason
+    };
     http1::write_status_line(&mut out, head.status, reason);
     for field in head.fields.iter() {
         field.write(&mut out);
@@ -125,12 +160,17 @@ async fn send_local(
     keep: bool,
     sent: &mut Sent,
 ) -> Result<(), Fault> {
-    if !matches!(answer.status, 204 | 304) && answer.fields.get_id(FieldId::ContentLength).is_none() {
+    if !matches!(answer.status, 204 | 304) && answer.fields.get_id(FieldId::ContentLength).is_none()
+    {
         answer.fields.push("content-length", body.len().to_string());
     }
     let mut outbox = Outbox::new(head(answer, request, Frame::Counted, keep), false);
     let with_body = request.method != Method::Head && !matches!(answer.status, 204 | 304);
-    let large = if with_body { outbox.add(body.clone()) } else { None };
+    let large = if with_body {
+        outbox.add(body.clone())
+    } else {
+        None
+    };
     outbox.send(writer, large, |_| ()).await.map_err(gone)?;
     if with_body {
         sent.sent = body.len() as u64;
@@ -183,9 +223,16 @@ impl Streaming<'_, '_> {
     /// The next part, within the limits of the request and of silence.
     async fn wait(&mut self) -> Result<Option<Bytes>, Fault> {
         let silence = Deadline::after_opt(self.idle);
-        match self.client.timer.within(self.deadline.min(silence), self.answer.next()).await {
+        match self
+            .client
+            .timer
+            .within(self.deadline.min(silence), self.answer.next())
+            .await
+        {
             Ok(part) => part,
-            Err(_elapsed) if self.deadline.has_passed() => Err(Fault::new(FaultKind::RequestTimeout)),
+            Err(_elapsed) if self.deadline.has_passed() => {
+                Err(Fault::new(FaultKind::RequestTimeout))
+            }
             Err(_elapsed) => Err(Fault::new(FaultKind::IdleTimeout)),
         }
     }
@@ -210,7 +257,9 @@ impl Streaming<'_, '_> {
                     pace.stop();
                     return sent;
                 }
-                Err(_elapsed) if self.deadline.has_passed() => return Err(Fault::new(FaultKind::RequestTimeout)),
+                Err(_elapsed) if self.deadline.has_passed() => {
+                    return Err(Fault::new(FaultKind::RequestTimeout));
+                }
                 Err(_elapsed) if pace.is_kept() => {}
                 Err(_elapsed) => {
                     self.client.listener.stats.limit_body_too_slow.inc();

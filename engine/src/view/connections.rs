@@ -27,7 +27,13 @@ pub(crate) struct Connections {
 impl Connections {
     /// Ends the connections that are between requests, of the listeners that `of` names: their read ends, and they close.
     pub(crate) fn end_idle(&self, of: impl Fn(ListenerId) -> bool) {
-        for entry in self.entries.borrow().iter().flatten().filter(|entry| entry.idle && of(entry.listener)) {
+        for entry in self
+            .entries
+            .borrow()
+            .iter()
+            .flatten()
+            .filter(|entry| entry.idle && of(entry.listener))
+        {
             end_reading(entry.fd);
         }
     }
@@ -71,9 +77,22 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// A place for a connection that has been counted in `open` already.
-    pub(super) fn new(connections: &Rc<Connections>, fd: RawFd, listener: ListenerId, open: [Arc<AtomicU64>; 2]) -> Self {
-        let place = connections.enter(Entry { fd, listener, idle: true });
-        Self { connections: Rc::clone(connections), place, open }
+    pub(super) fn new(
+        connections: &Rc<Connections>,
+        fd: RawFd,
+        listener: ListenerId,
+        open: [Arc<AtomicU64>; 2],
+    ) -> Self {
+        let place = connections.enter(Entry {
+            fd,
+            listener,
+            idle: true,
+        });
+        Self {
+            connections: Rc::clone(connections),
+            place,
+            open,
+        }
     }
 
     /// Says whether it is between requests.

@@ -15,7 +15,9 @@ pub(crate) struct Date {
 impl Date {
     /// The date at `now`.
     pub(crate) fn at(&self, now: SystemTime) -> Bytes {
-        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let second = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         if self.second.replace(second) != second {
             let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
             *self.text.borrow_mut() = text.into();

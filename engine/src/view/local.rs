@@ -40,7 +40,13 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub(crate) fn new(core: usize, rng: Rng, stats: Slot<CoreStats>, logs: LogSink, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        core: usize,
+        rng: Rng,
+        stats: Slot<CoreStats>,
+        logs: LogSink,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
             core,
             rng: Rc::new(rng),
@@ -89,7 +95,10 @@ impl Local {
     /// The place of a connection that was admitted.
     pub(crate) fn ticket(&self, fd: RawFd, listener: &Listener) -> Ticket {
         self.stats.connections_active.inc();
-        let open = [Arc::clone(&self.shared.open), Arc::clone(&listener.spec.open)];
+        let open = [
+            Arc::clone(&self.shared.open),
+            Arc::clone(&listener.spec.open),
+        ];
         Ticket::new(&self.connections, fd, listener.id, open)
     }
 

@@ -64,7 +64,10 @@ pub(crate) struct Listener {
 impl Listener {
     /// The place of the first chain that takes a connection.
     pub(crate) fn place(&self, remote: &PeerAddr, local: &PeerAddr) -> Option<usize> {
-        self.spec.chains.iter().position(|chain| chain.matches.takes(remote.ip(), local.ip()))
+        self.spec
+            .chains
+            .iter()
+            .position(|chain| chain.matches.takes(remote.ip(), local.ip()))
     }
 
     /// The chain at a place.
@@ -84,11 +87,22 @@ pub(crate) struct View {
 impl View {
     /// Before the first snapshot.
     pub(crate) fn empty() -> Self {
-        Self { version: 0, listeners: Vec::new(), tables: BTreeMap::new(), clusters: BTreeMap::new() }
+        Self {
+            version: 0,
+            listeners: Vec::new(),
+            tables: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+        }
     }
 
     /// The live side of the next snapshot. What has the same `Arc` keeps its `Rc`; a cluster that changed keeps its hosts.
-    pub(crate) fn next(&self, snapshot: &Snapshot, ids: &[ListenerId], core: usize, rng: &Rng) -> Self {
+    pub(crate) fn next(
+        &self,
+        snapshot: &Snapshot,
+        ids: &[ListenerId],
+        core: usize,
+        rng: &Rng,
+    ) -> Self {
         let mut clusters = BTreeMap::new();
         for (name, spec) in &snapshot.clusters {
             let last = self.clusters.get(name);
@@ -102,24 +116,65 @@ impl View {
         for (name, spec) in &snapshot.tables {
             tables.insert(name.clone(), self.table(name, spec, &clusters, core));
         }
-        let listeners = snapshot.listeners().iter().zip(ids).filter_map(|(spec, id)| self.listener(*id, spec, &tables, core)).collect();
-        Self { version: snapshot.version(), listeners, tables, clusters }
+        let listeners = snapshot
+            .listeners()
+            .iter()
+            .zip(ids)
+            .filter_map(|(spec, id)| self.listener(*id, spec, &tables, core))
+            .collect();
+        Self {
+            version: snapshot.version(),
+            listeners,
+            tables,
+            clusters,
+        }
     }
 
-    fn table(&self, name: &Name, spec: &Arc<TableSpec>, clusters: &BTreeMap<Name, Rc<Cluster>>, core: usize) -> Rc<Table> {
-        let last = self.tables.get(name).filter(|last| Arc::ptr_eq(&last.spec, spec));
-        let router = last.map_or_else(|| Rc::new(spec.router.for_core()), |last| Rc::clone(&last.router));
-        let live: Vec<_> = router.clusters().iter().filter_map(|name| clusters.get(name).cloned()).collect();
+    fn table(
+        &self,
+        name: &Name,
+        spec: &Arc<TableSpec>,
+        clusters: &BTreeMap<Name, Rc<Cluster>>,
+        core: usize,
+    ) -> Rc<Table> {
+        let last = self
+            .tables
+            .get(name)
+            .filter(|last| Arc::ptr_eq(&last.spec, spec));
+        let router = last.map_or_else(
+            || Rc::new(spec.router.for_core()),
+            |last| Rc::clone(&last.router),
+        );
+        let live: Vec<_> = router
+            .clusters()
+            .iter()
+            .filter_map(|name| clusters.get(name).cloned())
+            .collect();
         if let Some(last) = last
             && last.clusters.len() == live.len()
-            && last.clusters.iter().zip(&live).all(|(a, b)| Rc::ptr_eq(a, b))
+            && last
+                .clusters
+                .iter()
+                .zip(&live)
+                .all(|(a, b)| Rc::ptr_eq(a, b))
         {
             return Rc::clone(last);
         }
-        Rc::new(Table { spec: Arc::clone(spec), router, clusters: live, stats: spec.stats.slot(core) })
+        Rc::new(Table {
+            spec: Arc::clone(spec),
+            router,
+            clusters: live,
+            stats: spec.stats.slot(core),
+        })
     }
 
-    fn listener(&self, id: ListenerId, spec: &Arc<ListenerSpec>, tables: &BTreeMap<Name, Rc<Table>>, core: usize) -> Option<Rc<Listener>> {
+    fn listener(
+        &self,
+        id: ListenerId,
+        spec: &Arc<ListenerSpec>,
+        tables: &BTreeMap<Name, Rc<Table>>,
+        core: usize,
+    ) -> Option<Rc<Listener>> {
         let live = spec
             .chains
             .iter()
@@ -127,14 +182,27 @@ impl View {
             .collect::<Option<Vec<_>>>()?;
         if let Some(last) = self.listener_of(id)
             && Arc::ptr_eq(&last.spec, spec)
-            && last.chains.iter().zip(&live).all(|(a, b)| Rc::ptr_eq(&a.table, b))
+            && last
+                .chains
+                .iter()
+                .zip(&live)
+                .all(|(a, b)| Rc::ptr_eq(&a.table, b))
         {
             return Some(last);
         }
-        let chains = spec.chains.iter().zip(live).map(|(chain, table)| LiveChain {
-            filters: table.spec.filters.iter().map(|route| Chain::new(&chain.filters, route)).collect(),
-            table,
-        });
+        let chains = spec
+            .chains
+            .iter()
+            .zip(live)
+            .map(|(chain, table)| LiveChain {
+                filters: table
+                    .spec
+                    .filters
+                    .iter()
+                    .map(|route| Chain::new(&chain.filters, route))
+                    .collect(),
+                table,
+            });
         let limits = &spec.config.limits;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Some(Rc::new(Listener {
@@ -148,13 +216,21 @@ impl View {
                 fields_total: size(limits.fields_total.0),
                 fields: limits.fields as usize,
             },
-            via: spec.config.forwarded.via.as_ref().map(|name| Bytes::from(format!("1.1 {name}"))),
+            via: spec
+                .config
+                .forwarded
+                .via
+                .as_ref()
+                .map(|name| Bytes::from(format!("1.1 {name}"))),
         }))
     }
 
     /// The listener of a socket, if this view still has it.
     pub(crate) fn listener_of(&self, id: ListenerId) -> Option<Rc<Listener>> {
-        self.listeners.iter().find(|listener| listener.id == id).cloned()
+        self.listeners
+            .iter()
+            .find(|listener| listener.id == id)
+            .cloned()
     }
 
     /// Closes connections to upstreams that were kept too long.
