@@ -63,7 +63,10 @@ impl Heads for Requests {
         let request = self.0.parse(input, &HEAD)?;
         Ok(request.map(|request| {
             assert!(!matches!(request.framing, Framing::Close));
-            (format!("{request:?}{}", fields(&request.head.fields)), request.framing)
+            (
+                format!("{request:?}{}", fields(&request.head.fields)),
+                request.framing,
+            )
         }))
     }
 }
@@ -74,12 +77,19 @@ pub struct Responses(ResponseParser, usize);
 
 impl Heads for Responses {
     fn next(&mut self, input: &mut BytesMut) -> Result<Option<(String, Framing)>, Violation> {
-        let method = if self.1 % 3 == 2 { Method::Head } else { Method::Get };
+        let method = if self.1 % 3 == 2 {
+            Method::Head
+        } else {
+            Method::Get
+        };
         let response = self.0.parse(input, &method, &HEAD)?;
         Ok(response.map(|response| {
             self.1 += 1;
             assert!(!(response.keep_alive && response.framing == Framing::Close));
-            (format!("{response:?}{}", fields(&response.head.fields)), response.framing)
+            (
+                format!("{response:?}{}", fields(&response.head.fields)),
+                response.framing,
+            )
         }))
     }
 }
@@ -111,7 +121,10 @@ fn step<H: Heads>(
                 return Ok(());
             };
             *body = Some(BodyDecoder::new(framing, BODY));
-            seen.messages.push(Message { head, ..Message::default() });
+            seen.messages.push(Message {
+                head,
+                ..Message::default()
+            });
             continue;
         };
         match decoder.decode(input)? {

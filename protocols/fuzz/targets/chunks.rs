@@ -4,9 +4,7 @@
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use ringway_protocols::Fields;
-use ringway_protocols::http1::{
-    BodyDecoder, Piece, Violation, write_chunk_header, write_trailers,
-};
+use ringway_protocols::http1::{BodyDecoder, Piece, Violation, write_chunk_header, write_trailers};
 use ringway_protocols::message::Framing;
 use ringway_protocols_fuzz::{BODY, fields, split};
 
@@ -36,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     wire.extend_from_slice(&behind);
     let again = read(std::iter::once(&wire[..]));
     assert_eq!((again.0, again.2), (body, Ok(behind)));
-    assert!(!trailers.to_ascii_lowercase().starts_with("content-length"));
+    assert!(!trailers.to_ascii_lowercase().contains("content-length:"));
 });
 
 fn read<'a>(portions: impl Iterator<Item = &'a [u8]>) -> Read {
@@ -64,10 +62,7 @@ fn naive(mut bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut body = Vec::new();
     loop {
         let line = take_line(&mut bytes);
-        let digits: String = line
-            .chars()
-            .take_while(char::is_ascii_hexdigit)
-            .collect();
+        let digits: String = line.chars().take_while(char::is_ascii_hexdigit).collect();
         let size = usize::from_str_radix(&digits, 16).expect("a size");
         if size == 0 {
             break;

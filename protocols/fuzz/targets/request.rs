@@ -61,10 +61,16 @@ fn parse(wire: &BytesMut) -> (RequestHead, Framing) {
 
 /// CR and LF only as line ends, no control bytes, no folding, one space twice in the request line.
 fn check_wire(wire: &[u8]) {
-    let text = wire.strip_suffix(b"\r\n\r\n").expect("an empty line at the end");
+    let text = wire
+        .strip_suffix(b"\r\n\r\n")
+        .expect("an empty line at the end");
     let mut lines = text.split(|byte| *byte == b'\n').map(|line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        assert!(!line.iter().any(|byte| (*byte < 32 && *byte != b'\t') || *byte == 127));
+        assert!(
+            !line
+                .iter()
+                .any(|byte| (*byte < 32 && *byte != b'\t') || *byte == 127)
+        );
         line
     });
     let first = lines.next().expect("a request line");

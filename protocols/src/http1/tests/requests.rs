@@ -228,6 +228,8 @@ fn expectations_and_te_are_understood() {
     assert!(!head("1.0", "Expect: 100-continue\r\nContent-Length: 5").0);
     assert!(head("1.1", "TE: deflate;q=0.5, Trailers").2);
     assert!(!head("1.1", "TE: trailers-not").2);
+    let seen = requests(with("Expect: 100-continue"));
+    assert_eq!(seen.messages[0].fields, "");
     refused(with("Expect: 200-ok"), Violation::Expectation);
     refused(with("Expect: 100-continue, x"), Violation::Expectation);
     refused(
