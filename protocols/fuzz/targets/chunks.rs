@@ -34,7 +34,10 @@ fuzz_target!(|data: &[u8]| {
     wire.extend_from_slice(&behind);
     let again = read(std::iter::once(&wire[..]));
     assert_eq!((again.0, again.2), (body, Ok(behind)));
-    assert!(!trailers.to_ascii_lowercase().contains("content-length:"));
+    // As `fields` writes them: escaped.
+    for line in trailers.to_ascii_lowercase().split(r"\r\n") {
+        assert!(!line.starts_with("content-length:"), "{line}");
+    }
 });
 
 fn read<'a>(portions: impl Iterator<Item = &'a [u8]>) -> Read {
