@@ -104,6 +104,7 @@ pub use ringway_engine::observe::Stats;
 #[derive(Debug, Default)]
 pub struct Inputs {
     pub resolved: HashMap<String, Vec<IpAddr>>,
+    pub log_targets: ringway_engine::observe::log_ring::LogTargets,
 }
 #[derive(Debug)]
 pub struct BuildError {
@@ -141,6 +142,7 @@ pub struct Options {
     pub driver: ringway_config::IoDriver,
     pub pin: bool,
     pub max_connections: u64,
+    pub logs: ringway_engine::observe::log_ring::LogPort,
 }
 #[derive(Debug)]
 pub struct DriverChoice {

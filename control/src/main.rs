@@ -17,6 +17,7 @@ mod os;
 mod process;
 mod store;
 mod systemd;
+mod telemetry;
 
 use std::fmt::Display;
 use std::io::Write;

@@ -18,6 +18,7 @@ use crate::face::{BuildError, Handle, Snapshot, Stats};
 use crate::limits::Plan;
 use crate::logging::Logging;
 use crate::store::Ask;
+use crate::telemetry::access_log::LogWriter;
 
 pub(crate) use start::run;
 
@@ -50,6 +51,8 @@ pub(crate) struct Process {
     pub(crate) stats: Arc<Stats>,
     /// Its own log.
     pub(crate) logging: Logging,
+    /// The access logs' writer.
+    pub(crate) writer: LogWriter,
     /// The cores that were started.
     pub(crate) cores: Cores,
     /// How descriptors are shared out.
@@ -117,6 +120,7 @@ impl Process {
 
     /// Has the writer of access logs open its files anew.
     pub(crate) fn reopen_logs(&self) {
+        self.writer.reopen();
         tracing::info!("access logs reopened");
     }
 

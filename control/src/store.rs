@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ringway_config::Config;
+use ringway_engine::observe::log_ring::LogTargets;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_local};
@@ -20,6 +21,7 @@ use crate::face::{BuildError, Inputs, Registry, Snapshot, Stats};
 use crate::files::{LoadError, Loaded, Source};
 use crate::process::{Phase, Process};
 use crate::systemd;
+use crate::telemetry::access_log;
 
 /// Why a reload is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,13 +101,19 @@ pub(crate) struct Store {
     registry: Registry,
     loaded: Loaded,
     names: Names,
+    log_targets: LogTargets,
     /// The text that was last looked at, good or bad: a watch that sees it again has nothing new.
     seen: String,
 }
 
 impl Store {
     /// The store of a configuration just read; resolves its names.
-    pub(crate) async fn new(source: Source, loaded: Loaded, registry: Registry) -> Self {
+    pub(crate) async fn new(
+        source: Source,
+        loaded: Loaded,
+        registry: Registry,
+        log_targets: LogTargets,
+    ) -> Self {
         let mut names = Names::default();
         names.adopt(&loaded.parsed.config, Instant::now());
         resolve(&mut names).await;
@@ -115,15 +123,18 @@ impl Store {
             registry,
             loaded,
             names,
+            log_targets,
             seen,
         }
     }
 
     /// The first snapshot.
     pub(crate) fn first(&self, stats: &Arc<Stats>) -> Result<Arc<Snapshot>, Errors> {
-        let inputs = Inputs {
-            resolved: self.names.resolved(),
-        };
+        let problems = unwritable(&self.loaded.parsed.config);
+        if !problems.is_empty() {
+            return Err(self.loaded.errors(problems));
+        }
+        let inputs = self.inputs(&self.names);
         Snapshot::build(
             &self.loaded.parsed.config,
             &self.registry,
@@ -132,6 +143,13 @@ impl Store {
             None,
         )
         .map_err(|errors| at_lines(&self.loaded, errors))
+    }
+
+    fn inputs(&self, names: &Names) -> Inputs {
+        Inputs {
+            resolved: names.resolved(),
+            log_targets: self.log_targets.clone(),
+        }
     }
 
     /// Serves what is asked for until nobody can ask.
@@ -178,9 +196,7 @@ impl Store {
     /// The same configuration with other addresses.
     fn republish(&self, process: &Process, host: &str) {
         let last = process.snapshot();
-        let inputs = Inputs {
-            resolved: self.names.resolved(),
-        };
+        let inputs = self.inputs(&self.names);
         let config = &self.loaded.parsed.config;
         let outcome = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
             .and_then(|next| process.publish(next));
@@ -242,7 +258,8 @@ impl Store {
         let last = process.snapshot();
         let config = &loaded.parsed.config;
         let changes = diff::diff(last.config(), config);
-        let problems = diff::needs_restart(last.config(), config);
+        let mut problems = diff::needs_restart(last.config(), config);
+        problems.extend(unwritable(config));
         if !problems.is_empty() {
             return Err(Refusal::Wrong(loaded.errors(problems)));
         }
@@ -253,9 +270,7 @@ impl Store {
             return Ok(Some(Report { version, changes }));
         }
         let names = self.names_of(config).await;
-        let inputs = Inputs {
-            resolved: names.resolved(),
-        };
+        let inputs = self.inputs(&names);
         let version = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
             .and_then(|next| {
                 let version = next.version();
@@ -277,6 +292,22 @@ impl Store {
         resolve(&mut names).await;
         names
     }
+}
+
+/// Access logs that could not be written, by path and sentence.
+fn unwritable(config: &Config) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    for (i, listener) in config.listeners.iter().enumerate() {
+        for (j, log) in listener.access_logs.iter().enumerate() {
+            if let Err(error) = access_log::check(&log.target) {
+                problems.push((
+                    format!("listeners[{i}].access_log[{j}].file"),
+                    format!("this file cannot be written ({error}): name one that can, in a folder that is there"),
+                ));
+            }
+        }
+    }
+    problems
 }
 
 /// Says what the parser warns about.

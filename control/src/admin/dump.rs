@@ -73,11 +73,10 @@ fn some(value: impl Into<Value>) -> Option<Value> {
     Some(value.into())
 }
 
+/// A list that says something: an empty one is an absent key.
 fn list(value: Value) -> Option<Value> {
-    match &value {
-        Value::Array(items) if items.is_empty() => None,
-        _ => Some(value),
-    }
+    let empty = value.as_array().is_some_and(Vec::is_empty);
+    (!empty).then_some(value)
 }
 
 fn time(duration: Duration) -> String {

@@ -48,6 +48,9 @@ pub(crate) fn text_of(address: &AdminAddress) -> String {
     }
 }
 
+/// Plain text.
+const TEXT: &str = "text/plain; charset=utf-8";
+
 /// What a page answers.
 #[derive(Debug)]
 struct Answer {
@@ -61,7 +64,7 @@ impl Answer {
     fn text(status: StatusCode, body: impl Into<String>) -> Self {
         Self {
             status,
-            content_type: "text/plain; charset=utf-8",
+            content_type: TEXT,
             body: body.into(),
             allow: None,
         }

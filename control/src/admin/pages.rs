@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::router::{Does, Page, Query, ROWS};
-use super::{Answer, dump};
+use super::{Answer, TEXT, dump};
 use crate::logging;
 use crate::process::{Order, Phase, Process};
 use crate::store::{Ask, Cause, Refusal};
+use crate::telemetry::{self, Selection};
 
 /// Answers a page.
 pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answer {
@@ -18,7 +19,7 @@ pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answ
         Page::Help => Answer::text(StatusCode::OK, help()),
         Page::Ready => ready(process.phase()),
         Page::Stats => stats(process, query),
-        Page::Prometheus => prometheus(process),
+        Page::Prometheus => prometheus(process, &Selection::default()),
         Page::ConfigDump => {
             let snapshot = process.snapshot();
             Answer::json(
@@ -87,25 +88,43 @@ fn ready(phase: Phase) -> Answer {
 }
 
 fn stats(process: &Process, query: &Query) -> Answer {
-    let _ = process;
-    match query.value("format") {
-        Some("prometheus") => prometheus(process),
-        Some("json") => Answer::json(StatusCode::OK, &json!({})),
-        None | Some("text") => Answer::text(StatusCode::OK, ""),
-        Some(other) => Answer::text(
-            StatusCode::BAD_REQUEST,
-            format!("unknown format `{other}`: text, json or prometheus\n"),
+    let selection = match Selection::new(query.has("usedonly"), query.value("filter")) {
+        Ok(selection) => selection,
+        Err(error) => {
+            return Answer::text(
+                StatusCode::BAD_REQUEST,
+                format!("`filter` is no regular expression: {error}\n"),
+            );
+        }
+    };
+    let stats = &process.stats;
+    let (content_type, body) = match query.value("format") {
+        Some("prometheus") => return prometheus(process, &selection),
+        Some("json") => (
+            "application/json",
+            telemetry::stats::json(stats, &selection),
         ),
+        None | Some("text") => (TEXT, telemetry::stats::text(stats, &selection)),
+        Some(other) => {
+            return Answer::text(
+                StatusCode::BAD_REQUEST,
+                format!("unknown format `{other}`: text, json or prometheus\n"),
+            );
+        }
+    };
+    Answer {
+        content_type,
+        ..Answer::text(StatusCode::OK, body)
     }
 }
 
-fn prometheus(process: &Process) -> Answer {
-    let _ = process;
+fn prometheus(process: &Process, selection: &Selection) -> Answer {
     Answer {
-        status: StatusCode::OK,
-        content_type: "text/plain; version=0.0.4; charset=utf-8",
-        body: String::new(),
-        allow: None,
+        content_type: telemetry::prometheus::CONTENT_TYPE,
+        ..Answer::text(
+            StatusCode::OK,
+            telemetry::prometheus::render(&process.stats, selection),
+        )
     }
 }
 

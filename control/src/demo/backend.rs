@@ -112,7 +112,7 @@ async fn answer(
         "/flaky" if name == "one" => {
             let count = flaky.get();
             flaky.set(count.wrapping_add(1));
-            if count % 2 == 0 {
+            if count.is_multiple_of(2) {
                 return reply(
                     StatusCode::SERVICE_UNAVAILABLE,
                     format!("back-end {name} fails this time\n"),

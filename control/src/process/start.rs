@@ -6,9 +6,10 @@ use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringway_config::{AdminAddress, Config, LogTarget};
+use ringway_engine::observe::log_ring::{self, LogTargets};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
@@ -22,11 +23,15 @@ use crate::limits::{self, LimitError, Needs};
 use crate::logging::Logging;
 use crate::os;
 use crate::store::{self, Store};
+use crate::telemetry::access_log::LogWriter;
 
 /// Reloads, lookups' answers: each is small, and who asks waits when so many are asked for.
 const ASKS_MAX: usize = 64;
 /// Orders waiting for the main loop; more say nothing new.
 const ORDERS_MAX: usize = 8;
+
+/// How long the access logs' last lines may take: a pipe that nobody reads must not keep the process.
+const LOGS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the process does not serve.
 #[derive(Debug)]
@@ -106,6 +111,11 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
     drop(local);
     if let Some(process) = Rc::into_inner(process) {
         process.handle.stop();
+        if !process.writer.stop(LOGS_TIMEOUT) {
+            tracing::warn!(
+                "the access logs' last lines were not written: their reader does not read"
+            );
+        }
     }
     // A name lookup may still hang in the system's resolver: it is not waited for.
     runtime.shutdown_background();
@@ -137,22 +147,34 @@ async fn start(
     stats.process.start_time.set(unix_seconds());
     let name = source.name();
     let watched = source.file().map(ToOwned::to_owned);
-    let store = Store::new(source, loaded, Registry).await;
+    let (port, log_source) = log_ring::ring(cores.cpus.len());
+    let targets = LogTargets::default();
+    let store = Store::new(source, loaded, Registry, targets.clone()).await;
     let snapshot = store.first(&stats).map_err(Failure::Config)?;
     let options = Options {
         cores: cores.cpus.clone(),
         driver: config.process.io_driver,
         pin: cores.pin,
         max_connections: plan.connections,
+        logs: port,
     };
+    let writer = LogWriter::start(log_source, targets, Arc::clone(&stats)).map_err(|error| {
+        Failure::System {
+            what: "the access logs' thread",
+            error,
+        }
+    })?;
     let handle = Handle::start(options, Arc::clone(&snapshot)).map_err(Failure::Engine)?;
     stats.process.config_version.set(signed(snapshot.version()));
+    // Nobody else sets it: the first word stays.
+    let _first = stats.io_driver.set(handle.driver().kind);
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let process = Rc::new(Process {
         handle,
         stats,
         logging,
+        writer,
         cores,
         plan,
         source: name,

@@ -1,0 +1,131 @@
+//! The registry's numbers with the names that both expositions need.
+
+use std::sync::Arc;
+
+use regex::{Regex, RegexBuilder};
+use ringway_config::Name;
+use ringway_engine::observe::stats::Entries;
+use ringway_engine::observe::{
+    ClusterStats, CoreStats, HostStats, Metric, PerCore, ProcessStats, Scope, Stats, Value,
+};
+
+/// A filter is an operator's, but admin may be reached by more than operators: a regex of this size is fast to build.
+const FILTER_BYTES: usize = 1 << 20;
+
+/// Which numbers are asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    used_only: bool,
+    filter: Option<Regex>,
+}
+
+impl Selection {
+    /// Those that are not zero (`used_only`), and those whose name the regex finds something in.
+    pub(crate) fn new(used_only: bool, filter: Option<&str>) -> Result<Self, regex::Error> {
+        let build = |text| RegexBuilder::new(text).size_limit(FILTER_BYTES).build();
+        Ok(Self {
+            used_only,
+            filter: filter.map(build).transpose()?,
+        })
+    }
+
+    /// Whether a name is asked for.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        self.filter
+            .as_ref()
+            .is_none_or(|regex| regex.is_match(name))
+    }
+
+    /// Whether a number of that size is asked for.
+    pub(super) fn takes_value(&self, is_zero: bool) -> bool {
+        !(self.used_only && is_zero)
+    }
+}
+
+/// All numbers of one kind of scope.
+pub(super) struct Set {
+    /// `listener`.
+    pub(super) scope: &'static str,
+    pub(super) metrics: &'static [Metric],
+    pub(super) members: Vec<Member>,
+}
+
+/// One scope: one listener, one cluster.
+pub(super) struct Member {
+    /// Labels that tell it from the others.
+    pub(super) labels: Vec<(&'static str, String)>,
+    /// The same for Envoy's dotted names: `listener.web`.
+    pub(super) path: String,
+    /// In the order of the set's metrics.
+    pub(super) values: Vec<Value>,
+}
+
+/// Reads all numbers, added up over the cores but for the cores' own.
+pub(super) fn read(stats: &Stats) -> Vec<Set> {
+    vec![
+        server(stats),
+        cores(stats),
+        named(stats.listeners()),
+        named(stats.route_tables()),
+        named(stats.clusters()),
+        hosts(stats),
+    ]
+}
+
+fn set<S: Scope>(members: Vec<Member>) -> Set {
+    Set {
+        scope: S::NAME,
+        metrics: S::METRICS,
+        members,
+    }
+}
+
+fn server(stats: &Stats) -> Set {
+    set::<ProcessStats>(vec![Member {
+        labels: Vec::new(),
+        path: ProcessStats::NAME.to_owned(),
+        values: stats.process.read(),
+    }])
+}
+
+fn cores(stats: &Stats) -> Set {
+    let member = |(core, numbers): (usize, &CoreStats)| Member {
+        labels: vec![(CoreStats::NAME, core.to_string())],
+        path: format!("{}.{core}", CoreStats::NAME),
+        values: numbers.read(),
+    };
+    set::<CoreStats>(stats.core().iter().enumerate().map(member).collect())
+}
+
+fn named<S: Scope>(entries: Entries<Name, S>) -> Set {
+    let member = |(name, numbers): (Name, Arc<PerCore<S>>)| Member {
+        labels: vec![(S::NAME, name.to_string())],
+        path: format!("{}.{}", S::NAME, dotted(&name)),
+        values: numbers.total(),
+    };
+    set::<S>(entries.into_iter().map(member).collect())
+}
+
+fn hosts(stats: &Stats) -> Set {
+    let member = |((cluster, host), numbers): ((Name, Name), Arc<PerCore<HostStats>>)| Member {
+        labels: vec![
+            (ClusterStats::NAME, cluster.to_string()),
+            (HostStats::NAME, host.to_string()),
+        ],
+        path: format!(
+            "{}.{}.{}.{}",
+            ClusterStats::NAME,
+            dotted(&cluster),
+            HostStats::NAME,
+            dotted(&host)
+        ),
+        values: numbers.total(),
+    };
+    set::<HostStats>(stats.hosts().into_iter().map(member).collect())
+}
+
+/// A name inside a dotted one: `: ` ends the dotted name, and Envoy writes `_` for a colon. A line end would forge a line.
+fn dotted(name: &Name) -> String {
+    let plain = |c: char| if c == ':' || c.is_control() { '_' } else { c };
+    name.as_str().chars().map(plain).collect()
+}
