@@ -91,7 +91,12 @@ pub mod native {
             ));
         }
         Ok(Parsed {
-            config: Config::default(),
+            config: Config {
+                admin: Some(ringway_config::Admin {
+                    address: ringway_config::AdminAddress::Tcp(([127, 0, 0, 1], 19901).into()),
+                }),
+                ..Config::default()
+            },
             spans: SpanMap,
             warnings: Vec::new(),
         })
@@ -106,11 +111,7 @@ pub struct Inputs {
     pub resolved: HashMap<String, Vec<IpAddr>>,
     pub log_targets: ringway_engine::observe::log_ring::LogTargets,
 }
-#[derive(Debug)]
-pub struct BuildError {
-    pub path: String,
-    pub message: String,
-}
+pub use ringway_config::PathError as BuildError;
 #[derive(Debug)]
 pub struct Snapshot {
     config: Config,

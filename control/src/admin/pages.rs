@@ -196,10 +196,11 @@ fn listeners(process: &Process, query: &Query) -> Answer {
     Answer::text(StatusCode::OK, lines.collect::<String>())
 }
 
-/// An address in the form of Envoy's JSON.
+/// An address in the form of Envoy's JSON; a path, with or without `unix:` before it, is a pipe.
 fn address_json(address: &str) -> Value {
-    let socket = address
-        .rsplit_once(':')
+    let socket = Some(address)
+        .filter(|address| !address.starts_with(['/', 'u']))
+        .and_then(|address| address.rsplit_once(':'))
         .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     match socket {
         Some((host, port)) => json!({ "socket_address": {
