@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::native::{self, FaultRecord, HeadersRecord, IpAccessRecord};
 use crate::{HeaderOps, PathError, Percent};
 
 /// `headers`: changes of the fields of requests and answers.
@@ -58,10 +58,10 @@ pub struct FaultAbort {
 impl HeadersFilter {
     /// From the file's words; every error has its path inside them.
     pub fn parse(value: &Value) -> Result<Self, Vec<PathError>> {
-        let wire: HeadersWire = read(value)?;
+        let record: HeadersRecord = native::read_part(value)?;
         Ok(Self {
-            request: wire.request.into(),
-            response: wire.response.into(),
+            request: record.request.into(),
+            response: record.response.into(),
         })
     }
 }
@@ -69,10 +69,10 @@ impl HeadersFilter {
 impl IpAccess {
     /// From the file's words; every error has its path inside them.
     pub fn parse(value: &Value) -> Result<Self, Vec<PathError>> {
-        let wire: IpAccessWire = read(value)?;
+        let record: IpAccessRecord = native::read_part(value)?;
         Ok(Self {
-            allow: wire.allow,
-            deny: wire.deny,
+            allow: record.allow,
+            deny: record.deny,
         })
     }
 }
@@ -80,100 +80,52 @@ impl IpAccess {
 impl FaultInjection {
     /// From the file's words; every error has its path inside them.
     pub fn parse(value: &Value) -> Result<Self, Vec<PathError>> {
-        let wire: FaultWire = read(value)?;
-        let delay = match wire.delay {
-            None => None,
-            Some(delay) => Some(FaultDelay {
-                duration: delay
-                    .duration
-                    .strip_suffix("ms")
-                    .and_then(|text| text.parse().ok())
-                    .map(Duration::from_millis)
-                    .ok_or_else(|| vec![PathError::new("delay.for", "write as in `200ms`")])?,
-                share: share(delay.share.as_ref(), "delay.share")?,
+        let record: FaultRecord = native::read_part(value)?;
+        Ok(Self {
+            delay: record.delay.map(|delay| FaultDelay {
+                duration: delay.r#for,
+                share: delay.share,
             }),
-        };
-        let abort = match wire.abort {
-            None => None,
-            Some(abort) => Some(FaultAbort {
-                status: abort.status,
-                share: share(abort.share.as_ref(), "abort.share")?,
+            abort: record.abort.map(|abort| FaultAbort {
+                status: abort.status.u16(),
+                share: abort.share,
             }),
-        };
-        Ok(Self { delay, abort })
+        })
     }
 }
 
-fn share(value: Option<&Value>, path: &str) -> Result<Percent, Vec<PathError>> {
-    let number = match value {
-        None => Some(100.0),
-        Some(Value::String(text)) => text.strip_suffix('%').and_then(|text| text.parse().ok()),
-        Some(other) => other.as_f64(),
-    };
-    number
-        .and_then(Percent::new)
-        .ok_or_else(|| vec![PathError::new(path, "write 0% to 100%")])
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
 
-fn read<T: for<'de> Deserialize<'de>>(value: &Value) -> Result<T, Vec<PathError>> {
-    T::deserialize(value).map_err(|error| vec![PathError::new("", error.to_string())])
-}
+    #[test]
+    fn reads_the_documented_forms() {
+        let headers = HeadersFilter::parse(&json!({
+            "request": {"set": {"x-a": "1"}, "remove": ["x-b"]},
+            "response": {"add": {"vary": ["a", "b"]}},
+        }));
+        let headers = headers.unwrap();
+        assert_eq!(headers.request.set, [("x-a".to_owned(), "1".to_owned())]);
+        assert_eq!(headers.request.remove, ["x-b"]);
+        assert_eq!(headers.response.add.len(), 2);
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct HeadersWire {
-    request: OpsWire,
-    response: OpsWire,
-}
+        let access = IpAccess::parse(&json!({"allow": ["10.0.0.0/8", "::1"]})).unwrap();
+        assert_eq!(access.allow.len(), 2);
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct OpsWire {
-    add: Map<String, Value>,
-    set: Map<String, Value>,
-    remove: Vec<String>,
-}
-
-impl From<OpsWire> for HeaderOps {
-    fn from(wire: OpsWire) -> Self {
-        let pairs = |map: Map<String, Value>| {
-            map.into_iter()
-                .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
-                .collect()
-        };
-        Self {
-            add: pairs(wire.add),
-            set: pairs(wire.set),
-            remove: wire.remove,
-        }
+        let fault = json!({"delay": {"for": "200ms", "share": "10%"}, "abort": {"status": 503}});
+        let fault = FaultInjection::parse(&fault).unwrap();
+        let delay = fault.delay.unwrap();
+        assert_eq!(delay.duration, Duration::from_millis(200));
+        assert_eq!(delay.share.basis_points(), 1000);
+        assert_eq!(fault.abort.unwrap().share, Percent::ALL);
     }
-}
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct IpAccessWire {
-    allow: Vec<IpNet>,
-    deny: Vec<IpNet>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FaultWire {
-    delay: Option<DelayWire>,
-    abort: Option<AbortWire>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DelayWire {
-    #[serde(rename = "for")]
-    duration: String,
-    share: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AbortWire {
-    status: u16,
-    share: Option<Value>,
+    #[test]
+    fn all_errors_come_with_their_paths() {
+        let fault = json!({"delay": {"for": "5"}, "abort": {"status": 99, "x": 1}});
+        let errors = FaultInjection::parse(&fault).unwrap_err();
+        let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(paths, ["delay.for", "abort", "abort.status"]);
+    }
 }

@@ -9,6 +9,7 @@ mod error;
 pub mod filters;
 mod listener;
 mod model;
+mod native;
 mod route;
 mod units;
 
@@ -16,5 +17,6 @@ pub use cluster::*;
 pub use error::*;
 pub use listener::*;
 pub use model::*;
+pub use native::*;
 pub use route::*;
 pub use units::*;

@@ -1,0 +1,122 @@
+//! From what the file says to the model: short forms become long ones, and what one value alone cannot tell is checked.
+
+mod address;
+mod listener;
+mod route;
+mod shadow;
+
+use std::collections::HashMap;
+
+use super::wire::{ClusterRecord, Cx, LogStyle, ProcessRecord, Root};
+use crate::{Admin, AdminAddress, Cluster, Config, Endpoint, Log, Name, Pool, Process};
+
+/// A part of the model, and the path of what it was made from.
+pub(crate) struct Placed<T> {
+    value: T,
+    at: String,
+}
+
+/// Makes the model.
+pub(crate) fn config(root: Root, cx: &mut Cx) -> Config {
+    let mut tables = route::tables(root.route_tables, cx);
+    let listeners = listener::listeners(root.listeners.0, &mut tables, cx);
+    let clusters = clusters(root.clusters, cx);
+    let admin = root.admin.map(|record| Admin {
+        address: record.address,
+    });
+    address::check(&listeners, admin.as_ref(), cx);
+    if let Some(Admin {
+        address: AdminAddress::Tcp(address),
+    }) = &admin
+        && !address.ip().to_canonical().is_loopback()
+    {
+        let message = "anyone who reaches this address can stop the proxy: write a loopback address such as `127.0.0.1:9901`, or guard it by other means";
+        cx.warning("admin.address", message);
+    }
+    Config {
+        process: process(root.process),
+        listeners: listeners.into_iter().map(|one| one.value).collect(),
+        route_tables: tables,
+        clusters,
+        admin,
+    }
+}
+
+fn process(record: ProcessRecord) -> Process {
+    Process {
+        cores: record.cores.map(|cores| cores.u16()),
+        io_driver: record.io_driver,
+        drain_delay: record.drain_delay,
+        drain_timeout: record.drain_timeout,
+        max_connections: record.max_connections.map(|limit| limit.0),
+        log: Log {
+            level: record.log.level,
+            json: record.log.format == LogStyle::Json,
+        },
+    }
+}
+
+fn clusters(records: Vec<ClusterRecord>, cx: &mut Cx) -> Vec<Cluster> {
+    let names = records.iter().map(|record| (&record.name, &record.at));
+    unique("cluster", "name", names, cx);
+    records
+        .into_iter()
+        .map(|record| cluster(record, cx))
+        .collect()
+}
+
+fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
+    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(record.endpoints.0.len());
+    let mut seen = HashMap::new();
+    for item in record.endpoints.0 {
+        if let Some(first) = seen.insert(item.address.clone(), item.at.clone())
+            && item.at != first
+        {
+            let message = format!(
+                "this endpoint is there already ({first}): write it once, with a greater `weight` if it is to get more"
+            );
+            cx.problem(&item.at, message);
+        }
+        endpoints.push(Endpoint {
+            address: item.address,
+            weight: item.weight,
+        });
+    }
+    Cluster {
+        name: record.name,
+        balance: record.balance,
+        endpoints,
+        connect_timeout: record.connect_timeout.0,
+        first_byte_timeout: record.first_byte_timeout.map(|limit| limit.0),
+        pool: Pool {
+            idle_timeout: record.pool.idle_timeout.0,
+            max_idle: record.pool.max_idle.u32(),
+            max_requests: record.pool.max_requests.map(|limit| limit.0),
+        },
+        dns_refresh: record.dns_refresh.0,
+    }
+}
+
+/// Notes names that two things of a kind bear; `names` are names and the paths of those that bear them.
+pub(crate) fn unique<'a>(
+    kind: &str,
+    key: &str,
+    names: impl Iterator<Item = (&'a Name, &'a String)>,
+    cx: &mut Cx,
+) {
+    let mut seen: HashMap<&str, &str> = HashMap::new();
+    for (name, at) in names {
+        if name.as_str().is_empty() {
+            continue;
+        }
+        if let Some(first) = seen.get(name.as_str()) {
+            let path = format!("{at}.{key}");
+            let shown = cx.shown(&path, name.as_str());
+            let message =
+                format!("the {kind} name {shown} is taken by {first}: write another name");
+            cx.problem(&path, message);
+        } else {
+            seen.insert(name.as_str(), at);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Listeners, chains, limits, and access logs.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::{
+    Filled, FilterItem, HeadSize, Int, LogText, Mode, NonEmpty, OrFalse, Pairs, Positive,
+    RouteRecord, RouteTableRef, Token, VirtualHostRecord, choice, fields::record,
+};
+use crate::{ByteSize, ListenAddress, Name, PathNormalize, Protocol};
+
+record! {
+    /// An address where clients come in. What it does with requests is said by exactly one of `routes`, `virtual_hosts`, `route_table` and `chains`.
+    ListenerRecord {
+        /// Its name, in logs and metrics.
+        name: Name,
+        /// Where it listens. Port 0 takes a free one.
+        address: ListenAddress,
+        /// The permissions of a Unix socket, in octal and in quotes. Default `"0660"`.
+        mode: Option<Mode>,
+        /// What it speaks.
+        protocol: Protocol = "http",
+        /// Limits of its connections and requests.
+        limits: LimitsRecord = {},
+        /// What it says to upstreams about the client, and whom it believes.
+        forwarded: ForwardedRecord = {},
+        /// What it writes about each request.
+        access_log: Vec<AccessLogRecord>,
+        /// The kernel's queue of connections not yet accepted, per core (bounded by `net.core.somaxconn`).
+        backlog: Int<1, 1_000_000> = 4096,
+        /// Filters of every request, before those of its route.
+        filters: Vec<FilterItem>,
+        /// Routes of all hosts, in order: the first match wins. Short for one virtual host with the domain `*`.
+        routes: Option<Vec<RouteRecord>>,
+        /// Routes by host.
+        virtual_hosts: Option<NonEmpty<VirtualHostRecord>>,
+        /// The name of one of `route_tables`.
+        route_table: Option<RouteTableRef>,
+        /// How the paths of `routes` or `virtual_hosts` are made plain before they are matched and forwarded. Default `strict`.
+        path_normalize: Option<PathNormalize>,
+        /// Whether `//` in a path becomes `/`. Default `false`.
+        merge_slashes: Option<bool>,
+        /// Several ways to treat connections, tried in order: the first whose `match` holds serves the connection, and one that none matches is closed.
+        chains: Option<NonEmpty<ChainRecord>>,
+    }
+}
+
+choice!(Protocol {
+    Http = "http": "any version of HTTP that the proxy serves, told apart by the first bytes",
+    Http1 = "http1": "HTTP/1.x only",
+});
+
+record! {
+    /// What a listener does with some connections. Requests are treated by exactly one of `routes`, `virtual_hosts` and `route_table`.
+    ChainRecord {
+        /// Which connections; all that is said must hold. Without this key: every one.
+        r#match: ChainMatchRecord = {},
+        /// Filters of every request, before those of its route.
+        filters: Vec<FilterItem>,
+        /// Routes of all hosts, in order: the first match wins.
+        routes: Option<Vec<RouteRecord>>,
+        /// Routes by host.
+        virtual_hosts: Option<NonEmpty<VirtualHostRecord>>,
+        /// The name of one of `route_tables`.
+        route_table: Option<RouteTableRef>,
+        /// How the paths of `routes` or `virtual_hosts` are made plain before they are matched and forwarded. Default `strict`.
+        path_normalize: Option<PathNormalize>,
+        /// Whether `//` in a path becomes `/`. Default `false`.
+        merge_slashes: Option<bool>,
+    }
+}
+
+record! {
+    /// Which connections a chain takes.
+    ChainMatchRecord {
+        /// Ranges, in one of which the client's address must be.
+        source: Option<NonEmpty<IpNet>>,
+        /// Ranges, in one of which the address that the client connected to must be.
+        destination: Option<NonEmpty<IpNet>>,
+    }
+}
+
+record! {
+    /// Limits of a listener's connections and requests. A limit that bites answers as said, and counts.
+    LimitsRecord {
+        /// Connections of this listener in the whole process; beyond it, accepting waits. Without this key: only the process's own limit.
+        connections: Option<Int<1, { u64::MAX }>>,
+        /// A request line; beyond it 414. RFC 9112 asks for 8000 bytes at least.
+        request_line: HeadSize = "16KiB",
+        /// One header line; beyond it 431.
+        field: HeadSize = "16KiB",
+        /// All header lines of a request; beyond it 431.
+        fields_total: HeadSize = "64KiB",
+        /// Number of header lines; beyond it 431.
+        fields: Int<1, 10_000> = 100,
+        /// A request body; beyond it 413. Without this key: no limit.
+        body: Option<ByteSize>,
+        /// From a request's first byte to the end of its headers; beyond it 408.
+        header_timeout: Positive = "10s",
+        /// A body, or the reading of an answer, that moves fewer bytes a second than this is cut; 0 allows any pace.
+        body_rate: ByteSize = "100B",
+        /// How long a body may be slower than `body_rate`.
+        body_rate_grace: Positive = "10s",
+        /// How long a connection may be open between requests.
+        idle_timeout: Positive = "60s",
+        /// From a request's headers to its answer's last byte. Without this key: no limit.
+        request_timeout: Option<Positive>,
+        /// Requests of one connection; the last one's answer says `Connection: close`. Without this key: no limit.
+        requests_per_connection: Option<Int<1, { u64::MAX }>>,
+        /// Bytes of a request body that are read and thrown away after an early answer, so that the connection can be kept.
+        drain_body: ByteSize = "64KiB",
+    }
+}
+
+record! {
+    /// What a listener says to upstreams about the client, and whom it believes.
+    ForwardedRecord {
+        /// Peers whose `X-Forwarded-*` and `X-Request-Id` are believed; from all others they are replaced.
+        trusted: Vec<IpNet>,
+        /// Add the peer to `X-Forwarded-For`.
+        x_forwarded_for: bool = true,
+        /// Set `X-Forwarded-Proto`.
+        x_forwarded_proto: bool = true,
+        /// Set `X-Forwarded-Host`.
+        x_forwarded_host: bool = false,
+        /// Make an `X-Request-Id` where the client is not trusted to bring one.
+        x_request_id: bool = true,
+        /// The name in `Via`, on requests and answers; `false` leaves `Via` out.
+        via: OrFalse<Token> = "ringway",
+    }
+}
+
+record! {
+    /// An access log: exactly one of `file` and `stdout`, and at most one of `format` and `json`.
+    AccessLogRecord {
+        /// A file, opened for appending, and opened anew on USR1.
+        file: Option<PathBuf>,
+        /// `true`: standard output.
+        stdout: Option<bool>,
+        /// A line of text with `%OPERATOR%`s. Without this key and `json`: Envoy's default line.
+        format: Option<LogText>,
+        /// A JSON object a line: its keys in order, each value a format of its own.
+        json: Option<Pairs<Filled, String>>,
+    }
+}
+
+choice!(PathNormalize {
+    Strict = "strict": "decode unreserved `%XX`, resolve dot segments, refuse encoded `/`, `\\`, NUL and `#` with 400",
+    Off = "off": "leave the path as it came",
+});
