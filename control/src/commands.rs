@@ -11,7 +11,6 @@ use ringway_config::Config;
 use crate::admin::client;
 use crate::cli::{self, ADMIN_DEFAULT, Command, ReloadArgs};
 use crate::demo;
-use crate::face::native;
 use crate::face::{Inputs, Registry, Snapshot, Stats};
 use crate::files::{LoadError, Source};
 use crate::process;
@@ -27,7 +26,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Validate(args) => validate(&args.config),
         Command::Demo(args) => demo::run(&args),
         Command::Init(args) => init(&args.file),
-        Command::Schema => print(format!("{:#}\n", native::schema()).as_bytes()),
+        Command::Schema => print(format!("{:#}\n", ringway_config::schema()).as_bytes()),
         Command::Reload(args) => reload(&args),
         Command::Version(args) => {
             say(version(args.json));
@@ -59,8 +58,8 @@ fn print(bytes: &[u8]) -> ExitCode {
 fn validate(path: &Path) -> ExitCode {
     match check(path) {
         Ok((config, warnings)) => {
-            for warning in warnings {
-                say_error(warning);
+            if !warnings.is_empty() {
+                say_error(warnings);
             }
             say(format_args!(
                 "{}: good, {} listeners, {} clusters",
@@ -74,29 +73,22 @@ fn validate(path: &Path) -> ExitCode {
     }
 }
 
-fn check(path: &Path) -> Result<(Config, Vec<String>), LoadError> {
-    let loaded = Source::of_argument(path)?.load()?;
-    let config = &loaded.parsed.config;
+fn check(path: &Path) -> Result<(Config, String), LoadError> {
+    let parsed = Source::of_argument(path)?.load()?;
     let stats = Arc::new(Stats::new(1, []));
-    Snapshot::build(config, &Registry, &Inputs::default(), &stats, None).map_err(|errors| {
-        let problems = errors.into_iter().map(|e| (e.path, e.message)).collect();
-        LoadError::Config(loaded.errors(problems))
-    })?;
-    let warnings = loaded
-        .warnings()
-        .iter()
-        .map(|warning| format!("warning: {}: {}", warning.path, warning.message))
-        .collect();
-    Ok((config.clone(), warnings))
+    Snapshot::build(&parsed.config, &Registry, &Inputs::default(), &stats, None)
+        .map_err(|errors| LoadError::Config(parsed.spans.errors(errors)))?;
+    let warnings = parsed.spans.render_warnings(&parsed.warnings);
+    Ok((parsed.config, warnings))
 }
 
 fn init(path: &Path) -> ExitCode {
     if path == Path::new("-") {
-        return print(native::starter().as_bytes());
+        return print(crate::face::starter().as_bytes());
     }
     // Never over a file that is there: it may be the one that serves.
     let written = fs::File::create_new(path)
-        .and_then(|mut file| file.write_all(native::starter().as_bytes()));
+        .and_then(|mut file| file.write_all(crate::face::starter().as_bytes()));
     match written {
         Ok(()) => {
             say(format_args!(
@@ -158,12 +150,12 @@ fn reload(args: &ReloadArgs) -> ExitCode {
 /// The address that a configuration names. The file may be the very one that is wrong: then the default is asked, and the running
 /// process says what is wrong with it.
 fn admin_of(path: &Path) -> Result<String, LoadError> {
-    let loaded = match Source::of_argument(path)?.load() {
-        Ok(loaded) => loaded,
+    let parsed = match Source::of_argument(path)?.load() {
+        Ok(parsed) => parsed,
         Err(LoadError::Config(_)) => return Ok(ADMIN_DEFAULT.to_owned()),
         Err(error) => return Err(error),
     };
-    let admin = loaded.parsed.config.admin;
+    let admin = parsed.config.admin;
     Ok(admin.map_or(ADMIN_DEFAULT.to_owned(), |admin| {
         crate::admin::text_of(&admin.address)
     }))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringway_config::{Config, Name};
+use ringway_config::{Config, Name, PathError};
 use serde::Serialize;
 
 /// What became of a thing.
@@ -113,12 +113,12 @@ fn named<T: PartialEq>(
 }
 
 /// What a reload asks for that only a restart can do, by path and sentence.
-pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<(String, String)> {
+pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<PathError> {
     let mut problems = Vec::new();
     let mut check = |same: bool, path: &str| {
         if !same {
-            problems.push((
-                path.to_owned(),
+            problems.push(PathError::new(
+                path,
                 format!("a change of `{path}` needs a restart: put the old value back, or restart the process"),
             ));
         }
@@ -194,7 +194,10 @@ mod tests {
         new.process.io_driver = IoDriver::Epoll;
         new.process.drain_delay = Duration::from_secs(1);
         let problems = needs_restart(&old, &new);
-        let paths: Vec<&str> = problems.iter().map(|(path, _)| path.as_str()).collect();
+        let paths: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.path.as_str())
+            .collect();
         assert_eq!(paths, ["process.cores", "process.io_driver"]);
     }
 }

@@ -4,104 +4,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use ringway_config::{Config, Name};
-
-pub mod native {
-    use super::*;
-
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Format {
-        Yaml,
-        Json,
-        Toml,
-    }
-    impl Format {
-        pub fn of_path(path: &Path) -> Option<Self> {
-            match path.extension()?.to_str()? {
-                "yaml" | "yml" => Some(Self::Yaml),
-                "json" => Some(Self::Json),
-                "toml" => Some(Self::Toml),
-                _ => None,
-            }
-        }
-    }
-    #[derive(Debug, Clone, Default)]
-    pub struct SpanMap;
-    #[derive(Debug, Clone)]
-    pub struct Problem {
-        pub path: String,
-        pub message: String,
-    }
-    #[derive(Debug)]
-    pub struct Errors {
-        pub problems: Vec<Problem>,
-    }
-    impl Errors {
-        pub fn from_paths(
-            _name: &str,
-            _text: &str,
-            _spans: &SpanMap,
-            problems: Vec<(String, String)>,
-        ) -> Self {
-            Self {
-                problems: problems
-                    .into_iter()
-                    .map(|(path, message)| Problem { path, message })
-                    .collect(),
-            }
-        }
-    }
-    impl fmt::Display for Errors {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            for p in &self.problems {
-                writeln!(f, "error: {}: {}", p.path, p.message)?;
-            }
-            Ok(())
-        }
-    }
-    impl std::error::Error for Errors {}
-    #[derive(Debug)]
-    pub struct Parsed {
-        pub config: Config,
-        pub spans: SpanMap,
-        pub warnings: Vec<Problem>,
-    }
-    pub fn schema() -> serde_json::Value {
-        serde_json::json!({})
-    }
-    pub fn starter() -> &'static str {
-        ""
-    }
-    pub fn parse(
-        text: &str,
-        _format: Format,
-        name: &str,
-        _env: &dyn Fn(&str) -> Option<String>,
-        _base: &Path,
-    ) -> Result<Parsed, Errors> {
-        if text.contains("bad") {
-            return Err(Errors::from_paths(
-                name,
-                text,
-                &SpanMap,
-                vec![("listeners".to_owned(), "bad".to_owned())],
-            ));
-        }
-        Ok(Parsed {
-            config: Config {
-                admin: Some(ringway_config::Admin {
-                    address: ringway_config::AdminAddress::Tcp(([127, 0, 0, 1], 19901).into()),
-                }),
-                ..Config::default()
-            },
-            spans: SpanMap,
-            warnings: Vec::new(),
-        })
-    }
-}
 
 #[derive(Default, Debug)]
 pub struct Registry;
@@ -191,4 +96,7 @@ impl Handle {
         0
     }
     pub fn stop(self) {}
+}
+pub fn starter() -> &'static str {
+    ""
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringway_config::Config;
+use ringway_config::{Config, Errors, Parsed, PathError, Problem};
 use ringway_engine::observe::log_ring::LogTargets;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -16,9 +16,8 @@ use tokio::task::{JoinSet, spawn_local};
 
 use crate::diff::{self, Change};
 use crate::dns::{self, LookupError, Names};
-use crate::face::native::{Errors, Problem};
-use crate::face::{BuildError, Inputs, Registry, Snapshot, Stats};
-use crate::files::{LoadError, Loaded, Source};
+use crate::face::{Inputs, Registry, Snapshot, Stats};
+use crate::files::{LoadError, Source};
 use crate::process::{Phase, Process};
 use crate::systemd;
 use crate::telemetry::access_log;
@@ -89,8 +88,8 @@ impl Refusal {
     /// What is wrong, one by one.
     pub(crate) fn problems(&self) -> &[Problem] {
         match self {
-            Self::Load(LoadError::Config(errors)) | Self::Wrong(errors) => &errors.problems,
-            Self::Load(LoadError::Read { .. } | LoadError::Format { .. }) | Self::Stopping => &[],
+            Self::Load(LoadError::Config(errors)) | Self::Wrong(errors) => errors.problems(),
+            Self::Load(LoadError::Read { .. }) | Self::Stopping => &[],
         }
     }
 }
@@ -99,50 +98,44 @@ impl Refusal {
 pub(crate) struct Store {
     source: Source,
     registry: Registry,
-    loaded: Loaded,
-    names: Names,
-    log_targets: LogTargets,
+    parsed: Parsed,
     /// The text that was last looked at, good or bad: a watch that sees it again has nothing new.
     seen: String,
+    names: Names,
+    log_targets: LogTargets,
 }
 
 impl Store {
     /// The store of a configuration just read; resolves its names.
     pub(crate) async fn new(
         source: Source,
-        loaded: Loaded,
+        seen: String,
+        parsed: Parsed,
         registry: Registry,
         log_targets: LogTargets,
     ) -> Self {
         let mut names = Names::default();
-        names.adopt(&loaded.parsed.config, Instant::now());
+        names.adopt(&parsed.config, Instant::now());
         resolve(&mut names).await;
-        let seen = loaded.text.clone();
         Self {
             source,
             registry,
-            loaded,
+            parsed,
+            seen,
             names,
             log_targets,
-            seen,
         }
     }
 
     /// The first snapshot.
     pub(crate) fn first(&self, stats: &Arc<Stats>) -> Result<Arc<Snapshot>, Errors> {
-        let problems = unwritable(&self.loaded.parsed.config);
+        let problems = unwritable(&self.parsed.config);
         if !problems.is_empty() {
-            return Err(self.loaded.errors(problems));
+            return Err(self.parsed.spans.errors(problems));
         }
         let inputs = self.inputs(&self.names);
-        Snapshot::build(
-            &self.loaded.parsed.config,
-            &self.registry,
-            &inputs,
-            stats,
-            None,
-        )
-        .map_err(|errors| at_lines(&self.loaded, errors))
+        Snapshot::build(&self.parsed.config, &self.registry, &inputs, stats, None)
+            .map_err(|errors| self.parsed.spans.errors(errors))
     }
 
     fn inputs(&self, names: &Names) -> Inputs {
@@ -197,13 +190,13 @@ impl Store {
     fn republish(&self, process: &Process, host: &str) {
         let last = process.snapshot();
         let inputs = self.inputs(&self.names);
-        let config = &self.loaded.parsed.config;
+        let config = &self.parsed.config;
         let outcome = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
             .and_then(|next| process.publish(next));
         match outcome {
             Ok(()) => tracing::info!(host, "addresses changed"),
             Err(errors) => {
-                let errors = at_lines(&self.loaded, errors);
+                let errors = self.parsed.spans.errors(errors);
                 tracing::error!(host, "the new addresses were not taken over:\n{errors}");
             }
         }
@@ -254,18 +247,18 @@ impl Store {
             return Ok(None);
         }
         self.seen.clone_from(&text);
-        let loaded = self.source.parse(text).map_err(Refusal::Load)?;
+        let parsed = self.source.parse(&text).map_err(Refusal::Load)?;
         let last = process.snapshot();
-        let config = &loaded.parsed.config;
+        let config = &parsed.config;
         let changes = diff::diff(last.config(), config);
         let mut problems = diff::needs_restart(last.config(), config);
         problems.extend(unwritable(config));
         if !problems.is_empty() {
-            return Err(Refusal::Wrong(loaded.errors(problems)));
+            return Err(Refusal::Wrong(parsed.spans.errors(problems)));
         }
-        warn(&loaded);
+        warn(&parsed);
         if changes.is_empty() {
-            self.loaded = loaded;
+            self.parsed = parsed;
             let version = last.version();
             return Ok(Some(Report { version, changes }));
         }
@@ -276,12 +269,12 @@ impl Store {
                 let version = next.version();
                 process.publish(next).map(|()| version)
             })
-            .map_err(|errors| Refusal::Wrong(at_lines(&loaded, errors)))?;
+            .map_err(|errors| Refusal::Wrong(parsed.spans.errors(errors)))?;
         if config.process.log != last.config().process.log {
             process.logging.apply(&config.process.log);
         }
         self.names = names;
-        self.loaded = loaded;
+        self.parsed = parsed;
         Ok(Some(Report { version, changes }))
     }
 
@@ -295,12 +288,12 @@ impl Store {
 }
 
 /// Access logs that could not be written, by path and sentence.
-fn unwritable(config: &Config) -> Vec<(String, String)> {
+fn unwritable(config: &Config) -> Vec<PathError> {
     let mut problems = Vec::new();
     for (i, listener) in config.listeners.iter().enumerate() {
         for (j, log) in listener.access_logs.iter().enumerate() {
             if let Err(error) = access_log::check(&log.target) {
-                problems.push((
+                problems.push(PathError::new(
                     format!("listeners[{i}].access_log[{j}].file"),
                     format!("this file cannot be written ({error}): name one that can, in a folder that is there"),
                 ));
@@ -310,10 +303,11 @@ fn unwritable(config: &Config) -> Vec<(String, String)> {
     problems
 }
 
-/// Says what the parser warns about.
-pub(crate) fn warn(loaded: &Loaded) {
-    for warning in loaded.warnings() {
-        tracing::warn!(at = %warning.path, "{}", warning.message);
+/// Says what is doubtful.
+pub(crate) fn warn(parsed: &Parsed) {
+    if !parsed.warnings.is_empty() {
+        let rendered = parsed.spans.render_warnings(&parsed.warnings);
+        tracing::warn!("the configuration is doubtful:\n{}", rendered.trim_end());
     }
 }
 
@@ -331,13 +325,4 @@ async fn resolve(names: &mut Names) {
             names.answer(&host, answer, Instant::now());
         }
     }
-}
-
-fn at_lines(loaded: &Loaded, errors: Vec<BuildError>) -> Errors {
-    loaded.errors(
-        errors
-            .into_iter()
-            .map(|error| (error.path, error.message))
-            .collect(),
-    )
 }

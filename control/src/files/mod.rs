@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::face::native::{self, Errors, Format, Parsed, Problem};
+use ringway_config::{Errors, Format, Parsed};
 
 pub(crate) use watch::Watch;
 
@@ -28,17 +28,6 @@ pub(crate) enum Source {
     },
 }
 
-/// A configuration with what its errors need.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    /// What the source is called in errors.
-    pub(crate) name: String,
-    /// The source's text.
-    pub(crate) text: String,
-    /// What was made of it.
-    pub(crate) parsed: Parsed,
-}
-
 /// Why there is no configuration.
 #[derive(Debug)]
 pub(crate) enum LoadError {
@@ -49,11 +38,6 @@ pub(crate) enum LoadError {
         /// Why.
         error: io::Error,
     },
-    /// The extension is none that is known.
-    Format {
-        /// Which.
-        name: String,
-    },
     /// What it says is wrong.
     Config(Errors),
 }
@@ -62,10 +46,6 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { name, error } => write!(f, "error: cannot read `{name}`: {error}"),
-            Self::Format { name } => write!(
-                f,
-                "error: `{name}` does not say what it is: name it `.yaml`, `.yml`, `.json` or `.toml`"
-            ),
             Self::Config(errors) => errors.fmt(f),
         }
     }
@@ -75,7 +55,7 @@ impl std::error::Error for LoadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { error, .. } => Some(error),
-            Self::Format { .. } | Self::Config(_) => None,
+            Self::Config(_) => None,
         }
     }
 }
@@ -111,8 +91,8 @@ impl Source {
     }
 
     /// Reads and parses it.
-    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
-        self.parse(self.read()?)
+    pub(crate) fn load(&self) -> Result<Parsed, LoadError> {
+        self.parse(&self.read()?)
     }
 
     /// Its text as it is now.
@@ -129,41 +109,16 @@ impl Source {
     }
 
     /// Makes a configuration of a text of its.
-    pub(crate) fn parse(&self, text: String) -> Result<Loaded, LoadError> {
-        let name = self.name();
-        let (format, base) = match self {
-            Self::File(path) => {
-                let format = Format::of_path(path)
-                    .ok_or_else(|| LoadError::Format { name: name.clone() })?;
-                (format, path.parent().unwrap_or(Path::new("")))
-            }
+    pub(crate) fn parse(&self, text: &str) -> Result<Parsed, LoadError> {
+        let path = match self {
+            Self::File(path) => path,
             // Relative paths in a text are the working directory's.
-            Self::Text { .. } => (sniff(&text), Path::new("")),
+            Self::Text { .. } => Path::new("-"),
         };
+        let format = Format::of_path(path, text);
         let env = |name: &str| std::env::var(name).ok();
-        let parsed = native::parse(&text, format, &name, &env, base).map_err(LoadError::Config)?;
-        Ok(Loaded { name, text, parsed })
-    }
-}
-
-impl Loaded {
-    /// Errors that came after parsing, each at its line.
-    pub(crate) fn errors(&self, problems: Vec<(String, String)>) -> Errors {
-        Errors::from_paths(&self.name, &self.text, &self.parsed.spans, problems)
-    }
-
-    /// The parser's warnings, rendered like errors.
-    pub(crate) fn warnings(&self) -> &[Problem] {
-        &self.parsed.warnings
-    }
-}
-
-/// JSON begins with a brace, and a YAML file that does is JSON too but for its strictness.
-fn sniff(text: &str) -> Format {
-    if text.trim_start().starts_with('{') {
-        Format::Json
-    } else {
-        Format::Yaml
+        let base = path.parent().unwrap_or(Path::new(""));
+        ringway_config::parse(text, format, &self.name(), &env, base).map_err(LoadError::Config)
     }
 }
 
@@ -184,13 +139,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_brace_is_json() {
-        assert_eq!(sniff("  {\"a\": 1}"), Format::Json);
-        assert_eq!(sniff("listeners: []"), Format::Yaml);
-        assert_eq!(sniff(""), Format::Yaml);
-    }
-
-    #[test]
     fn what_cannot_be_read_says_so() {
         let missing = Source::File(PathBuf::from("/nonexistent/a.yaml"));
         let said = missing.load().unwrap_err().to_string();
@@ -198,8 +146,5 @@ mod tests {
             said.starts_with("error: cannot read `/nonexistent/a.yaml`: No such file"),
             "{said}"
         );
-        let nameless = Source::File(PathBuf::from("/nonexistent/a.conf"));
-        let said = nameless.parse(String::new()).unwrap_err().to_string();
-        assert!(said.contains("`.yaml`"), "{said}");
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringway_config::{AdminAddress, Config, LogTarget};
+use ringway_config::{AdminAddress, Config, Errors, LogTarget, Parsed};
 use ringway_engine::observe::log_ring::{self, LogTargets};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -16,9 +16,8 @@ use tokio::task::LocalSet;
 use super::{Banner, Phase, Process, serve, signed, unix_seconds};
 use crate::admin::{self, AdminListener};
 use crate::cores;
-use crate::face::native::Errors;
 use crate::face::{Handle, Options, Registry, StartError, Stats};
-use crate::files::{LoadError, Loaded, Source};
+use crate::files::{LoadError, Source};
 use crate::limits::{self, LimitError, Needs};
 use crate::logging::Logging;
 use crate::os;
@@ -90,9 +89,10 @@ pub(crate) fn run(source: Source, banner: Banner) -> ExitCode {
 }
 
 fn live(source: Source, banner: Banner) -> Result<(), Failure> {
-    let loaded = source.load().map_err(Failure::Load)?;
-    let logging = Logging::start(&loaded.parsed.config.process.log);
-    store::warn(&loaded);
+    let text = source.read().map_err(Failure::Load)?;
+    let parsed = source.parse(&text).map_err(Failure::Load)?;
+    let logging = Logging::start(&parsed.config.process.log);
+    store::warn(&parsed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -102,7 +102,7 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
         })?;
     let local = LocalSet::new();
     let process = local.block_on(&runtime, async {
-        let (process, serving) = start(source, loaded, logging).await?;
+        let (process, serving) = start(source, text, parsed, logging).await?;
         banner(&process);
         serving.until_told(&process).await;
         Ok::<_, Failure>(process)
@@ -125,7 +125,8 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
 
 async fn start(
     source: Source,
-    loaded: Loaded,
+    text: String,
+    parsed: Parsed,
     logging: Logging,
 ) -> Result<(Rc<Process>, serve::Serving), Failure> {
     // First of all: a signal from here on stops the process in order.
@@ -133,7 +134,7 @@ async fn start(
         what: "signal handlers",
         error,
     })?;
-    let config = loaded.parsed.config.clone();
+    let config = parsed.config.clone();
     let cores = cores::detect(config.process.cores);
     let files = os::raise_open_files().map_err(|error| Failure::System {
         what: "the limit of open files",
@@ -149,7 +150,7 @@ async fn start(
     let watched = source.file().map(ToOwned::to_owned);
     let (port, log_source) = log_ring::ring(cores.cpus.len());
     let targets = LogTargets::default();
-    let store = Store::new(source, loaded, Registry, targets.clone()).await;
+    let store = Store::new(source, text, parsed, Registry, targets.clone()).await;
     let snapshot = store.first(&stats).map_err(Failure::Config)?;
     let options = Options {
         cores: cores.cpus.clone(),
