@@ -205,18 +205,20 @@ mod tests {
 
     #[test]
     fn the_configuration_is_a_good_one() {
-        let backend = Backend::start("one").unwrap();
+        let one = Backend::start("one").unwrap();
+        let two = Backend::start("two").unwrap();
         let args = DemoArgs {
             port: 0,
             admin_port: 0,
         };
         let source = Source::Text {
             name: "<demo>",
-            text: configuration(&args, &backend, &backend),
+            text: configuration(&args, &one, &two),
         };
         if let Err(error) = source.load() {
             panic!("{error}");
         }
-        backend.stop();
+        one.stop();
+        two.stop();
     }
 }
