@@ -32,23 +32,24 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the ending of the path; where it says nothing (as `-` for standard input) by the text: a `{` begins JSON, and
-    /// all else is YAML.
-    pub fn of_path(path: &Path, text: &str) -> Self {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        match ending.map(str::to_ascii_lowercase).as_deref() {
-            Some("json") => Self::Json,
-            Some("toml") => Self::Toml,
-            Some("yaml" | "yml") => Self::Yaml,
-            Some(_) | None
-                if text
-                    .trim_start_matches('\u{feff}')
-                    .trim_start()
-                    .starts_with('{') =>
-            {
-                Self::Json
-            }
-            Some(_) | None => Self::Yaml,
+    /// By the ending of the path; `None`: it says nothing.
+    pub fn of_path(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        match ending.as_str() {
+            "yaml" | "yml" => Some(Self::Yaml),
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            _ => None,
+        }
+    }
+
+    /// By the text, as of standard input: a `{` begins JSON, and all else is YAML.
+    pub fn sniff(text: &str) -> Self {
+        let start = text.trim_start_matches('\u{feff}').trim_start();
+        if start.starts_with('{') {
+            Self::Json
+        } else {
+            Self::Yaml
         }
     }
 }
@@ -62,6 +63,11 @@ pub struct Parsed {
     pub spans: SpanMap,
     /// What is doubtful; `SpanMap::render_warnings` shows it.
     pub warnings: Vec<Problem>,
+}
+
+/// A file to begin with, with comments: it serves, and sends everything to one upstream.
+pub fn starter() -> &'static str {
+    include_str!("starter.yaml")
 }
 
 /// Reads a configuration. `source_name` is the file's name, for errors; `env` gives environment variables; relative paths
@@ -189,3 +195,6 @@ pub(crate) fn read_part<T: Wire>(value: &serde_json::Value) -> Result<T, Vec<Pat
             .collect()),
     }
 }
+
+#[cfg(test)]
+mod tests;

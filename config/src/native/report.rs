@@ -122,7 +122,8 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Errors {
     source: Arc<Source>,
-    problems: Vec<Problem>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
 }
 
 impl Errors {
@@ -133,11 +134,6 @@ impl Errors {
             source: spans.source.clone(),
             problems,
         }
-    }
-
-    /// What is wrong.
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
     }
 
     /// As shown on a terminal, with colours.

@@ -75,7 +75,7 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
             let message = format!(
                 "this endpoint is there already ({first}): write it once, with a greater `weight` if it is to get more"
             );
-            cx.problem(&item.at, message);
+            cx.warning(&item.at, message);
         }
         endpoints.push(Endpoint {
             address: item.address,

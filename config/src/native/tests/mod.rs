@@ -1,0 +1,49 @@
+//! The three formats from text to model, as an operator meets them.
+
+mod defaults;
+mod errors;
+mod examples;
+mod generated;
+mod spans;
+
+use std::path::{Path, PathBuf};
+
+use super::{Errors, Format, Parsed, parse};
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "PORT" => Some("8080".to_owned()),
+        "SECRET" => Some("hunter2".to_owned()),
+        "TRUE" => Some("true".to_owned()),
+        _ => None,
+    }
+}
+
+fn read(text: &str, format: Format) -> Result<Parsed, Errors> {
+    parse(
+        text,
+        format,
+        "site",
+        &environment,
+        Path::new("/etc/ringway"),
+    )
+}
+
+fn yaml(text: &str) -> Result<Parsed, Errors> {
+    read(text, Format::Yaml)
+}
+
+/// A listener with routes, and clusters `app` and `other`.
+fn site(routes: &str) -> String {
+    let mut text = "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    routes:\n".to_owned();
+    for line in routes.lines() {
+        text.push_str(&format!("      {line}\n"));
+    }
+    text.push_str("clusters:\n  - { name: app, endpoints: [\"127.0.0.1:1\"] }\n");
+    text.push_str("  - { name: other, endpoints: [\"127.0.0.1:2\"] }\n");
+    text
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,0 +1,230 @@
+//! Words of HTTP: domains, header names and values, methods, paths.
+
+use super::super::{Cx, Form};
+use super::{Leaf, Wrong, because};
+use crate::Domain;
+
+/// Declares a leaf that wraps a text which a test accepts.
+macro_rules! text_leaf {
+    ($(#[doc = $doc:literal])* $name:ident, $form:literal, $what:literal, $parse:expr) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct $name(pub String);
+
+        impl Leaf for $name {
+            const FORM: Form = Form { name: $form, what: $what };
+            fn parse(text: &str, _: &Cx) -> Result<Self, Wrong> {
+                let parse: fn(&str) -> Result<String, Wrong> = $parse;
+                parse(text).map(Self)
+            }
+            fn hole() -> Self {
+                Self(String::new())
+            }
+        }
+    };
+}
+
+impl Leaf for Domain {
+    const FORM: Form = Form {
+        name: "domain",
+        what: "a host such as `www.example.com`, `*.example.com`, `www.*` or `*`",
+    };
+    fn parse(text: &str, _: &Cx) -> Result<Self, Wrong> {
+        let text = text.to_ascii_lowercase();
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let bracketed = text.starts_with('[') && text.ends_with(']');
+        if !bracketed && text.contains(':') {
+            return because("write the host without a port: a domain is matched without it");
+        }
+        let whole = |text: &str| {
+            let parts = text.trim_matches('.');
+            !parts.is_empty() && parts.split('.').all(|label| !label.is_empty())
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
+        let (domain, rest) = if let Some(rest) = text.strip_prefix('*') {
+            if !rest.starts_with('.') {
+                return because("write a `.` after the `*`, as in `*.example.com`");
+            }
+            (Self::Suffix(rest.to_owned()), rest)
+        } else if let Some(rest) = text.strip_suffix('*') {
+            if !rest.ends_with('.') {
+                return because("write a `.` before the `*`, as in `www.*`");
+            }
+            (Self::Prefix(rest.to_owned()), rest)
+        } else {
+            (Self::Exact(text.clone()), text.as_str())
+        };
+        if !whole(rest) || !rest.bytes().all(plain) {
+            return Err(Wrong::Form);
+        }
+        Ok(domain)
+    }
+    fn hole() -> Self {
+        Self::Exact(String::new())
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(token)
+}
+
+fn clean(text: &str) -> Result<String, Wrong> {
+    if text.contains(['\r', '\n', '\0']) {
+        return because(
+            "leave line breaks and NUL out of this value: they would split the message",
+        );
+    }
+    if text.chars().any(|c| c.is_control() && c != '\t') {
+        return because("leave control characters out of this value");
+    }
+    Ok(text.to_owned())
+}
+
+/// Fields that the proxy itself writes, because they frame the message or concern one hop (RFC 9110 §7.6.1).
+const OWN_FIELDS: &[&str] = &[
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+text_leaf!(
+    /// A field's name to match, lower case.
+    FieldName,
+    "header name",
+    "a header name such as `x-team`",
+    |text| {
+        if text.starts_with(':') {
+            return because("write a header name; match the host with `domains`, the path with `path`");
+        }
+        is_token(text)
+            .then(|| text.to_ascii_lowercase())
+            .ok_or(Wrong::Form)
+    }
+);
+
+text_leaf!(
+    /// A field's name to change, as it is to be written.
+    ChangedField,
+    "header name",
+    "a header name such as `x-team`",
+    |text| {
+        if !is_token(text) {
+            return Err(Wrong::Form);
+        }
+        if OWN_FIELDS.contains(&text.to_ascii_lowercase().as_str()) {
+            return because("this header cannot be changed: the proxy writes it itself to frame the message");
+        }
+        if text.eq_ignore_ascii_case("host") {
+            return because("the host is changed by the route's `rewrite: {host: ...}`, not as a header");
+        }
+        Ok(text.to_owned())
+    }
+);
+
+text_leaf!(
+    /// A field's value.
+    FieldValue,
+    "text",
+    "a text without line breaks",
+    clean
+);
+
+text_leaf!(
+    /// A method.
+    Method,
+    "method",
+    "a method such as `GET`",
+    |text| {
+        if !is_token(text) {
+            return Err(Wrong::Form);
+        }
+        if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return because("write methods in capitals, such as `GET`: they are compared case by case");
+        }
+        if text == "CONNECT" {
+            return because("leave `CONNECT` out: it is refused before routes are asked");
+        }
+        Ok(text.to_owned())
+    }
+);
+
+text_leaf!(
+    /// A path, as a request's.
+    UrlPath,
+    "URL path",
+    "a path that begins with `/`",
+    |text| {
+        if text.contains(['?', '#']) {
+            return because("write the path without `?` and `#`: match queries with `query`");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return because("write spaces and characters beyond ASCII in a path as %XX");
+        }
+        text.starts_with('/')
+            .then(|| text.to_owned())
+            .ok_or(Wrong::Form)
+    }
+);
+
+text_leaf!(
+    /// Host with or without a port, as in a `Host` field.
+    Authority,
+    "host",
+    "a host such as `example.com` or `example.com:8443`",
+    |text| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
+        let fits = !text.is_empty() && text.len() <= 255 && text.bytes().all(plain);
+        fits.then(|| text.to_owned()).ok_or(Wrong::Form)
+    }
+);
+
+text_leaf!(
+    /// A token.
+    Token,
+    "token",
+    "a word of letters, digits and `-`",
+    |text| is_token(text).then(|| text.to_owned()).ok_or(Wrong::Form)
+);
+
+text_leaf!(
+    /// A regular expression; compiled when a snapshot is built.
+    Regex,
+    "regular expression",
+    "a regular expression such as `/v[0-9]+/.*`",
+    |text| {
+        if text.is_empty() {
+            return Err(Wrong::Form);
+        }
+        Ok(text.to_owned())
+    }
+);
+
+text_leaf!(
+    /// A text that is not empty.
+    Filled,
+    "text",
+    "a text that is not empty",
+    |text| (!text.is_empty()).then(|| text.to_owned()).ok_or(Wrong::Form)
+);
+
+text_leaf!(
+    /// An access log's format.
+    LogText,
+    "log format",
+    "a log format such as `%RESPONSE_CODE% %DURATION%`",
+    |text| {
+        if text.is_empty() {
+            return Err(Wrong::Form);
+        }
+        Ok(text.to_owned())
+    }
+);
