@@ -6,8 +6,8 @@
 pub mod cluster;
 pub mod fault;
 pub mod filter;
+pub mod net;
 pub mod observe;
 pub mod request;
 pub mod rng;
-pub mod net;
 pub mod time;

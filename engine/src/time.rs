@@ -50,9 +50,15 @@ impl Deadline {
 }
 
 /// Milliseconds of `CLOCK_MONOTONIC_COARSE`: 4 ms of grain for 5 ns a read.
-#[expect(unsafe_code, reason = "clock_gettime has no safe wrapper for the coarse clock in std")]
+#[expect(
+    unsafe_code,
+    reason = "clock_gettime has no safe wrapper for the coarse clock in std"
+)]
 pub fn now_millis() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `now` is a valid place for a timespec, and the clock id exists since Linux 2.6.32.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
     (now.tv_sec as u64) * 1000 + (now.tv_nsec as u64) / 1_000_000
@@ -102,7 +108,13 @@ impl Wheel {
     }
 
     fn insert(&mut self) -> u32 {
-        let slot = Slot { deadline: NEVER, bucket: NIL, next: NIL, previous: NIL, waker: None };
+        let slot = Slot {
+            deadline: NEVER,
+            bucket: NIL,
+            next: NIL,
+            previous: NIL,
+            waker: None,
+        };
         if let Some(key) = self.free.pop() {
             self.slots[key as usize] = slot;
             return key;
@@ -120,7 +132,9 @@ impl Wheel {
 
     /// The tick at which a deadline's bucket is turned; never before the deadline, never beyond the horizon.
     fn due_tick(&self, deadline: u64) -> u64 {
-        deadline.div_ceil(TICK_MILLIS).clamp(self.turned + 1, self.turned + SLOTS as u64 - 1)
+        deadline
+            .div_ceil(TICK_MILLIS)
+            .clamp(self.turned + 1, self.turned + SLOTS as u64 - 1)
     }
 
     fn link(&mut self, key: u32) {
@@ -145,7 +159,12 @@ impl Wheel {
     }
 
     fn unlink(&mut self, key: u32) {
-        let Slot { bucket, next, previous, .. } = self.slots[key as usize];
+        let Slot {
+            bucket,
+            next,
+            previous,
+            ..
+        } = self.slots[key as usize];
         if bucket == NIL {
             return;
         }
@@ -241,14 +260,24 @@ impl Default for Timer {
 impl Timer {
     /// A place without a deadline.
     pub fn new() -> Self {
-        Self { key: WHEEL.with_borrow_mut(Wheel::insert), current: Cell::new(NEVER) }
+        Self {
+            key: WHEEL.with_borrow_mut(Wheel::insert),
+            current: Cell::new(NEVER),
+        }
     }
 
     /// Runs `future` until `deadline`. Deadlines nest: the earliest of those around counts for waking, each for itself.
     /// On `Elapsed` the future is dropped, so it must be one that loses nothing by that (a read lives in its stream).
-    pub async fn within<F: Future>(&self, deadline: Deadline, future: F) -> Result<F::Output, Elapsed> {
+    pub async fn within<F: Future>(
+        &self,
+        deadline: Deadline,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
         let mut future = pin!(future);
-        let _outer = Outer { timer: self, deadline: self.current.get() };
+        let _outer = Outer {
+            timer: self,
+            deadline: self.current.get(),
+        };
         std::future::poll_fn(|cx| {
             if let Poll::Ready(value) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(value));
@@ -272,7 +301,11 @@ impl Timer {
     fn arm(&self, cx: &Context<'_>) {
         WHEEL.with_borrow_mut(|wheel| {
             let slot = &mut wheel.slots[self.key as usize];
-            if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            if !slot
+                .waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
                 slot.waker = Some(cx.waker().clone());
             }
             if slot.deadline != self.current.get() {
@@ -315,7 +348,13 @@ pub(crate) fn turn(cx: &Context<'_>) -> Option<Duration> {
         wheel.turn(now_millis() / TICK_MILLIS, &mut woken);
         wheel.driver = Some(cx.waker().clone());
         wheel.armed = wheel.next_tick();
-        (wheel.armed != NEVER).then(|| Duration::from_millis((wheel.armed * TICK_MILLIS).saturating_sub(now_millis()).max(1)))
+        (wheel.armed != NEVER).then(|| {
+            Duration::from_millis(
+                (wheel.armed * TICK_MILLIS)
+                    .saturating_sub(now_millis())
+                    .max(1),
+            )
+        })
     });
     for waker in woken {
         waker.wake();
@@ -418,7 +457,11 @@ mod tests {
             *expect.entry(moved / TICK_MILLIS).or_default() += 1;
         }
         for tick in 11..=20_011 {
-            assert_eq!(due(&mut wheel, tick), expect.get(&tick).copied().unwrap_or(0), "tick {tick}");
+            assert_eq!(
+                due(&mut wheel, tick),
+                expect.get(&tick).copied().unwrap_or(0),
+                "tick {tick}"
+            );
         }
     }
 }

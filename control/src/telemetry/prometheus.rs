@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use ringway_engine::observe::{
-    Classes, Distribution, Kind, Metric, ProcessStats, Scope, Stats, Value,
+    Classes, Distribution, Kind, Metric, ProcessStats, Rules, Scope, Stats, Value,
 };
 
 use super::Selection;
@@ -40,7 +40,6 @@ pub(crate) fn render(stats: &Stats, selection: &Selection) -> String {
             let members = at..at + family.len();
             at = members.end;
             let page = Page {
-                rules: stats.rules(),
                 selection,
                 set: &set,
                 name: family_name(set.scope, family),
@@ -85,7 +84,6 @@ fn family_name(scope: &str, family: &[Metric]) -> String {
 
 /// One family of one set, being written.
 struct Page<'a> {
-    rules: &'a [&'static str],
     selection: &'a Selection,
     set: &'a Set,
     name: String,
@@ -133,7 +131,7 @@ impl Page<'_> {
                 }
             }
             Value::Rules(counts) => {
-                for (rule, n) in self.rules.iter().zip(counts) {
+                for (rule, n) in Rules::names().zip(counts) {
                     self.number(labels, Some(("rule", rule)), *n == 0, n, out);
                 }
             }
@@ -224,7 +222,7 @@ mod tests {
     use super::*;
 
     fn stats() -> Stats {
-        let stats = Stats::new(2, ["bare_lf", "bad_host"]);
+        let stats = Stats::new(2);
         stats.io_driver.set("io_uring").expect("not yet set");
         let web = stats.listener(&Name::new("we\"b\\\n"));
         for core in [0, 1] {
@@ -276,14 +274,15 @@ ringway_listener_downstream_rq_time_seconds_count{listener="we\"b\\\n"} 2
 ringway_listener_sent_bytes_total{listener="we\"b\\\n"} 20
 # HELP ringway_listener_violation_total Requests refused for breaking a rule of HTTP, by rule.
 # TYPE ringway_listener_violation_total counter
-ringway_listener_violation_total{listener="we\"b\\\n",rule="bad_host"} 2
+ringway_listener_violation_total{listener="we\"b\\\n",rule="RULE"} 2
 # HELP ringway_listener_limit_total Limits reached, by limit.
 # TYPE ringway_listener_limit_total counter
 ringway_listener_limit_total{listener="we\"b\\\n",limit="body_too_large"} 2
 # HELP ringway_endpoint_rq_total Requests sent.
 # TYPE ringway_endpoint_rq_total counter
 ringway_endpoint_rq_total{cluster="api",endpoint="[::1]:9001"} 1"#;
-        assert_eq!(text.join("\n"), expect.trim_start());
+        let rule = Rules::names().nth(1).expect("a rule");
+        assert_eq!(text.join("\n"), expect.trim_start().replace("RULE", rule));
     }
 
     #[test]

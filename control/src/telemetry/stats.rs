@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use ringway_engine::observe::{Distribution, Metric, Stats, Value};
+use ringway_engine::observe::{Distribution, Metric, Rules, Stats, Value};
 use serde_json::json;
 
 use super::Selection;
@@ -85,7 +85,7 @@ fn numbers(stats: &Stats, selection: &Selection) -> Vec<(String, Number)> {
         for member in set.members {
             let Member { path, values, .. } = member;
             for (metric, value) in set.metrics.iter().zip(values) {
-                expand(&path, metric, value, stats.rules(), &mut list);
+                expand(&path, metric, value, &mut list);
             }
         }
     }
@@ -95,13 +95,7 @@ fn numbers(stats: &Stats, selection: &Selection) -> Vec<(String, Number)> {
 }
 
 /// A metric of several numbers becomes as many names.
-fn expand(
-    path: &str,
-    metric: &Metric,
-    value: Value,
-    rules: &[&str],
-    list: &mut Vec<(String, Number)>,
-) {
+fn expand(path: &str, metric: &Metric, value: Value, list: &mut Vec<(String, Number)>) {
     let name = format!("{path}.{}", metric.name);
     match value {
         Value::Counter(n) => list.push((name, Number::Count(n))),
@@ -112,7 +106,7 @@ fn expand(
             list.extend(named.map(|(class, n)| (format!("{name}_{class}"), Number::Count(n))));
         }
         Value::Rules(counts) => {
-            let named = rules.iter().zip(counts);
+            let named = Rules::names().zip(counts);
             list.extend(named.map(|(rule, n)| (format!("{name}.{rule}"), Number::Count(n))));
         }
     }
@@ -133,7 +127,7 @@ mod tests {
     use super::*;
 
     fn stats() -> Stats {
-        let stats = Stats::new(1, ["bare_lf", "bad_host"]);
+        let stats = Stats::new(1);
         let web = stats.listener(&Name::new("web"));
         web.core(0).downstream_cx_total.add(5);
         web.core(0).downstream_rq.inc(404);
@@ -157,9 +151,10 @@ P95(nan,0.96) P99(nan,0.96) P99.5(nan,0.96) P99.9(nan,0.96) P100(nan,0.96)
 cluster.api.endpoint.127.0.0.1_9001.rq_total: 7
 listener.web.downstream_cx_total: 5
 listener.web.downstream_rq_4xx: 1
-listener.web.violation.bare_lf: 1
+listener.web.violation.RULE: 1
 ";
-        assert_eq!(text(&stats, &selection), expect);
+        let rule = Rules::names().next().expect("a rule");
+        assert_eq!(text(&stats, &selection), expect.replace("RULE", rule));
     }
 
     #[test]
@@ -173,7 +168,7 @@ listener.web.violation.bare_lf: 1
         for line in [
             "server.concurrency: 1",
             "core.0.loop_time: No recorded values",
-            "listener.web.violation.bad_host: 0",
+            "listener.web.limit_body_too_slow: 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}");
         }

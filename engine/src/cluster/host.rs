@@ -67,7 +67,12 @@ impl Host {
         loop {
             let parked = self.idle.borrow_mut().pop()?;
             self.cluster.upstream_cx_idle.dec();
-            let mut connection = Connection { stream: Some(parked.stream), served: parked.served, reused: true, host: Rc::clone(self) };
+            let mut connection = Connection {
+                stream: Some(parked.stream),
+                served: parked.served,
+                reused: true,
+                host: Rc::clone(self),
+            };
             if connection.is_silent() {
                 return Some(connection);
             }
@@ -77,7 +82,8 @@ impl Host {
 
     /// Closes connections kept longer than `idle_timeout`, and those that the other end closed.
     pub(super) fn sweep(&self, idle_timeout: Duration) {
-        let oldest = now_millis().saturating_sub(u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX));
+        let oldest = now_millis()
+            .saturating_sub(u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX));
         let mut closed = Vec::new();
         let mut idle = self.idle.borrow_mut();
         let mut at = 0;
@@ -115,7 +121,11 @@ impl Drop for Host {
 
 /// Nothing has come and the other end is open. The read that this starts is the one that will take the next answer.
 fn is_silent(stream: &mut Stream) -> bool {
-    stream.reader.input.is_empty() && stream.reader.poll_fill(ANSWER_READ, &mut Context::from_waker(Waker::noop())).is_pending()
+    stream.reader.input.is_empty()
+        && stream
+            .reader
+            .poll_fill(ANSWER_READ, &mut Context::from_waker(Waker::noop()))
+            .is_pending()
 }
 
 /// A connection to a host, in use by one request. Dropped, it is closed.
@@ -132,7 +142,12 @@ impl Connection {
     pub(super) fn new(stream: Stream, host: &Rc<Host>) -> Self {
         host.stats.cx_active.inc();
         host.cluster.upstream_cx_active.inc();
-        Self { stream: Some(stream), served: 0, reused: false, host: Rc::clone(host) }
+        Self {
+            stream: Some(stream),
+            served: 0,
+            reused: false,
+            host: Rc::clone(host),
+        }
     }
 
     /// The stream; none only while it is being taken apart.
@@ -156,7 +171,10 @@ impl Connection {
             host.cluster.upstream_cx_idle_overflow.inc();
             return;
         }
-        let has_input = self.stream.as_ref().is_some_and(|stream| !stream.reader.input.is_empty());
+        let has_input = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| !stream.reader.input.is_empty());
         if has_input {
             host.cluster.stray_bytes.inc();
             return;
@@ -166,14 +184,23 @@ impl Connection {
         }
         if let Some(stream) = self.stream.take() {
             host.cluster.upstream_cx_idle.inc();
-            host.idle.borrow_mut().push(Parked { stream, served: self.served, since: now_millis() });
+            host.idle.borrow_mut().push(Parked {
+                stream,
+                served: self.served,
+                since: now_millis(),
+            });
         }
     }
 
     /// The stream for good, as a tunnel needs it; the numbers go on counting it until the guard is dropped.
     pub(crate) fn into_tunnel(mut self) -> Option<(Stream, TunnelGuard)> {
         let stream = self.stream.take()?;
-        Some((stream, TunnelGuard { host: Rc::clone(&self.host) }))
+        Some((
+            stream,
+            TunnelGuard {
+                host: Rc::clone(&self.host),
+            },
+        ))
     }
 }
 
@@ -210,7 +237,9 @@ impl Active {
         host.stats.rq_total.inc();
         host.cluster.upstream_rq_total.inc();
         host.cluster.upstream_rq_active.inc();
-        Self { host: Rc::clone(host) }
+        Self {
+            host: Rc::clone(host),
+        }
     }
 }
 

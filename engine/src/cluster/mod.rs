@@ -19,8 +19,8 @@ use crate::observe::{ClusterStats, HostStats, PerCore, Slot};
 use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
 
-use balance::{Balance, LeastRequest, Random, RoundRobin};
 pub(crate) use balance::Ask;
+use balance::{Balance, LeastRequest, Random, RoundRobin};
 pub(crate) use host::{Connection, Host};
 
 /// A host as the snapshot knows it.
@@ -57,9 +57,16 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// The live side for a core. Hosts that `last` had at the same address go on with their connections.
-    pub(crate) fn new(spec: &Arc<ClusterSpec>, core: usize, rng: &Rng, last: Option<&Self>) -> Self {
+    pub(crate) fn new(
+        spec: &Arc<ClusterSpec>,
+        core: usize,
+        rng: &Rng,
+        last: Option<&Self>,
+    ) -> Self {
         let stats = spec.stats.slot(core);
-        let host = |spec: &HostSpec| match last.and_then(|last| last.hosts.iter().find(|host| host.is_same(spec))) {
+        let host = |spec: &HostSpec| match last
+            .and_then(|last| last.hosts.iter().find(|host| host.is_same(spec)))
+        {
             Some(host) => Rc::clone(host),
             None => Rc::new(Host::new(spec, core, stats.clone())),
         };
@@ -70,15 +77,27 @@ impl Cluster {
             Policy::Random => Box::new(Random::new(&weights)),
             Policy::LeastRequest => Box::new(LeastRequest::new(&weights)),
         };
-        Self { spec: Arc::clone(spec), stats, hosts, balance: RefCell::new(balance) }
+        Self {
+            spec: Arc::clone(spec),
+            stats,
+            hosts,
+            balance: RefCell::new(balance),
+        }
     }
 
     /// A host that was not tried yet; when all were, any.
-    pub(crate) fn pick(&self, tried: &mut Vec<usize>, rng: &Rng) -> Result<(usize, Rc<Host>), Fault> {
+    pub(crate) fn pick(
+        &self,
+        tried: &mut Vec<usize>,
+        rng: &Rng,
+    ) -> Result<(usize, Rc<Host>), Fault> {
         if tried.len() >= self.hosts.len() {
             tried.clear();
         }
-        let index = self.balance.borrow_mut().pick(&self.hosts, &Ask { tried, rng });
+        let index = self
+            .balance
+            .borrow_mut()
+            .pick(&self.hosts, &Ask { tried, rng });
         match index.and_then(|index| Some((index, Rc::clone(self.hosts.get(index)?)))) {
             Some(picked) => Ok(picked),
             None => {
@@ -89,7 +108,12 @@ impl Cluster {
     }
 
     /// A connection to the host: a kept one that is still good, or a new one.
-    pub(crate) async fn checkout(&self, host: &Rc<Host>, fresh: bool, timer: &Timer) -> Result<Connection, Fault> {
+    pub(crate) async fn checkout(
+        &self,
+        host: &Rc<Host>,
+        fresh: bool,
+        timer: &Timer,
+    ) -> Result<Connection, Fault> {
         if !fresh && let Some(kept) = host.unpark() {
             self.stats.upstream_cx_reused.inc();
             return Ok(kept);
@@ -100,8 +124,12 @@ impl Cluster {
         let connected = timer.within(deadline, connect(host.address())).await;
         let fault = match connected {
             Ok(Ok(stream)) => return Ok(Connection::new(stream, host)),
-            Ok(Err(error @ ConnectError::Refused(_))) => Fault::new(FaultKind::ConnectRefused).because(error),
-            Ok(Err(error @ ConnectError::Failed(_))) => Fault::new(FaultKind::ConnectFailed).because(error),
+            Ok(Err(error @ ConnectError::Refused(_))) => {
+                Fault::new(FaultKind::ConnectRefused).because(error)
+            }
+            Ok(Err(error @ ConnectError::Failed(_))) => {
+                Fault::new(FaultKind::ConnectFailed).because(error)
+            }
             Err(_elapsed) => Fault::new(FaultKind::ConnectTimeout),
         };
         host.stats.cx_connect_fail.inc();

@@ -66,7 +66,11 @@ fn open(address: &SockAddr) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     if domain != Domain::UNIX {
         socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3))?;
+        socket.set_tcp_keepalive(
+            &socket2::TcpKeepalive::new()
+                .with_time(KEEPALIVE)
+                .with_interval(KEEPALIVE / 3),
+        )?;
     }
     Ok(socket)
 }

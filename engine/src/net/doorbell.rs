@@ -43,7 +43,9 @@ impl Bell {
 impl Doorbell {
     /// Takes it into this core's driver.
     pub(crate) fn open(self) -> io::Result<OpenDoorbell> {
-        Ok(OpenDoorbell { ready: Ready::new(self.fd)? })
+        Ok(OpenDoorbell {
+            ready: Ready::new(self.fd)?,
+        })
     }
 }
 

@@ -36,16 +36,28 @@ impl fmt::Display for BoundAddress {
 ///
 /// The address is bound once without `SO_REUSEPORT` first, so that another process that listens there is an error and not a
 /// partner that silently gets a share of the connections. That socket then keeps the port until the others have it.
-pub fn bind(address: &ListenAddress, backlog: u32, cores: usize) -> io::Result<(BoundAddress, Vec<OwnedFd>)> {
+pub fn bind(
+    address: &ListenAddress,
+    backlog: u32,
+    cores: usize,
+) -> io::Result<(BoundAddress, Vec<OwnedFd>)> {
     match address {
         ListenAddress::Tcp(address) => bind_tcp(*address, backlog, cores),
         ListenAddress::Unix { path, mode } => bind_unix(path.clone(), *mode, backlog, cores),
     }
 }
 
-fn bind_tcp(address: SocketAddr, backlog: u32, cores: usize) -> io::Result<(BoundAddress, Vec<OwnedFd>)> {
+fn bind_tcp(
+    address: SocketAddr,
+    backlog: u32,
+    cores: usize,
+) -> io::Result<(BoundAddress, Vec<OwnedFd>)> {
     let open = || -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -71,12 +83,20 @@ fn bind_tcp(address: SocketAddr, backlog: u32, cores: usize) -> io::Result<(Boun
 }
 
 /// A Unix socket has one queue: every core accepts from the same one.
-fn bind_unix(path: PathBuf, mode: u32, backlog: u32, cores: usize) -> io::Result<(BoundAddress, Vec<OwnedFd>)> {
+fn bind_unix(
+    path: PathBuf,
+    mode: u32,
+    backlog: u32,
+    cores: usize,
+) -> io::Result<(BoundAddress, Vec<OwnedFd>)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = SockAddr::unix(&path)?;
     if let Err(error) = socket.bind(&address) {
         // A file that nobody listens on was left by a process that died; one that somebody answers on is in use.
-        let stale = error.kind() == io::ErrorKind::AddrInUse && Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&address).is_err();
+        let stale = error.kind() == io::ErrorKind::AddrInUse
+            && Socket::new(Domain::UNIX, Type::STREAM, None)?
+                .connect(&address)
+                .is_err();
         if !stale {
             return Err(error);
         }
@@ -87,7 +107,9 @@ fn bind_unix(path: PathBuf, mode: u32, backlog: u32, cores: usize) -> io::Result
     socket.set_nonblocking(true)?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     let first = OwnedFd::from(socket);
-    let mut sockets = (1..cores).map(|_| first.try_clone()).collect::<io::Result<Vec<_>>>()?;
+    let mut sockets = (1..cores)
+        .map(|_| first.try_clone())
+        .collect::<io::Result<Vec<_>>>()?;
     sockets.push(first);
     Ok((BoundAddress::Unix(path), sockets))
 }
@@ -126,7 +148,11 @@ impl Acceptor {
             Some(address) => Some(PeerAddr::Ip(address)),
             None => Some(unix_peer(&address)),
         };
-        Ok(Self { is_tcp: address.as_socket().is_some(), local, ready: Ready::new(fd)? })
+        Ok(Self {
+            is_tcp: address.as_socket().is_some(),
+            local,
+            ready: Ready::new(fd)?,
+        })
     }
 
     /// Until there is something to accept, or something is wrong with the socket.
@@ -135,26 +161,39 @@ impl Acceptor {
     }
 
     /// Takes one connection off the queue. Never waits.
-    #[expect(unsafe_code, reason = "accept4 with its address, and descriptors that come from it")]
+    #[expect(
+        unsafe_code,
+        reason = "accept4 with its address, and descriptors that come from it"
+    )]
     pub(crate) fn accept(&self) -> Result<Accepted, AcceptError> {
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: `try_init` gives a zeroed sockaddr_storage and its length; accept4 writes within them.
         let accepted = unsafe {
-            SockAddr::try_init(|storage, len| match libc::accept4(self.ready.raw(), storage.cast(), len, flags) {
-                -1 => Err(io::Error::last_os_error()),
-                // SAFETY: a fresh descriptor that nobody else owns.
-                fd => Ok(OwnedFd::from_raw_fd(fd)),
+            SockAddr::try_init(|storage, len| {
+                match libc::accept4(self.ready.raw(), storage.cast(), len, flags) {
+                    -1 => Err(io::Error::last_os_error()),
+                    // SAFETY: a fresh descriptor that nobody else owns.
+                    fd => Ok(OwnedFd::from_raw_fd(fd)),
+                }
             })
         };
         let (fd, remote) = accepted.map_err(|error| match error.raw_os_error() {
             Some(libc::EAGAIN) => AcceptError::Empty,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptError::Exhausted,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                AcceptError::Exhausted
+            }
             _ => AcceptError::Aborted,
         })?;
-        let remote = remote.as_socket().map_or_else(|| unix_peer(&remote), PeerAddr::Ip);
+        let remote = remote
+            .as_socket()
+            .map_or_else(|| unix_peer(&remote), PeerAddr::Ip);
         let local = match &self.local {
             Some(local) => local.clone(),
-            None => SockRef::from(&fd).local_addr().ok().and_then(|local| local.as_socket()).map_or_else(|| remote.clone(), PeerAddr::Ip),
+            None => SockRef::from(&fd)
+                .local_addr()
+                .ok()
+                .and_then(|local| local.as_socket())
+                .map_or_else(|| remote.clone(), PeerAddr::Ip),
         };
         Ok(Accepted { fd, remote, local })
     }
@@ -169,7 +208,12 @@ impl Acceptor {
             return Ok(());
         }
         // A TCP socket's filter sees the segment from its TCP header on: byte 13 holds the flags, SYN = 0x02, ACK = 0x10.
-        let op = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let op = |code: u32, jt, jf, k| libc::sock_filter {
+            code: code as u16,
+            jt,
+            jf,
+            k,
+        };
         let mut program = [
             op(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 13),
             op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, 0x12),
@@ -177,7 +221,10 @@ impl Acceptor {
             op(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
             op(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
         ];
-        let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        let program = libc::sock_fprog {
+            len: program.len() as u16,
+            filter: program.as_mut_ptr(),
+        };
         // SAFETY: the program and its instructions live during the call, which copies them.
         let result = unsafe {
             libc::setsockopt(
@@ -188,11 +235,17 @@ impl Acceptor {
                 size_of::<libc::sock_fprog>() as libc::socklen_t,
             )
         };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 
 fn unix_peer(address: &SockAddr) -> PeerAddr {
-    PeerAddr::Unix(address.as_pathname().map_or_else(|| Rc::from("unix"), |path| Rc::from(path.to_string_lossy().as_ref())))
+    PeerAddr::Unix(address.as_pathname().map_or_else(
+        || Rc::from("unix"),
+        |path| Rc::from(path.to_string_lossy().as_ref()),
+    ))
 }
-

@@ -11,11 +11,16 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    #[expect(unsafe_code, reason = "monoio takes descriptors only through std's socket types")]
+    #[expect(
+        unsafe_code,
+        reason = "monoio takes descriptors only through std's socket types"
+    )]
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         // SAFETY: the descriptor is owned here and given away; std's type is a plain wrapper that makes no call by itself.
         let std = unsafe { std::net::TcpStream::from_raw_fd(fd.into_raw_fd()) };
-        Ok(Self { stream: Some(TcpStream::from_std(std)?) })
+        Ok(Self {
+            stream: Some(TcpStream::from_std(std)?),
+        })
     }
 
     pub(crate) fn raw(&self) -> RawFd {
@@ -40,6 +45,8 @@ impl Ready {
 
     /// The stream inside, when all waits on it have ended.
     pub(crate) fn into_stream(mut self) -> io::Result<TcpStream> {
-        self.stream.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.stream
+            .take()
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }

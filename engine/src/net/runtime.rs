@@ -86,19 +86,44 @@ impl std::error::Error for DriverError {}
 
 /// Chooses the driver, by trying.
 pub fn probe(wanted: IoDriver) -> Result<DriverChoice, DriverError> {
-    let choice = |setup, reason: String, fallback| Ok(DriverChoice { setup, reason, fallback });
+    let choice = |setup, reason: String, fallback| {
+        Ok(DriverChoice {
+            setup,
+            reason,
+            fallback,
+        })
+    };
     if wanted == IoDriver::Epoll {
-        return choice(Setup::Epoll, "the configuration asks for epoll".to_owned(), false);
+        return choice(
+            Setup::Epoll,
+            "the configuration asks for epoll".to_owned(),
+            false,
+        );
     }
     let mut refusals = Vec::new();
     for setup in [Setup::Deferred, Setup::Cooperative, Setup::Plain] {
         match try_ring(setup) {
-            Ok(()) if refusals.is_empty() => return choice(setup, "the kernel allows io_uring with all that we ask for".to_owned(), false),
-            Ok(()) => return choice(setup, format!("the kernel refuses {}", refusals.join(", ")), false),
+            Ok(()) if refusals.is_empty() => {
+                return choice(
+                    setup,
+                    "the kernel allows io_uring with all that we ask for".to_owned(),
+                    false,
+                );
+            }
+            Ok(()) => {
+                return choice(
+                    setup,
+                    format!("the kernel refuses {}", refusals.join(", ")),
+                    false,
+                );
+            }
             Err(error) => refusals.push(format!("{} ({})", setup.name(), remedy(&error))),
         }
     }
-    let why = format!("io_uring cannot be used: {}", refusals.last().map_or("", String::as_str));
+    let why = format!(
+        "io_uring cannot be used: {}",
+        refusals.last().map_or("", String::as_str)
+    );
     match wanted {
         IoDriver::IoUring => Err(DriverError(why)),
         IoDriver::Auto | IoDriver::Epoll => choice(Setup::Epoll, why, true),
@@ -110,9 +135,18 @@ fn try_ring(setup: Setup) -> io::Result<()> {
     let ring: IoUring = setup.builder().build(8)?;
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe)?;
-    let needed = [opcode::Recv::CODE, opcode::Send::CODE, opcode::Writev::CODE, opcode::PollAdd::CODE, opcode::AsyncCancel::CODE];
+    let needed = [
+        opcode::Recv::CODE,
+        opcode::Send::CODE,
+        opcode::Writev::CODE,
+        opcode::PollAdd::CODE,
+        opcode::AsyncCancel::CODE,
+    ];
     match needed.iter().find(|code| !probe.is_supported(**code)) {
-        Some(code) => Err(io::Error::new(io::ErrorKind::Unsupported, format!("the ring lacks operation {code}"))),
+        Some(code) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("the ring lacks operation {code}"),
+        )),
         None => Ok(()),
     }
 }
@@ -120,14 +154,21 @@ fn try_ring(setup: Setup) -> io::Result<()> {
 /// What the operator can do about a refusal.
 fn remedy(error: &io::Error) -> String {
     let hint = match error.raw_os_error() {
-        Some(libc::EPERM) => match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").as_deref().map(str::trim) {
+        Some(libc::EPERM) => match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
+            .as_deref()
+            .map(str::trim)
+        {
             Ok("1" | "2") => "set the sysctl kernel.io_uring_disabled to 0",
-            _ => "a seccomp profile forbids it; allow io_uring_setup, io_uring_enter and io_uring_register",
+            _ => {
+                "a seccomp profile forbids it; allow io_uring_setup, io_uring_enter and io_uring_register"
+            }
         },
         Some(libc::ENOSYS) => "this kernel has no io_uring; Linux 5.11 or newer has what is needed",
         Some(libc::ENOMEM) => "raise the limit of locked memory (LimitMEMLOCK, ulimit -l)",
         Some(libc::EINVAL) => "this kernel does not know that setup",
-        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (LimitNOFILE, ulimit -n)",
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "raise the limit of open files (LimitNOFILE, ulimit -n)"
+        }
         _ => return error.to_string(),
     };
     format!("{error}: {hint}")
@@ -137,10 +178,15 @@ fn remedy(error: &io::Error) -> String {
 pub(crate) fn run<F: Future>(setup: Setup, main: F) -> io::Result<F::Output> {
     match setup {
         Setup::Deferred | Setup::Cooperative | Setup::Plain => {
-            let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).uring_builder(setup.builder());
+            let builder = RuntimeBuilder::<IoUringDriver>::new()
+                .with_entries(RING_ENTRIES)
+                .uring_builder(setup.builder());
             Ok(builder.build()?.block_on(main))
         }
-        Setup::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new().with_entries(RING_ENTRIES).build()?.block_on(main)),
+        Setup::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new()
+            .with_entries(RING_ENTRIES)
+            .build()?
+            .block_on(main)),
     }
 }
 

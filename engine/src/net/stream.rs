@@ -21,7 +21,11 @@ struct Socket(UnsafeCell<TcpStream>);
 impl Socket {
     /// monoio's stream for one call. Its methods want `&mut`, though a read and a write only submit an operation on the
     /// descriptor and share nothing else: monoio declares so (`Split`) and splits its own streams in the same way.
-    #[expect(unsafe_code, clippy::mut_from_ref, reason = "see above: what `TcpStream: Split` promises")]
+    #[expect(
+        unsafe_code,
+        clippy::mut_from_ref,
+        reason = "see above: what `TcpStream: Split` promises"
+    )]
     fn get(&self) -> &mut TcpStream {
         // SAFETY: one thread, and no reference outlives the call that submits an operation: the operation itself holds
         // only a counted descriptor. `Reader` allows one read at a time and `Writer` one write.
@@ -42,7 +46,10 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    #[expect(unsafe_code, reason = "monoio takes descriptors only through std's socket types")]
+    #[expect(
+        unsafe_code,
+        reason = "monoio takes descriptors only through std's socket types"
+    )]
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         // SAFETY: the descriptor is owned here and given away.
         let std = unsafe { std::net::TcpStream::from_raw_fd(fd.into_raw_fd()) };
@@ -56,8 +63,16 @@ impl Stream {
     fn over(stream: TcpStream) -> Self {
         let socket = Rc::new(Socket(UnsafeCell::new(stream)));
         Self {
-            reader: Reader { socket: Rc::clone(&socket), input: BytesMut::new(), flight: None, ended: false },
-            writer: Writer { socket, broken: false },
+            reader: Reader {
+                socket: Rc::clone(&socket),
+                input: BytesMut::new(),
+                flight: None,
+                ended: false,
+            },
+            writer: Writer {
+                socket,
+                broken: false,
+            },
         }
     }
 
@@ -66,7 +81,10 @@ impl Stream {
     }
 
     /// Closes at once and in one call where nothing is in flight; else the driver closes it when the kernel lets go.
-    #[expect(unsafe_code, reason = "close(2) of a descriptor that was taken out of its owner")]
+    #[expect(
+        unsafe_code,
+        reason = "close(2) of a descriptor that was taken out of its owner"
+    )]
     pub(crate) fn close(self) {
         let Self { reader, writer } = self;
         if reader.flight.is_some() || writer.broken {
@@ -82,7 +100,10 @@ impl Stream {
 
     /// Closes with a reset: the peer sees that what it got is not whole (RFC 9112 §8).
     pub(crate) fn abort(self) {
-        if socket2::SockRef::from(&super::borrow(&self.raw_fd())).set_linger(Some(std::time::Duration::ZERO)).is_err() {
+        if socket2::SockRef::from(&super::borrow(&self.raw_fd()))
+            .set_linger(Some(std::time::Duration::ZERO))
+            .is_err()
+        {
             self.writer.socket.shutdown(libc::SHUT_RDWR);
         }
         self.close();
@@ -103,7 +124,11 @@ pub(crate) struct Reader {
 impl Reader {
     /// Reads once, appending to `input`; room for at least `want` bytes is made. 0 at the end of the stream.
     /// May be dropped and called again at will: the read goes on by itself.
-    pub(crate) fn poll_fill(&mut self, want: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(
+        &mut self,
+        want: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
@@ -162,7 +187,11 @@ impl Writer {
     }
 
     /// Sends all of `data`; `moved` hears of each part that went.
-    pub(crate) async fn write_all<B: Buf + IoBuf>(&mut self, mut data: B, mut moved: impl FnMut(usize)) -> io::Result<()> {
+    pub(crate) async fn write_all<B: Buf + IoBuf>(
+        &mut self,
+        mut data: B,
+        mut moved: impl FnMut(usize),
+    ) -> io::Result<()> {
         while data.has_remaining() {
             let (result, rest) = self.send(data).await;
             match result? {
@@ -175,13 +204,20 @@ impl Writer {
     }
 
     /// Sends `head` and then `body`, in one call where the socket takes it.
-    pub(crate) async fn write_both(&mut self, head: BytesMut, body: Bytes, mut moved: impl FnMut(usize)) -> io::Result<()> {
+    pub(crate) async fn write_both(
+        &mut self,
+        head: BytesMut,
+        body: Bytes,
+        mut moved: impl FnMut(usize),
+    ) -> io::Result<()> {
         self.broken = true;
         let (result, pair) = self.socket.get().writev(Pair::new(head, body)).await;
         let sent = result?;
         self.broken = false;
         moved(sent);
-        let Pair { mut head, mut body, .. } = pair;
+        let Pair {
+            mut head, mut body, ..
+        } = pair;
         let of_head = sent.min(head.len());
         head.advance(of_head);
         body.advance((sent - of_head).min(body.len()));
@@ -228,7 +264,10 @@ struct Pair {
 
 impl Pair {
     fn new(head: BytesMut, body: Bytes) -> Self {
-        let part = |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let part = |bytes: &[u8]| libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
         let vector = Box::new([part(&head), part(&body)]);
         Self { head, body, vector }
     }

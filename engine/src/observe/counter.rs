@@ -7,6 +7,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use ringway_protocols::http1::Violation;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -83,19 +85,25 @@ impl Classes {
     }
 }
 
-/// One counter for each rule of a protocol, by the rule's index. The registry knows the rules' names.
+/// One counter for each rule of HTTP/1, by [`Violation::index`].
 #[derive(Debug)]
 pub struct Rules(Box<[Counter]>);
 
+impl Default for Rules {
+    fn default() -> Self {
+        Self(Violation::ALL.iter().map(|_| Counter::default()).collect())
+    }
+}
+
 impl Rules {
-    /// As many counters as there are rules.
-    pub fn new(count: usize) -> Self {
-        Self((0..count).map(|_| Counter::default()).collect())
+    /// The rules' names, in the order of [`values`](Self::values).
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Violation::ALL.iter().map(|rule| rule.name())
     }
 
     /// Counts a breach of the rule with that index.
     pub fn inc(&self, rule: usize) {
-        debug_assert!(rule < self.0.len(), "rule {rule} is not in the registry");
+        debug_assert!(rule < self.0.len(), "there is no rule {rule}");
         if let Some(counter) = self.0.get(rule) {
             counter.inc();
         }

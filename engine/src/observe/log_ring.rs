@@ -174,7 +174,7 @@ mod tests {
     use crate::observe::Stats;
 
     fn sink(chunks: usize) -> (LogSink, LogSource, Stats) {
-        let stats = Stats::new(1, []);
+        let stats = Stats::new(1);
         let (port, source) = ring_of(chunks);
         (port.sink(stats.core().slot(0)), source, stats)
     }

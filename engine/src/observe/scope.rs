@@ -14,7 +14,7 @@ pub enum Kind {
     Histogram,
     /// A counter for each class of status.
     Classes,
-    /// A counter for each rule of a protocol.
+    /// A counter for each rule of HTTP/1.
     Rules,
 }
 
@@ -29,7 +29,7 @@ pub enum Value {
     Histogram(Box<Distribution>),
     /// Of the classes 1xx to 5xx.
     Classes([u64; Classes::COUNT]),
-    /// Of the rules, in the order of the registry's names.
+    /// Of the rules, in the order of [`Rules::names`].
     Rules(Vec<u64>),
 }
 
@@ -69,14 +69,12 @@ pub struct Metric {
 }
 
 /// A set of numbers that belong together.
-pub trait Scope {
+pub trait Scope: Default {
     /// What the set is of, as names begin: `listener`.
     const NAME: &'static str;
     /// Its numbers; those of one family stand together.
     const METRICS: &'static [Metric];
 
-    /// All at zero, for a registry with that many rules.
-    fn zero(rules: usize) -> Self;
     /// The numbers now, in the order of `METRICS`.
     fn read(&self) -> Vec<Value>;
 }
@@ -98,15 +96,11 @@ impl<S: Scope> PerCore<S> {
 /// One field of a scope.
 pub(super) trait Part {
     const KIND: Kind;
-    fn zero(rules: usize) -> Self;
     fn read(&self) -> Value;
 }
 
 impl Part for Counter {
     const KIND: Kind = Kind::Counter;
-    fn zero(_rules: usize) -> Self {
-        Self::default()
-    }
     fn read(&self) -> Value {
         Value::Counter(self.value())
     }
@@ -114,9 +108,6 @@ impl Part for Counter {
 
 impl Part for Gauge {
     const KIND: Kind = Kind::Gauge;
-    fn zero(_rules: usize) -> Self {
-        Self::default()
-    }
     fn read(&self) -> Value {
         Value::Gauge(self.value())
     }
@@ -124,9 +115,6 @@ impl Part for Gauge {
 
 impl Part for Histogram {
     const KIND: Kind = Kind::Histogram;
-    fn zero(_rules: usize) -> Self {
-        Self::default()
-    }
     fn read(&self) -> Value {
         Value::Histogram(Box::new(Self::read(self)))
     }
@@ -134,9 +122,6 @@ impl Part for Histogram {
 
 impl Part for Classes {
     const KIND: Kind = Kind::Classes;
-    fn zero(_rules: usize) -> Self {
-        Self::default()
-    }
     fn read(&self) -> Value {
         Value::Classes(self.values())
     }
@@ -144,9 +129,6 @@ impl Part for Classes {
 
 impl Part for Rules {
     const KIND: Kind = Kind::Rules;
-    fn zero(rules: usize) -> Self {
-        Self::new(rules)
-    }
     fn read(&self) -> Value {
         Value::Rules(self.values())
     }
@@ -158,7 +140,7 @@ macro_rules! scope {
         $($field:ident : $part:ident $(as $family:ident)? $([$label:ident = $value:ident])?, $help:literal;)+
     }) => {
         $(#[$meta])*
-        #[derive(Debug)]
+        #[derive(Debug, Default)]
         pub struct $scope {
             $(#[doc = $help] pub $field: $part,)+
         }
@@ -174,10 +156,6 @@ macro_rules! scope {
                     help: $help,
                 },)+
             ];
-
-            fn zero(rules: usize) -> Self {
-                Self { $($field: $crate::observe::scope::Part::zero(rules),)+ }
-            }
 
             fn read(&self) -> Vec<$crate::observe::scope::Value> {
                 vec![$($crate::observe::scope::Part::read(&self.$field),)+]

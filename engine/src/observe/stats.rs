@@ -150,7 +150,6 @@ pub type Entries<K, S> = Vec<(K, Arc<PerCore<S>>)>;
 #[derive(Debug)]
 pub struct Stats {
     cores: usize,
-    rules: Box<[&'static str]>,
     /// What the process counts.
     pub process: ProcessStats,
     /// How the cores do their I/O, once the first one knows.
@@ -163,30 +162,22 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// A registry for so many cores. `rules` are the names of the protocol's rules, in the order of their indices.
-    pub fn new(cores: usize, rules: impl IntoIterator<Item = &'static str>) -> Self {
-        let rules: Box<[_]> = rules.into_iter().collect();
-        let core = Arc::new(PerCore::new(cores, || CoreStats::zero(rules.len())));
-        let process = ProcessStats::zero(rules.len());
+    /// A registry for so many cores.
+    pub fn new(cores: usize) -> Self {
+        let process = ProcessStats::default();
         process
             .concurrency
             .set(i64::try_from(cores).unwrap_or(i64::MAX));
         Self {
             cores,
-            rules,
             process,
             io_driver: OnceLock::new(),
-            core,
+            core: Arc::new(PerCore::new(cores, CoreStats::default)),
             listeners: Table::default(),
             route_tables: Table::default(),
             clusters: Table::default(),
             hosts: Table::default(),
         }
-    }
-
-    /// The names of the protocol's rules.
-    pub fn rules(&self) -> &[&'static str] {
-        &self.rules
     }
 
     /// The numbers of the cores themselves.
@@ -246,7 +237,7 @@ impl Stats {
         let mut table = locked(table);
         let entry = table
             .entry(key.clone())
-            .or_insert_with(|| Arc::new(PerCore::new(self.cores, || S::zero(self.rules.len()))));
+            .or_insert_with(|| Arc::new(PerCore::new(self.cores, S::default)));
         Arc::clone(entry)
     }
 }
@@ -278,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_name_finds_its_numbers_until_nobody_holds_them() {
-        let stats = Stats::new(2, []);
+        let stats = Stats::new(2);
         let web = Name::new("web");
         let held = stats.listener(&web);
         held.core(1).downstream_cx_total.inc();
@@ -292,7 +283,7 @@ mod tests {
 
     #[test]
     fn totals_add_up_the_cores_by_kind() {
-        let stats = Stats::new(2, ["bare_lf", "bad_host"]);
+        let stats = Stats::new(2);
         let listener = stats.listener(&Name::new("web"));
         for core in [0, 1] {
             let slot = listener.slot(core);
@@ -303,6 +294,7 @@ mod tests {
             slot.downstream_rq_time.record(Duration::from_millis(1));
         }
         let total = listener.total();
+        let rules = Rules::names().count();
         let find = |name| {
             let at = ListenerStats::METRICS.iter().position(|m| m.name == name);
             total[at.expect("a metric of that name")].clone()
@@ -310,7 +302,14 @@ mod tests {
         assert_eq!(find("downstream_rq_total"), Value::Counter(6));
         assert_eq!(find("downstream_rq_active"), Value::Gauge(2));
         assert_eq!(find("downstream_rq"), Value::Classes([0, 2, 0, 0, 0]));
-        assert_eq!(find("violation"), Value::Rules(vec![0, 2]));
+        assert_eq!(
+            find("violation"),
+            Value::Rules(
+                (0..rules)
+                    .map(|rule| if rule == 1 { 2 } else { 0 })
+                    .collect()
+            )
+        );
         let Value::Histogram(times) = find("downstream_rq_time") else {
             panic!("a histogram");
         };

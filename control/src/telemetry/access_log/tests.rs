@@ -44,7 +44,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let stats = Arc::new(Stats::new(1, []));
+        let stats = Arc::new(Stats::new(1));
         let targets = LogTargets::default();
         let (port, source) = log_ring::ring(1);
         let writer =

@@ -12,7 +12,9 @@ pub(in crate::cluster) struct LeastRequest {
 
 impl LeastRequest {
     pub(in crate::cluster) fn new(weights: &[u32]) -> Self {
-        Self { weights: Weights::new(weights) }
+        Self {
+            weights: Weights::new(weights),
+        }
     }
 }
 
@@ -21,7 +23,11 @@ impl Balance for LeastRequest {
         let first = self.weights.draw(ask)?;
         let second = self.weights.draw(ask)?;
         let active = |index: usize| hosts.get(index).map_or(u32::MAX, |host| host.active());
-        Some(if active(second) < active(first) { second } else { first })
+        Some(if active(second) < active(first) {
+            second
+        } else {
+            first
+        })
     }
 }
 

@@ -38,23 +38,35 @@ pub(super) mod tests {
 
     /// Hosts of a cluster that nobody connects to.
     pub(super) fn hosts(count: usize) -> Vec<Rc<Host>> {
-        let stats = Stats::new(1, []);
+        let stats = Stats::new(1);
         let cluster = ringway_config::Name::new("c");
         let host = |n: usize| {
             let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1000 + n as u16));
             let label = ringway_config::Name::new(&address.to_string());
-            let spec = HostSpec { address: address.into(), weight: 1, stats: stats.host(&cluster, &label), label };
+            let spec = HostSpec {
+                address: address.into(),
+                weight: 1,
+                stats: stats.host(&cluster, &label),
+                label,
+            };
             Rc::new(Host::new(&spec, 0, stats.cluster(&cluster).slot(0)))
         };
         (0..count).map(host).collect()
     }
 
     /// How often each host is picked.
-    pub(super) fn shares(balance: &mut dyn Balance, hosts: &[Rc<Host>], picks: usize, tried: &[usize]) -> Vec<usize> {
+    pub(super) fn shares(
+        balance: &mut dyn Balance,
+        hosts: &[Rc<Host>],
+        picks: usize,
+        tried: &[usize],
+    ) -> Vec<usize> {
         let rng = Rng::new(42);
         let mut shares = vec![0; hosts.len()];
         for _ in 0..picks {
-            shares[balance.pick(hosts, &Ask { tried, rng: &rng }).expect("a host")] += 1;
+            shares[balance
+                .pick(hosts, &Ask { tried, rng: &rng })
+                .expect("a host")] += 1;
         }
         shares
     }

@@ -11,7 +11,9 @@ pub(in crate::cluster) struct Random {
 
 impl Random {
     pub(in crate::cluster) fn new(weights: &[u32]) -> Self {
-        Self { weights: Weights::new(weights) }
+        Self {
+            weights: Weights::new(weights),
+        }
     }
 }
 
@@ -38,6 +40,9 @@ mod tests {
     #[test]
     fn what_was_tried_is_not_picked_again() {
         let hosts = hosts(3);
-        assert_eq!(shares(&mut Random::new(&[1, 1000, 0]), &hosts, 1000, &[1, 0]), [0, 0, 1000]);
+        assert_eq!(
+            shares(&mut Random::new(&[1, 1000, 0]), &hosts, 1000, &[1, 0]),
+            [0, 0, 1000]
+        );
     }
 }

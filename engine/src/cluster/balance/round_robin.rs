@@ -14,8 +14,13 @@ pub(in crate::cluster) struct RoundRobin {
 }
 
 enum Turns {
-    Equal { cursor: usize },
-    Weighted { credits: Vec<(i64, i64)>, total: i64 },
+    Equal {
+        cursor: usize,
+    },
+    Weighted {
+        credits: Vec<(i64, i64)>,
+        total: i64,
+    },
 }
 
 impl RoundRobin {
@@ -23,11 +28,20 @@ impl RoundRobin {
     pub(in crate::cluster) fn new(weights: &[u32], rng: &Rng) -> Self {
         let equal = weights.windows(2).all(|pair| pair.first() == pair.last());
         if equal {
-            return Self { turns: Turns::Equal { cursor: rng.below(weights.len() as u64) as usize } };
+            return Self {
+                turns: Turns::Equal {
+                    cursor: rng.below(weights.len() as u64) as usize,
+                },
+            };
         }
         let total = weights.iter().map(|weight| i64::from(*weight)).sum();
-        let credits = weights.iter().map(|weight| (i64::from(*weight), rng.below(u64::from(*weight) + 1) as i64)).collect();
-        Self { turns: Turns::Weighted { credits, total } }
+        let credits = weights
+            .iter()
+            .map(|weight| (i64::from(*weight), rng.below(u64::from(*weight) + 1) as i64))
+            .collect();
+        Self {
+            turns: Turns::Weighted { credits, total },
+        }
     }
 }
 
@@ -48,7 +62,10 @@ impl Balance for RoundRobin {
                 for (weight, credit) in credits.iter_mut() {
                     *credit += *weight;
                 }
-                let untried = credits.iter_mut().enumerate().filter(|(index, _)| !ask.tried.contains(index));
+                let untried = credits
+                    .iter_mut()
+                    .enumerate()
+                    .filter(|(index, _)| !ask.tried.contains(index));
                 let (index, (_, credit)) = untried.max_by_key(|(_, (_, credit))| *credit)?;
                 *credit -= *total;
                 Some(index)
@@ -75,15 +92,42 @@ mod tests {
         let hosts = hosts(3);
         let mut balance = RoundRobin::new(&[5, 1, 1], &Rng::new(2));
         let round = shares(&mut balance, &hosts, 700, &[]);
-        assert!(round[0].abs_diff(500) <= 1 && round[1].abs_diff(100) <= 1, "{round:?}");
+        assert!(
+            round[0].abs_diff(500) <= 1 && round[1].abs_diff(100) <= 1,
+            "{round:?}"
+        );
         let rng = Rng::new(0);
-        let picks: Vec<_> = (0..14).filter_map(|_| balance.pick(&hosts, &Ask { tried: &[], rng: &rng })).collect();
-        assert!(!picks.windows(5).any(|run| run.iter().all(|pick| *pick == 0)), "{picks:?}");
+        let picks: Vec<_> = (0..14)
+            .filter_map(|_| {
+                balance.pick(
+                    &hosts,
+                    &Ask {
+                        tried: &[],
+                        rng: &rng,
+                    },
+                )
+            })
+            .collect();
+        assert!(
+            !picks
+                .windows(5)
+                .any(|run| run.iter().all(|pick| *pick == 0)),
+            "{picks:?}"
+        );
     }
 
     #[test]
     fn no_hosts_is_no_pick() {
         let rng = Rng::new(0);
-        assert_eq!(RoundRobin::new(&[], &rng).pick(&[], &Ask { tried: &[], rng: &rng }), None);
+        assert_eq!(
+            RoundRobin::new(&[], &rng).pick(
+                &[],
+                &Ask {
+                    tried: &[],
+                    rng: &rng
+                }
+            ),
+            None
+        );
     }
 }

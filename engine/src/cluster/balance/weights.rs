@@ -17,7 +17,9 @@ impl Weights {
             *sum += u64::from(*weight);
             Some(*sum)
         });
-        Self { sums: sums.collect() }
+        Self {
+            sums: sums.collect(),
+        }
     }
 
     /// A host by weight, among those not tried; one of no weight only where nothing else is left.
