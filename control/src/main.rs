@@ -1,5 +1,43 @@
-//! The process.
+//! The process: main, the command line, files, admin, names, telemetry.
+//!
+//! It runs beside the engine and reaches into it through its handle alone: snapshots go down, counts come up.
 
+mod admin;
+mod cli;
+mod commands;
+mod cores;
+mod demo;
+mod diff;
+mod dns;
+mod face;
+mod files;
+mod limits;
+mod logging;
+mod os;
+mod process;
+mod store;
+mod systemd;
 mod telemetry;
 
-fn main() {}
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Rust's start-up ignores SIGPIPE already: a log's reader that goes away is an error of a write, not a death.
+    // Wrong usage is printed by clap, which leaves with 2.
+    commands::run(cli::Cli::parse().command())
+}
+
+/// Says something on standard output; a reader that has gone is no error of ours.
+fn say(text: impl Display) {
+    let _gone = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Says something on standard error.
+fn say_error(text: impl Display) {
+    let text = text.to_string();
+    let _gone = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+}

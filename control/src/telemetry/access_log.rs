@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded, select};
 use ringway_config::LogTarget;
 use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::{Chunk, LogSource, LogTargets, TargetId};
@@ -68,7 +68,9 @@ impl LogWriter {
     /// Writes what the cores have handed up and ends. False if that takes longer than `within`: a pipe that nobody reads
     /// must not keep the process from leaving.
     pub(crate) fn stop(self, within: Duration) -> bool {
-        if self.commands.send_timeout(Command::Stop, within).is_err() {
+        // Disconnected: the cores have all ended, and so has the thread.
+        if let Err(SendTimeoutError::Timeout(_)) = self.commands.send_timeout(Command::Stop, within)
+        {
             return false;
         }
         let ended = self.ended.recv_timeout(within);

@@ -1,0 +1,204 @@
+//! The configuration that serves, as JSON in the words of a configuration file, defaults filled in.
+//!
+//! What may be a secret is not shown: the value of a field whose name says so (`Authorization`, `X-Api-Key`), and such keys of a
+//! filter's own configuration. Every struct is taken apart by name, so that a new field of the model cannot be forgotten here.
+
+mod listener;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use ringway_config::{
+    Admin, Balance, Cluster, Config, Endpoint, EndpointAddress, Filter, IoDriver, Log, Pool,
+    Process,
+};
+use serde_json::{Map, Value, json};
+
+use crate::logging;
+use listener::listener;
+use routes::route_table;
+
+/// What stands for a secret.
+const HIDDEN: &str = "[hidden]";
+
+/// Parts of names whose values are secrets.
+const SECRET_WORDS: [&str; 9] = [
+    "authorization",
+    "cookie",
+    "secret",
+    "password",
+    "passwd",
+    "token",
+    "api-key",
+    "apikey",
+    "credential",
+];
+
+/// The whole configuration.
+pub(super) fn config(config: &Config) -> Value {
+    let Config {
+        process: of_process,
+        listeners,
+        route_tables,
+        clusters,
+        admin,
+    } = config;
+    let mut out = json!({
+        "process": process(of_process),
+        "listeners": each(listeners, listener),
+        "route_tables": each(route_tables, route_table),
+        "clusters": each(clusters, cluster),
+    });
+    if let Some(Admin { address }) = admin {
+        out["admin"] = json!({ "address": super::text_of(address) });
+    }
+    out
+}
+
+fn each<T>(items: &[T], one: impl Fn(&T) -> Value) -> Value {
+    Value::Array(items.iter().map(one).collect())
+}
+
+fn texts<T: ToString>(items: &[T]) -> Value {
+    each(items, |item| Value::String(item.to_string()))
+}
+
+/// A map of what is there: an absent value is an absent key.
+fn map<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
+    let there = entries
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(there.collect())
+}
+
+fn some(value: impl Into<Value>) -> Option<Value> {
+    Some(value.into())
+}
+
+/// A list that says something: an empty one is an absent key.
+fn list(value: Value) -> Option<Value> {
+    let empty = value.as_array().is_some_and(Vec::is_empty);
+    (!empty).then_some(value)
+}
+
+fn time(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 {
+        format!("{}s", duration.as_secs())
+    } else {
+        format!("{}ms", duration.as_secs_f64() * 1000.0)
+    }
+}
+
+fn process(process: &Process) -> Value {
+    let Process {
+        cores,
+        io_driver,
+        drain_delay,
+        drain_timeout,
+        max_connections,
+        log: Log { level, json },
+    } = process;
+    let driver = match io_driver {
+        IoDriver::Auto => "auto",
+        IoDriver::IoUring => "io_uring",
+        IoDriver::Epoll => "epoll",
+    };
+    map([
+        ("cores", cores.map(Value::from)),
+        ("io_driver", some(driver)),
+        ("drain_delay", some(time(*drain_delay))),
+        ("drain_timeout", some(time(*drain_timeout))),
+        ("max_connections", max_connections.map(Value::from)),
+        (
+            "log",
+            some(json!({
+                "level": logging::name_of(*level),
+                "format": if *json { "json" } else { "text" },
+            })),
+        ),
+    ])
+}
+
+fn cluster(cluster: &Cluster) -> Value {
+    let Cluster {
+        name,
+        balance,
+        endpoints,
+        connect_timeout,
+        first_byte_timeout,
+        pool:
+            Pool {
+                idle_timeout,
+                max_idle,
+                max_requests,
+            },
+        dns_refresh,
+    } = cluster;
+    let pool = map([
+        ("idle_timeout", some(time(*idle_timeout))),
+        ("max_idle", some(*max_idle)),
+        ("max_requests", max_requests.map(Value::from)),
+    ]);
+    map([
+        ("name", some(name.as_str())),
+        ("balance", some(balance_name(*balance))),
+        (
+            "endpoints",
+            Some(each(
+                endpoints,
+                |Endpoint { address, weight }| json!({ "address": endpoint_text(address), "weight": weight }),
+            )),
+        ),
+        ("connect_timeout", some(time(*connect_timeout))),
+        (
+            "first_byte_timeout",
+            first_byte_timeout.map(|t| time(t).into()),
+        ),
+        ("pool", Some(pool)),
+        ("dns_refresh", some(time(*dns_refresh))),
+    ])
+}
+
+fn filter(filter: &Filter) -> Value {
+    let Filter { name, config } = filter;
+    let mut out = Map::new();
+    out.insert(name.to_string(), hide("", config));
+    Value::Object(out)
+}
+
+/// How a cluster picks, in a file's word.
+pub(super) fn balance_name(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "round_robin",
+        Balance::Random => "random",
+        Balance::LeastRequest => "least_request",
+    }
+}
+
+/// Where an endpoint is, as a file writes it.
+pub(super) fn endpoint_text(address: &EndpointAddress) -> String {
+    match address {
+        EndpointAddress::Ip(address) => address.to_string(),
+        EndpointAddress::Name(host, port) => format!("{host}:{port}"),
+        EndpointAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+/// A value with its secrets hidden; `key` is what it stands under.
+fn hide(key: &str, value: &Value) -> Value {
+    let key = key.to_ascii_lowercase().replace('_', "-");
+    let secret = SECRET_WORDS.iter().any(|word| key.contains(word));
+    match value {
+        Value::Object(entries) => Value::Object(
+            entries
+                .iter()
+                .map(|(key, value)| (key.clone(), hide(key, value)))
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.iter().map(|item| hide(&key, item)).collect()),
+        Value::String(_) | Value::Number(_) if secret => HIDDEN.into(),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => value.clone(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Listeners of a dump.
+
+use ringway_config::{
+    AccessLog, Chain, ChainMatch, Forwarded, HttpLimits, ListenAddress, Listener, LogFormat,
+    LogTarget, Protocol,
+};
+use serde_json::{Value, json};
+
+use super::{each, filter, list, map, some, texts, time};
+
+/// A listener.
+pub(super) fn listener(listener: &Listener) -> Value {
+    let Listener {
+        name,
+        address,
+        protocol,
+        chains,
+        limits: of_limits,
+        forwarded: of_forwarded,
+        access_logs,
+        backlog,
+    } = listener;
+    let protocol = match protocol {
+        Protocol::Http => "http",
+        Protocol::Http1 => "http1",
+    };
+    let (address, mode) = match address {
+        ListenAddress::Tcp(address) => (address.to_string(), None),
+        ListenAddress::Unix { path, mode } => (
+            format!("unix:{}", path.display()),
+            Some(format!("{mode:o}")),
+        ),
+    };
+    map([
+        ("name", some(name.as_str())),
+        ("address", some(address)),
+        ("mode", mode.map(Value::from)),
+        ("protocol", some(protocol)),
+        ("limits", Some(limits(of_limits))),
+        ("forwarded", Some(forwarded(of_forwarded))),
+        ("access_log", list(each(access_logs, access_log))),
+        ("backlog", some(*backlog)),
+        ("chains", Some(each(chains, chain))),
+    ])
+}
+
+fn chain(chain: &Chain) -> Value {
+    let Chain {
+        matches,
+        filters,
+        routes,
+    } = chain;
+    let ChainMatch {
+        source,
+        destination,
+    } = matches;
+    let ranges = map([
+        ("source", list(texts(source))),
+        ("destination", list(texts(destination))),
+    ]);
+    map([
+        (
+            "match",
+            (*matches != ChainMatch::default()).then_some(ranges),
+        ),
+        ("filters", list(each(filters, filter))),
+        ("route_table", some(routes.as_str())),
+    ])
+}
+
+fn limits(limits: &HttpLimits) -> Value {
+    let HttpLimits {
+        connections,
+        request_line,
+        field,
+        fields_total,
+        fields,
+        body,
+        header_timeout,
+        body_rate,
+        body_rate_grace,
+        idle_timeout,
+        request_timeout,
+        requests_per_connection,
+        drain_body,
+    } = limits;
+    map([
+        ("connections", connections.map(Value::from)),
+        ("request_line", some(request_line.0)),
+        ("field", some(field.0)),
+        ("fields_total", some(fields_total.0)),
+        ("fields", some(*fields)),
+        ("body", body.map(|body| Value::from(body.0))),
+        ("header_timeout", some(time(*header_timeout))),
+        ("body_rate", some(body_rate.0)),
+        ("body_rate_grace", some(time(*body_rate_grace))),
+        ("idle_timeout", some(time(*idle_timeout))),
+        ("request_timeout", request_timeout.map(|t| time(t).into())),
+        (
+            "requests_per_connection",
+            requests_per_connection.map(Value::from),
+        ),
+        ("drain_body", some(drain_body.0)),
+    ])
+}
+
+fn forwarded(forwarded: &Forwarded) -> Value {
+    let Forwarded {
+        trusted,
+        x_forwarded_for,
+        x_forwarded_proto,
+        x_forwarded_host,
+        x_request_id,
+        via,
+    } = forwarded;
+    json!({
+        "trusted": texts(trusted),
+        "x_forwarded_for": x_forwarded_for,
+        "x_forwarded_proto": x_forwarded_proto,
+        "x_forwarded_host": x_forwarded_host,
+        "x_request_id": x_request_id,
+        // The empty name is how a file says that there is to be no `Via`.
+        "via": via.as_deref().unwrap_or(""),
+    })
+}
+
+fn access_log(log: &AccessLog) -> Value {
+    let AccessLog { target, format } = log;
+    let mut out = match target {
+        LogTarget::Stdout => json!({ "stdout": true }),
+        LogTarget::File(path) => json!({ "file": path.display().to_string() }),
+    };
+    match format {
+        LogFormat::Text(line) => out["format"] = line.as_str().into(),
+        LogFormat::Json(entries) => {
+            let entries = entries.iter().map(|(k, v)| (k.clone(), v.as_str().into()));
+            out["json"] = Value::Object(entries.collect());
+        }
+    }
+    out
+}

@@ -1,0 +1,249 @@
+//! Route tables of a dump.
+
+use ringway_config::{
+    Action, Domain, Forward, HeaderOps, Mirror, PathMatch, PathNormalize, PathRewrite, Percent,
+    Redirect, RedirectPath, Respond, Retry, RetryOn, Rewrite, Route, RouteMatch, RouteTable,
+    ValueMatch, ValueTest, VirtualHost,
+};
+use serde_json::{Value, json};
+
+use super::{each, filter, hide, list, map, some, texts, time};
+
+/// A route table.
+pub(super) fn route_table(table: &RouteTable) -> Value {
+    let RouteTable {
+        name,
+        path_normalize,
+        merge_slashes,
+        virtual_hosts,
+    } = table;
+    let normalize = match path_normalize {
+        PathNormalize::Strict => "strict",
+        PathNormalize::Off => "off",
+    };
+    json!({
+        "name": name.as_str(),
+        "path_normalize": normalize,
+        "merge_slashes": merge_slashes,
+        "virtual_hosts": each(virtual_hosts, virtual_host),
+    })
+}
+
+fn virtual_host(host: &VirtualHost) -> Value {
+    let VirtualHost {
+        name,
+        domains,
+        routes,
+    } = host;
+    json!({
+        "name": name.as_str(),
+        "domains": each(domains, |domain| match domain {
+            Domain::Exact(host) => host.as_str().into(),
+            Domain::Suffix(suffix) => format!("*{suffix}").into(),
+            Domain::Prefix(prefix) => format!("{prefix}*").into(),
+            Domain::Any => "*".into(),
+        }),
+        "routes": each(routes, route),
+    })
+}
+
+fn route(route: &Route) -> Value {
+    let Route {
+        name,
+        matches,
+        action,
+        request_headers,
+        response_headers,
+        filters,
+    } = route;
+    let mut out = map([
+        ("name", name.as_ref().map(|name| name.as_str().into())),
+        ("match", Some(route_match(matches))),
+        ("request_headers", header_ops(request_headers)),
+        ("response_headers", header_ops(response_headers)),
+        ("filters", list(each(filters, filter))),
+    ]);
+    let action = match action {
+        Action::Forward(to) => forward(to),
+        Action::Respond(with) => json!({ "respond": respond(with) }),
+        Action::Redirect(to) => json!({ "redirect": redirect(to) }),
+    };
+    if let (Value::Object(out), Value::Object(action)) = (&mut out, action) {
+        out.extend(action);
+    }
+    out
+}
+
+fn route_match(matches: &RouteMatch) -> Value {
+    let RouteMatch {
+        path,
+        methods,
+        headers,
+        query,
+    } = matches;
+    let (kind, text) = match path {
+        PathMatch::Exact(path) => ("path", path),
+        PathMatch::Prefix(path) => ("prefix", path),
+        PathMatch::StartsWith(path) => ("starts_with", path),
+        PathMatch::Regex(pattern) => ("regex", &pattern.0),
+    };
+    map([
+        (kind, some(text.as_str())),
+        ("methods", list(texts(methods))),
+        ("headers", list(each(headers, value_match))),
+        ("query", list(each(query, value_match))),
+    ])
+}
+
+fn value_match(test: &ValueMatch) -> Value {
+    let ValueMatch { name, test, invert } = test;
+    let shown = |value: &str| -> Value { hide(name, &value.into()) };
+    let (kind, value) = match test {
+        ValueTest::Exact(value) => ("exact", shown(value)),
+        ValueTest::Prefix(value) => ("prefix", shown(value)),
+        ValueTest::Suffix(value) => ("suffix", shown(value)),
+        ValueTest::Regex(pattern) => ("regex", shown(&pattern.0)),
+        ValueTest::Present => ("present", true.into()),
+        ValueTest::Absent => ("absent", true.into()),
+    };
+    map([
+        ("name", some(name.as_str())),
+        (kind, Some(value)),
+        ("invert", invert.then_some(true.into())),
+    ])
+}
+
+fn forward(to: &Forward) -> Value {
+    let Forward {
+        clusters,
+        rewrite: of_rewrite,
+        timeout,
+        idle_timeout,
+        retry: of_retry,
+        mirror: of_mirror,
+        upgrade,
+    } = to;
+    let weights = clusters
+        .iter()
+        .map(|to| (to.cluster.to_string(), to.weight.into()));
+    map([
+        ("cluster", Some(Value::Object(weights.collect()))),
+        ("rewrite", rewrite(of_rewrite)),
+        ("timeout", some(time(*timeout))),
+        ("idle_timeout", some(time(*idle_timeout))),
+        ("retry", Some(retry(of_retry))),
+        ("mirror", of_mirror.as_ref().map(mirror)),
+        ("upgrade", some(*upgrade)),
+    ])
+}
+
+fn rewrite(rewrite: &Rewrite) -> Option<Value> {
+    let Rewrite { path, host } = rewrite;
+    if path.is_none() && host.is_none() {
+        return None;
+    }
+    let path = path.as_ref().map(|path| match path {
+        PathRewrite::Prefix(prefix) => ("prefix", prefix.as_str().into()),
+        PathRewrite::Regex {
+            pattern,
+            substitution,
+        } => (
+            "regex",
+            json!({ "pattern": pattern.0, "substitution": substitution }),
+        ),
+    });
+    let (kind, path) = path.unzip();
+    Some(map([
+        (kind.unwrap_or("prefix"), path),
+        ("host", host.as_deref().map(Value::from)),
+    ]))
+}
+
+fn retry(retry: &Retry) -> Value {
+    let Retry {
+        on,
+        retries,
+        per_try_timeout,
+        back_off,
+        non_idempotent,
+        buffer,
+    } = retry;
+    let on = each(on, |on| {
+        Value::from(match on {
+            RetryOn::ConnectFailure => "connect_failure",
+            RetryOn::Reset => "reset",
+            RetryOn::GatewayError => "gateway_error",
+            RetryOn::ServerError => "server_error",
+        })
+    });
+    map([
+        ("on", Some(on)),
+        ("retries", some(*retries)),
+        ("per_try_timeout", per_try_timeout.map(|t| time(t).into())),
+        ("back_off", some(time(*back_off))),
+        ("non_idempotent", some(*non_idempotent)),
+        ("buffer", some(buffer.0)),
+    ])
+}
+
+fn mirror(mirror: &Mirror) -> Value {
+    let Mirror {
+        cluster,
+        share: of_requests,
+        max_in_flight,
+    } = mirror;
+    json!({ "cluster": cluster.as_str(), "share": share(*of_requests), "max_in_flight": max_in_flight })
+}
+
+fn respond(respond: &Respond) -> Value {
+    let Respond {
+        status,
+        body,
+        content_type,
+    } = respond;
+    map([
+        ("status", some(*status)),
+        ("body", some(body.as_str())),
+        ("content_type", content_type.as_deref().map(Value::from)),
+    ])
+}
+
+fn redirect(redirect: &Redirect) -> Value {
+    let Redirect {
+        scheme,
+        host,
+        path,
+        code,
+        strip_query,
+    } = redirect;
+    let (kind, path) = match path {
+        None => ("path", None),
+        Some(RedirectPath::Full(path)) => ("path", some(path.as_str())),
+        Some(RedirectPath::Prefix(prefix)) => ("prefix", some(prefix.as_str())),
+    };
+    map([
+        ("scheme", scheme.as_deref().map(Value::from)),
+        ("host", host.as_deref().map(Value::from)),
+        (kind, path),
+        ("code", some(*code)),
+        ("strip_query", some(*strip_query)),
+    ])
+}
+
+pub(super) fn header_ops(ops: &HeaderOps) -> Option<Value> {
+    let HeaderOps { add, set, remove } = ops;
+    if add.is_empty() && set.is_empty() && remove.is_empty() {
+        return None;
+    }
+    let pairs = |pairs: &[(String, String)]| {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), hide(name, &value.as_str().into())));
+        Value::Object(pairs.collect())
+    };
+    Some(json!({ "add": pairs(add), "set": pairs(set), "remove": remove }))
+}
+
+pub(super) fn share(percent: Percent) -> String {
+    format!("{}%", f64::from(percent.basis_points()) / 100.0)
+}

@@ -1,0 +1,101 @@
+//! A dump of nearly every key, read again.
+
+use std::path::Path;
+
+use ringway_config::{HeaderOps, Percent};
+
+use super::routes::{header_ops, share};
+use super::*;
+
+#[test]
+fn what_a_name_calls_a_secret_is_hidden() {
+    let filter = json!({ "request": { "set": {
+        "Authorization": "Bearer abc",
+        "X-Api-Key": "abc",
+        "client_secret": ["abc", 5],
+        "x-plain": "shown",
+    }}});
+    let shown = hide("headers", &filter).to_string();
+    assert!(!shown.contains("abc") && !shown.contains('5'), "{shown}");
+    assert!(shown.contains("\"x-plain\":\"shown\""));
+
+    let ops = HeaderOps {
+        set: vec![("authorization".to_owned(), "Basic abc".to_owned())],
+        ..HeaderOps::default()
+    };
+    assert!(!header_ops(&ops).unwrap().to_string().contains("abc"));
+}
+
+#[test]
+fn times_and_shares_are_written_as_a_file_does() {
+    for (duration, text) in [
+        (Duration::ZERO, "0s"),
+        (Duration::from_secs(90), "90s"),
+        (Duration::from_millis(25), "25ms"),
+        (Duration::from_millis(1500), "1500ms"),
+    ] {
+        assert_eq!(time(duration), text);
+    }
+    assert_eq!(share(Percent::ALL), "100%");
+    assert_eq!(Percent::new(0.5).map(share).as_deref(), Some("0.5%"));
+}
+
+/// Nearly every key there is.
+const ALL: &str = r#"
+process:
+  { cores: 2, io_driver: epoll, drain_delay: 1s, drain_timeout: 250ms, max_connections: 100, log: { level: debug, format: json } }
+listeners:
+  - name: web
+    address: 127.0.0.1:8080
+    limits: { connections: 5, body: 1MiB, request_timeout: 9s, requests_per_connection: 7, fields: 50 }
+    forwarded: { trusted: [10.0.0.0/8], x_forwarded_host: true, via: edge }
+    access_log: [{ stdout: true, format: "%PROTOCOL%" }, { file: /tmp/a.log, json: { code: "%RESPONSE_CODE%" } }]
+    filters: [{ headers: { request: { set: { x-a: b } } } }]
+    routes:
+      - name: first
+        match: { regex: "/a.*", methods: [GET, PUT], headers: [{ name: x-a, exact: b, invert: true }, { name: x-b, present: true }], query: [{ name: q, prefix: z }] }
+        cluster: { one: 9, two: 1 }
+        rewrite: { regex: { pattern: "a(.)", substitution: "$$1" }, host: other }
+        timeout: 3s
+        retry: { on: [server_error], retries: 3, per_try_timeout: 1s, back_off: 10ms, non_idempotent: true, buffer: 1KiB }
+        mirror: { cluster: two, share: 2.5%, max_in_flight: 3 }
+        upgrade: false
+        request_headers: { set: { x-c: d }, remove: [x-e] }
+      - { match: { path: /b }, redirect: { scheme: https, prefix: /c, code: 308, strip_query: true } }
+      - { match: { starts_with: /d }, respond: { status: 404, body: no, content_type: text/html } }
+      - { match: { prefix: / }, cluster: one, response_headers: { add: { x-f: g } } }
+  - name: chained
+    address: "[::1]:8081"
+    protocol: http1
+    chains: [{ match: { source: [127.0.0.0/8] }, route_table: shared }, { route_table: shared }]
+  - { name: local, address: "unix:/tmp/x.sock", route_table: shared, forwarded: { x_request_id: false } }
+route_tables:
+  - name: shared
+    path_normalize: off
+    merge_slashes: true
+    virtual_hosts:
+      - { name: v, domains: [a.example, "*.b.example", "c.*", "*"], routes: [{ match: { prefix: /x }, cluster: one, rewrite: { prefix: /y } }] }
+clusters:
+  - name: one
+    balance: least_request
+    endpoints: [127.0.0.1:9001, { address: "unix:/tmp/y.sock", weight: 3 }, "api.internal:80"]
+    connect_timeout: 100ms
+    first_byte_timeout: 4s
+    pool: { idle_timeout: 1s, max_idle: 2, max_requests: 3 }
+    dns_refresh: 5s
+  - { name: two, endpoints: ["[::1]:9002"] }
+admin: { address: "unix:/tmp/admin.sock" }
+"#;
+
+fn parse(text: &str) -> Config {
+    let format = ringway_config::Format::of_path(Path::new("-"), text);
+    let parsed = ringway_config::parse(text, format, "test", &|_| None, Path::new(""));
+    parsed.unwrap_or_else(|errors| panic!("{errors}")).config
+}
+
+#[test]
+fn a_dump_is_a_configuration_that_says_the_same() {
+    let first = parse(ALL);
+    let dumped = config(&first).to_string().replace('$', "$$");
+    assert_eq!(parse(&dumped), first, "{dumped}");
+}

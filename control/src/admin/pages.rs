@@ -1,0 +1,309 @@
+//! The pages: what each says, or does.
+
+use http::StatusCode;
+use ringway_engine::observe::{HostStats, Scope, Value as Numeral};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::router::{Does, Page, Query, ROWS};
+use super::{Answer, TEXT, dump};
+use crate::logging;
+use crate::process::{Order, Phase, Process};
+use crate::store::{Ask, Cause, Refusal};
+use crate::telemetry::{self, Selection};
+
+/// Answers a page.
+pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answer {
+    match page {
+        Page::Home => home(),
+        Page::Help => Answer::text(StatusCode::OK, help()),
+        Page::Ready => ready(process.phase()),
+        Page::Stats => stats(process, query),
+        Page::Prometheus => prometheus(process, &Selection::default()),
+        Page::ConfigDump => {
+            let snapshot = process.snapshot();
+            Answer::json(
+                StatusCode::OK,
+                &json!({ "version": snapshot.version(), "config": dump::config(snapshot.config()) }),
+            )
+        }
+        Page::Clusters => clusters(process, query),
+        Page::Listeners => listeners(process, query),
+        Page::ServerInfo => Answer::json(StatusCode::OK, &server_info(process)),
+        Page::Logging => level(process, query),
+        Page::DrainListeners => {
+            let graceful = query.has("graceful");
+            order(process, Order::DrainListeners { graceful })
+        }
+        Page::Quit => order(process, Order::Stop),
+        Page::Reload => reload(process, query).await,
+        Page::ReopenLogs => {
+            process.reopen_logs();
+            Answer::text(StatusCode::OK, "OK\n")
+        }
+    }
+}
+
+fn help() -> String {
+    let mut out = String::from("admin commands are:\n");
+    for row in ROWS {
+        let method = match row.does {
+            Does::Reads => "",
+            Does::Changes => " (POST)",
+        };
+        out += &format!("  {}{method}: {}\n", row.path, row.help);
+    }
+    out
+}
+
+fn home() -> Answer {
+    let mut rows = String::new();
+    for row in ROWS {
+        let (path, help) = (row.path, row.help);
+        rows += &match row.does {
+            Does::Reads => format!("<tr><td><a href=\"{path}\">{path}</a><td>{help}\n"),
+            Does::Changes => format!(
+                "<tr><td><form method=post action=\"{path}\"><button>{path}</button></form><td>{help}\n"
+            ),
+        };
+    }
+    Answer {
+        status: StatusCode::OK,
+        content_type: "text/html; charset=utf-8",
+        body: format!(
+            "<!doctype html><meta charset=utf-8><title>Ringway</title>\n\
+             <style>body{{font:16px sans-serif;margin:2em}}td{{padding:.2em 1em .2em 0}}form{{margin:0}}</style>\n\
+             <h1>Ringway {}</h1>\n<table>\n{rows}</table>\n",
+            env!("CARGO_PKG_VERSION")
+        ),
+        allow: None,
+    }
+}
+
+fn ready(phase: Phase) -> Answer {
+    match phase {
+        Phase::Live => Answer::text(StatusCode::OK, "LIVE\n"),
+        Phase::Draining => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n"),
+    }
+}
+
+fn stats(process: &Process, query: &Query) -> Answer {
+    let selection = match Selection::new(query.has("usedonly"), query.value("filter")) {
+        Ok(selection) => selection,
+        Err(error) => {
+            return Answer::text(
+                StatusCode::BAD_REQUEST,
+                format!("`filter` is no regular expression: {error}\n"),
+            );
+        }
+    };
+    let stats = &process.stats;
+    let (content_type, body) = match query.value("format") {
+        Some("prometheus") => return prometheus(process, &selection),
+        Some("json") => (
+            "application/json",
+            telemetry::stats::json(stats, &selection),
+        ),
+        None | Some("text") => (TEXT, telemetry::stats::text(stats, &selection)),
+        Some(other) => {
+            return Answer::text(
+                StatusCode::BAD_REQUEST,
+                format!("unknown format `{other}`: text, json or prometheus\n"),
+            );
+        }
+    };
+    Answer {
+        content_type,
+        ..Answer::text(StatusCode::OK, body)
+    }
+}
+
+fn prometheus(process: &Process, selection: &Selection) -> Answer {
+    Answer {
+        content_type: telemetry::prometheus::CONTENT_TYPE,
+        ..Answer::text(
+            StatusCode::OK,
+            telemetry::prometheus::render(&process.stats, selection),
+        )
+    }
+}
+
+fn clusters(process: &Process, query: &Query) -> Answer {
+    let snapshot = process.snapshot();
+    let clusters = &snapshot.config().clusters;
+    let hosts = process.stats.hosts();
+    if query.value("format") == Some("json") {
+        let statuses: Vec<Value> = clusters
+            .iter()
+            .map(|cluster| {
+                let of_it = hosts.iter().filter(|((name, _), _)| *name == cluster.name);
+                let hosts: Vec<Value> = of_it
+                    .map(|((_, host), numbers)| {
+                        let stats: Vec<Value> = figures(&numbers.total())
+                            .map(|(name, kind, value)| json!({ "name": name, "type": kind, "value": value.to_string() }))
+                            .collect();
+                        json!({ "address": address_json(host.as_str()), "stats": stats })
+                    })
+                    .collect();
+                json!({ "name": cluster.name.as_str(), "balance": dump::balance_name(cluster.balance), "host_statuses": hosts })
+            })
+            .collect();
+        return Answer::json(StatusCode::OK, &json!({ "cluster_statuses": statuses }));
+    }
+    let mut out = String::new();
+    for cluster in clusters {
+        let name = &cluster.name;
+        out += &format!("{name}::balance::{}\n", dump::balance_name(cluster.balance));
+        for endpoint in &cluster.endpoints {
+            let address = dump::endpoint_text(&endpoint.address);
+            out += &format!("{name}::{address}::weight::{}\n", endpoint.weight);
+        }
+        for ((_, host), numbers) in hosts.iter().filter(|((of, _), _)| of == name) {
+            for (stat, _, value) in figures(&numbers.total()) {
+                out += &format!("{name}::{host}::{stat}::{value}\n");
+            }
+        }
+    }
+    Answer::text(StatusCode::OK, out)
+}
+
+/// A host's plain numbers by name and Envoy's word for their kind.
+fn figures(total: &[Numeral]) -> impl Iterator<Item = (&'static str, &'static str, i128)> {
+    HostStats::METRICS
+        .iter()
+        .zip(total)
+        .filter_map(|(metric, value)| match value {
+            Numeral::Counter(n) => Some((metric.name, "COUNTER", i128::from(*n))),
+            Numeral::Gauge(n) => Some((metric.name, "GAUGE", i128::from(*n))),
+            Numeral::Histogram(_) | Numeral::Classes(_) | Numeral::Rules(_) => None,
+        })
+}
+
+fn listeners(process: &Process, query: &Query) -> Answer {
+    let bound = process.handle.listeners();
+    if query.value("format") == Some("json") {
+        let rows: Vec<Value> = bound
+            .iter()
+            .map(|(name, address)| {
+                json!({ "name": name.as_str(), "local_address": address_json(address) })
+            })
+            .collect();
+        return Answer::json(StatusCode::OK, &json!({ "listener_statuses": rows }));
+    }
+    let lines = bound
+        .iter()
+        .map(|(name, address)| format!("{name}::{address}\n"));
+    Answer::text(StatusCode::OK, lines.collect::<String>())
+}
+
+/// An address in the form of Envoy's JSON; a path, with or without `unix:` before it, is a pipe.
+fn address_json(address: &str) -> Value {
+    let socket = Some(address)
+        .filter(|address| !address.starts_with(['/', 'u']))
+        .and_then(|address| address.rsplit_once(':'))
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    match socket {
+        Some((host, port)) => json!({ "socket_address": {
+            "address": host.trim_start_matches('[').trim_end_matches(']'),
+            "port_value": port,
+        }}),
+        None => json!({ "pipe": { "path": address.trim_start_matches("unix:") } }),
+    }
+}
+
+fn server_info(process: &Process) -> Value {
+    let driver = process.handle.driver();
+    let snapshot = process.snapshot();
+    let state = match process.phase() {
+        Phase::Live => "LIVE",
+        Phase::Draining => "DRAINING",
+    };
+    let uptime = format!("{}s", process.started.elapsed().as_secs());
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "state": state,
+        "uptime_current_epoch": uptime,
+        "uptime_all_epochs": uptime,
+        "config_source": process.source,
+        "config_version": snapshot.version(),
+        "config_version_applied": process.handle.applied(),
+        "io_driver": { "kind": driver.kind, "setup": driver.setup, "reason": driver.reason },
+        "cores": { "cpus": process.cores.cpus, "pinned": process.cores.pin, "reason": process.cores.reason },
+        "max_connections": process.plan.connections,
+        "connections": process.handle.connections(),
+        "pid": std::process::id(),
+    })
+}
+
+fn level(process: &Process, query: &Query) -> Answer {
+    let Some(name) = query.value("level") else {
+        // Envoy's form: without a level it says what is.
+        return Answer::text(
+            StatusCode::OK,
+            format!("level: {}\n", logging::name_of(process.logging.level())),
+        );
+    };
+    let Some(level) = logging::level_of(name) else {
+        return Answer::text(
+            StatusCode::BAD_REQUEST,
+            "unknown level: error, warn, info, debug or trace\n",
+        );
+    };
+    process.logging.set_level(level);
+    tracing::info!(level = name, "the log's level was changed");
+    Answer::text(
+        StatusCode::OK,
+        format!("level: {}\n", logging::name_of(level)),
+    )
+}
+
+fn order(process: &Process, order: Order) -> Answer {
+    match process.orders.try_send(order) {
+        Ok(()) => Answer::text(StatusCode::OK, "OK\n"),
+        // Either the process stops already, or so many orders wait that this one says nothing new.
+        Err(_) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "already stopping\n"),
+    }
+}
+
+async fn reload(process: &Process, query: &Query) -> Answer {
+    let (reply, outcome) = oneshot::channel();
+    let ask = Ask::Reload {
+        cause: Cause::Asked,
+        reply: Some(reply),
+    };
+    let outcome = match process.asks.send(ask).await {
+        Ok(()) => outcome.await.unwrap_or(Err(Refusal::Stopping)),
+        Err(_) => Err(Refusal::Stopping),
+    };
+    let text = query.value("format") == Some("text");
+    match outcome {
+        Ok(report) if text => {
+            let mut body = format!("configuration {}\n", report.version);
+            if report.changes.is_empty() {
+                body += "nothing changed\n";
+            }
+            for change in &report.changes {
+                body += &format!("{change}\n");
+            }
+            Answer::text(StatusCode::OK, body)
+        }
+        Ok(report) => Answer::json(StatusCode::OK, &json!(report)),
+        Err(refusal) => {
+            let status = match refusal {
+                Refusal::Load(_) | Refusal::Wrong(_) => StatusCode::BAD_REQUEST,
+                Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let rendered = refusal.to_string();
+            if text {
+                Answer::text(status, rendered)
+            } else {
+                let problems: Vec<Value> = refusal
+                    .problems()
+                    .iter()
+                    .map(|problem| json!({ "path": problem.path, "message": problem.message }))
+                    .collect();
+                Answer::json(status, &json!({ "error": rendered, "problems": problems }))
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The commands that are not `run`: each answers, prints and leaves.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ringway_config::Config;
+
+use crate::admin::client;
+use crate::cli::{self, ADMIN_DEFAULT, Command, ReloadArgs};
+use crate::demo;
+use crate::face::{Inputs, Registry, Snapshot, Stats};
+use crate::files::{LoadError, Source};
+use crate::process;
+use crate::{say, say_error};
+
+/// Does what is asked for.
+pub(crate) fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Run(args) => match Source::of_argument(&args.config) {
+            Ok(source) => process::run(source, Box::new(|_| {})),
+            Err(error) => fail(&error),
+        },
+        Command::Validate(args) => validate(&args.config),
+        Command::Demo(args) => demo::run(&args),
+        Command::Init(args) => init(&args.file),
+        Command::Schema => print(format!("{:#}\n", ringway_config::schema()).as_bytes()),
+        Command::Reload(args) => reload(&args),
+        Command::Version(args) => {
+            say(version(args.json));
+            ExitCode::SUCCESS
+        }
+        Command::Completion(args) => print(&cli::completion(args.shell)),
+        Command::Man => match cli::man() {
+            Ok(page) => print(&page),
+            Err(error) => fail(&error),
+        },
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    say_error(error);
+    ExitCode::FAILURE
+}
+
+fn print(bytes: &[u8]) -> ExitCode {
+    match io::stdout().lock().write_all(bytes) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `ringway man | head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Parses and builds, and starts nothing. Host names are not looked up: a good file is good without a network.
+fn validate(path: &Path) -> ExitCode {
+    match check(path) {
+        Ok((config, warnings)) => {
+            if !warnings.is_empty() {
+                say_error(warnings);
+            }
+            say(format_args!(
+                "{}: good, {} listeners, {} clusters",
+                path.display(),
+                config.listeners.len(),
+                config.clusters.len()
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn check(path: &Path) -> Result<(Config, String), LoadError> {
+    let parsed = Source::of_argument(path)?.load()?;
+    let stats = Arc::new(Stats::new(1, []));
+    Snapshot::build(&parsed.config, &Registry, &Inputs::default(), &stats, None)
+        .map_err(|errors| LoadError::Config(parsed.spans.errors(errors)))?;
+    let warnings = parsed.spans.render_warnings(&parsed.warnings);
+    Ok((parsed.config, warnings))
+}
+
+fn init(path: &Path) -> ExitCode {
+    if path == Path::new("-") {
+        return print(crate::face::starter().as_bytes());
+    }
+    // Never over a file that is there: it may be the one that serves.
+    let written = fs::File::create_new(path)
+        .and_then(|mut file| file.write_all(crate::face::starter().as_bytes()));
+    match written {
+        Ok(()) => {
+            say(format_args!(
+                "wrote {0}; try `ringway validate -c {0}`, then `ringway run -c {0}`",
+                path.display()
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say_error(format_args!(
+                "error: cannot write `{}`: {error}",
+                path.display()
+            ));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn version(json: bool) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        serde_json::json!({
+            "name": "ringway",
+            "version": version,
+            "os": std::env::consts::OS,
+            "arch": std::env::consts::ARCH,
+        })
+        .to_string()
+    } else {
+        format!("ringway {version}")
+    }
+}
+
+fn reload(args: &ReloadArgs) -> ExitCode {
+    let address = match (&args.admin, &args.config) {
+        (Some(address), _) => address.clone(),
+        (None, Some(path)) => match admin_of(path) {
+            Ok(address) => address,
+            Err(error) => return fail(&error),
+        },
+        (None, None) => ADMIN_DEFAULT.to_owned(),
+    };
+    match client::reload(&address) {
+        Ok(answer) if answer.good => {
+            say(answer.text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Ok(answer) => {
+            say_error(answer.text);
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            say_error(format_args!("error: cannot ask `{address}`: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The address that a configuration names. The file may be the very one that is wrong: then the default is asked, and the running
+/// process says what is wrong with it.
+fn admin_of(path: &Path) -> Result<String, LoadError> {
+    let parsed = match Source::of_argument(path)?.load() {
+        Ok(parsed) => parsed,
+        Err(LoadError::Config(_)) => return Ok(ADMIN_DEFAULT.to_owned()),
+        Err(error) => return Err(error),
+    };
+    let admin = parsed.config.admin;
+    Ok(admin.map_or(ADMIN_DEFAULT.to_owned(), |admin| {
+        crate::admin::text_of(&admin.address)
+    }))
+}

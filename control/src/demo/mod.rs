@@ -1,0 +1,224 @@
+//! `ringway demo`: the main job on embedded defaults, with back-ends of its own, and what to try on it.
+
+mod backend;
+
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use crate::cli::DemoArgs;
+use crate::files::Source;
+use crate::process::{self, Process};
+use crate::{say, say_error};
+use backend::Backend;
+
+/// Serves the demo until told to stop.
+pub(crate) fn run(args: &DemoArgs) -> ExitCode {
+    let backends = Backend::start("one").and_then(|one| Ok((one, Backend::start("two")?)));
+    let (one, two) = match backends {
+        Ok(backends) => backends,
+        Err(error) => {
+            say_error(format_args!(
+                "error: the demo's back-ends do not start: {error}"
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
+    let source = Source::Text {
+        name: "<demo>",
+        text: configuration(args, &one, &two),
+    };
+    let ends = format!("one at {}, two at {}", one.address(), two.address());
+    let code = process::run(
+        source,
+        Box::new(move |process| {
+            say(banner(process, &ends));
+        }),
+    );
+    one.stop();
+    two.stop();
+    code
+}
+
+fn configuration(args: &DemoArgs, one: &Backend, two: &Backend) -> String {
+    let DemoArgs { port, admin_port } = args;
+    format!(
+        r#"process:
+  drain_delay: 0s
+  drain_timeout: 5s
+listeners:
+  - name: demo
+    address: 127.0.0.1:{port}
+    access_log: [{{ stdout: true }}]
+    routes:
+      - name: health
+        match: {{ path: /healthz }}
+        respond: {{ status: 200, body: "ok\n" }}
+      - name: flaky
+        match: {{ prefix: /flaky }}
+        cluster: both
+        retry: {{ on: [connect_failure, reset, gateway_error], retries: 2 }}
+      - name: all
+        match: {{ prefix: / }}
+        cluster: both
+        timeout: 5s
+clusters:
+  - name: both
+    endpoints: ["{one}", "{two}"]
+admin: {{ address: "127.0.0.1:{admin_port}" }}
+"#,
+        one = one.address(),
+        two = two.address(),
+    )
+}
+
+fn banner(process: &Rc<Process>, ends: &str) -> String {
+    let driver = process.handle.driver();
+    let cores = &process.cores;
+    let listeners = process.handle.listeners();
+    let at = listeners
+        .first()
+        .map_or("", |(_, address)| address.as_str());
+    let admin = process.admin.as_deref().unwrap_or_default();
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        out,
+        "Ringway {}: the demo serves on http://{at}",
+        env!("CARGO_PKG_VERSION")
+    );
+    let _ = writeln!(
+        out,
+        "  I/O driver  {} ({}): {}",
+        driver.kind, driver.setup, driver.reason
+    );
+    let pinned = if cores.pin { ", pinned" } else { "" };
+    let _ = writeln!(
+        out,
+        "  cores       {} on CPUs {:?}{pinned}: {}",
+        cores.cpus.len(),
+        cores.cpus,
+        cores.reason
+    );
+    let _ = writeln!(out, "  back-ends   {ends}");
+    let _ = writeln!(out, "  admin       http://{admin}");
+    let _ = writeln!(out, "\nTry, in another terminal:");
+    for (line, what) in [
+        (
+            format!("curl -i http://{at}/hello"),
+            "who answers, and what it was sent; again: the other one",
+        ),
+        (
+            format!("curl -i http://{at}/flaky"),
+            "one back-end fails every other time: the retry hides it",
+        ),
+        (format!("curl -i http://{at}/slow"), "takes a second"),
+        (
+            format!("curl -i -d some=body http://{at}/post"),
+            "with a body",
+        ),
+        (
+            format!("curl -i http://{at}/healthz"),
+            "answered by the proxy itself",
+        ),
+        (
+            format!("curl -s http://{admin}/clusters"),
+            "the hosts and their counters",
+        ),
+        (
+            format!("curl -s 'http://{admin}/stats?usedonly'"),
+            "every counter that counted",
+        ),
+        (
+            format!("curl -s http://{admin}/stats/prometheus"),
+            "the same for Prometheus",
+        ),
+    ] {
+        let _ = writeln!(out, "  {line:<55} # {what}");
+    }
+    let _ = write!(out, "\nThe access log follows. Ctrl-C stops.");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, Read, Write as _};
+    use std::net::TcpStream;
+
+    fn ask(backend: &Backend, path: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(backend.address())?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: a\r\nx-mark: 7\r\nconnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    #[test]
+    fn back_ends_say_who_they_are_and_what_they_were_sent() {
+        let backend = Backend::start("one").unwrap();
+        let answer = ask(&backend, "/hello?a=b").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(
+            answer.contains("back-end one") && answer.contains("GET /hello?a=b"),
+            "{answer}"
+        );
+        assert!(answer.contains("x-mark: 7"), "{answer}");
+        backend.stop();
+    }
+
+    #[test]
+    fn flaky_of_the_first_fails_every_other_time_and_of_the_second_never() {
+        let one = Backend::start("one").unwrap();
+        let two = Backend::start("two").unwrap();
+        let good = |backend: &Backend| -> Vec<bool> {
+            (0..4)
+                .map(|_| ask(backend, "/flaky").unwrap().starts_with("HTTP/1.1 200"))
+                .collect()
+        };
+        assert_eq!(good(&one), [false, true, false, true]);
+        assert_eq!(good(&two), [true; 4]);
+        one.stop();
+        two.stop();
+    }
+
+    #[test]
+    fn a_kept_connection_serves_more_than_one_request() {
+        let backend = Backend::start("one").unwrap();
+        let mut stream = TcpStream::connect(backend.address()).unwrap();
+        for _ in 0..2 {
+            stream
+                .write_all(b"POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody")
+                .unwrap();
+            let mut answer = Vec::new();
+            let mut byte = [0];
+            while !answer.ends_with(b"4 bytes of body\n") {
+                stream.read_exact(&mut byte).unwrap();
+                answer.extend(byte);
+            }
+        }
+        backend.stop();
+    }
+
+    #[test]
+    fn the_configuration_is_a_good_one() {
+        let one = Backend::start("one").unwrap();
+        let two = Backend::start("two").unwrap();
+        let args = DemoArgs {
+            port: 0,
+            admin_port: 0,
+        };
+        let source = Source::Text {
+            name: "<demo>",
+            text: configuration(&args, &one, &two),
+        };
+        if let Err(error) = source.load() {
+            panic!("{error}");
+        }
+        one.stop();
+        two.stop();
+    }
+}

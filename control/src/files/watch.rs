@@ -1,0 +1,277 @@
+//! Watches a file through every symbolic link on the way to it.
+//!
+//! Kubernetes never writes a mounted file: `config.yaml` links to `..data/config.yaml`, `..data` links to a dated folder, and an
+//! update swaps `..data`. Editors rename too. So it is folders that are watched, and in them the names that the path goes through.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+/// A write is often several events: the file is read when none has come for this long.
+const QUIET: Duration = Duration::from_millis(100);
+/// Or when they have been coming for this long.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// As `ELOOP` in the kernel.
+const LINKS_MAX: usize = 40;
+
+/// A name in a folder.
+type Place = (PathBuf, OsString);
+
+/// The watch of one file.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    path: PathBuf,
+    watcher: RecommendedWatcher,
+    /// What the path goes through now; the watcher's own thread reads it.
+    places: Arc<Mutex<BTreeSet<Place>>>,
+    folders: BTreeSet<PathBuf>,
+    changes: mpsc::Receiver<()>,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub(crate) fn new(path: &Path) -> notify::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let places = Arc::new(Mutex::new(BTreeSet::new()));
+        // One place is enough: a change that finds it taken is told by the one before it.
+        let (tell, changes) = mpsc::channel(1);
+        let seen = Arc::clone(&places);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if concerns(&event, &seen) {
+                let _already_told = tell.try_send(());
+            }
+        })?;
+        let mut watch = Self {
+            path,
+            watcher,
+            places,
+            folders: BTreeSet::new(),
+            changes,
+        };
+        watch.follow()?;
+        Ok(watch)
+    }
+
+    /// Waits until something on the way to the file changed and then nothing for a moment. Dropping it loses no change but the
+    /// wait: the next call sees what came meanwhile.
+    pub(crate) async fn changed(&mut self) {
+        if self.changes.recv().await.is_none() {
+            // The watcher is ours and holds the other end, so this is not reached; if it were, there is nothing to wait for.
+            std::future::pending::<()>().await;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let quiet = Instant::min(Instant::now() + QUIET, deadline);
+            match timeout_at(quiet, self.changes.recv()).await {
+                Ok(Some(())) if Instant::now() < deadline => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        if let Err(error) = self.follow() {
+            tracing::warn!(%error, path = %self.path.display(), "the file cannot be watched: reload by HUP");
+        }
+    }
+
+    /// Watches the folders that the path goes through now, and no others.
+    fn follow(&mut self) -> notify::Result<()> {
+        let places = places_of(&self.path);
+        let folders: BTreeSet<PathBuf> = places.iter().map(|(folder, _)| folder.clone()).collect();
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
+        for gone in self.folders.difference(&folders) {
+            // It may be deleted already, and its watch with it.
+            let _already_gone = self.watcher.unwatch(gone);
+        }
+        let mut failed = None;
+        let mut watched = BTreeSet::new();
+        for folder in folders {
+            // Also those watched before: a folder deleted and made again has lost its watch.
+            match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    watched.insert(folder);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        self.folders = watched;
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+fn concerns(event: &notify::Result<notify::Event>, places: &Mutex<BTreeSet<Place>>) -> bool {
+    // An error is a queue that overflowed or a folder that went: look, to be sure.
+    let Ok(event) = event else {
+        return true;
+    };
+    // Our own reading is no change; the end of somebody's writing is.
+    let read = matches!(event.kind, EventKind::Access(_));
+    if read && event.kind != EventKind::Access(AccessKind::Close(AccessMode::Write)) {
+        return false;
+    }
+    if event.need_rescan() || event.paths.is_empty() {
+        return true;
+    }
+    let places = places.lock().unwrap_or_else(PoisonError::into_inner);
+    event.paths.iter().any(|path| {
+        let of_name = path
+            .parent()
+            .zip(path.file_name())
+            .is_some_and(|(folder, name)| places.contains(&(folder.to_owned(), name.to_owned())));
+        // Or a watched folder itself moved or went.
+        of_name || places.iter().any(|(folder, _)| folder == path)
+    })
+}
+
+/// Every name that an absolute path goes through and whose change would change the file: the file's own, and each link's.
+fn places_of(path: &Path) -> BTreeSet<Place> {
+    let mut places = BTreeSet::new();
+    let mut links = 0;
+    let mut done = PathBuf::new();
+    let mut todo: Vec<OsString> = parts(path);
+    while let Some(part) = todo.pop() {
+        if part == ".." {
+            done.pop();
+            continue;
+        }
+        let next = done.join(&part);
+        match fs::read_link(&next) {
+            Ok(target) if links < LINKS_MAX => {
+                links += 1;
+                places.insert((done.clone(), part));
+                if target.is_absolute() {
+                    done = PathBuf::new();
+                }
+                todo.extend(parts(&target));
+            }
+            Ok(_) | Err(_) => {
+                // The last part is the file. A part that is not there yet is waited for where it would appear.
+                if todo.is_empty() || !next.exists() {
+                    places.insert((done, part));
+                    return places;
+                }
+                done = next;
+            }
+        }
+    }
+    places
+}
+
+/// A path's parts, the last first, so that they can be popped and a link's put in their place.
+fn parts(path: &Path) -> Vec<OsString> {
+    path.components()
+        .rev()
+        .filter_map(|part| match part {
+            Component::CurDir => None,
+            Component::RootDir | Component::ParentDir | Component::Normal(_) => {
+                Some(part.as_os_str().to_owned())
+            }
+            Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    async fn expect_change(watch: &mut Watch, what: &str) {
+        tokio::time::timeout(Duration::from_secs(10), watch.changed())
+            .await
+            .unwrap_or_else(|_| panic!("no change seen: {what}"));
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(test);
+    }
+
+    /// A folder as Kubernetes makes it: config.yaml → ..data/config.yaml, ..data → ..1.
+    fn kubernetes(root: &Path) -> PathBuf {
+        fs::create_dir(root.join("..1")).unwrap();
+        fs::write(root.join("..1/config.yaml"), "one").unwrap();
+        symlink("..1", root.join("..data")).unwrap();
+        symlink("..data/config.yaml", root.join("config.yaml")).unwrap();
+        root.join("config.yaml")
+    }
+
+    fn swap(root: &Path, name: &str, content: &str) {
+        fs::create_dir(root.join(name)).unwrap();
+        fs::write(root.join(name).join("config.yaml"), content).unwrap();
+        symlink(name, root.join("..tmp")).unwrap();
+        fs::rename(root.join("..tmp"), root.join("..data")).unwrap();
+    }
+
+    #[test]
+    fn places_follow_every_link() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let path = kubernetes(&root);
+        let expect: BTreeSet<Place> = [
+            (root.clone(), "config.yaml".into()),
+            (root.clone(), "..data".into()),
+            (root.join("..1"), "config.yaml".into()),
+        ]
+        .into();
+        assert_eq!(places_of(&path), expect);
+
+        symlink("loop", root.join("loop")).unwrap();
+        assert!(!places_of(&root.join("loop")).is_empty());
+        let missing: BTreeSet<Place> = [(root.clone(), "none".into())].into();
+        assert_eq!(places_of(&root.join("none/a.yaml")), missing);
+    }
+
+    #[test]
+    fn a_swap_of_the_data_link_is_seen_each_time() {
+        run(async {
+            let root = tempfile::tempdir().unwrap();
+            let path = kubernetes(root.path());
+            let mut watch = Watch::new(&path).unwrap();
+            for (name, content) in [("..2", "two"), ("..3", "three")] {
+                swap(root.path(), name, content);
+                expect_change(&mut watch, name).await;
+                assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            }
+        });
+    }
+
+    #[test]
+    fn a_write_and_a_rename_over_it_are_seen() {
+        run(async {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("config.yaml");
+            fs::write(&path, "one").unwrap();
+            let mut watch = Watch::new(&path).unwrap();
+            fs::write(&path, "two").unwrap();
+            expect_change(&mut watch, "write").await;
+            fs::write(root.path().join("new"), "three").unwrap();
+            fs::rename(root.path().join("new"), &path).unwrap();
+            expect_change(&mut watch, "rename").await;
+        });
+    }
+
+    #[test]
+    fn other_files_of_the_folder_are_no_change() {
+        run(async {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("config.yaml");
+            fs::write(&path, "one").unwrap();
+            let mut watch = Watch::new(&path).unwrap();
+            fs::write(root.path().join("access.log"), "line").unwrap();
+            fs::write(&path, "two").unwrap();
+            expect_change(&mut watch, "write").await;
+            // Both writes came in order, so a change for the log would have been told by now.
+            assert!(watch.changes.try_recv().is_err());
+        });
+    }
+}

@@ -1,0 +1,146 @@
+//! The life of the process: configuration, engine, serving, drain, exit.
+//!
+//! The main thread is the control thread: one tokio runtime, on it the signals, the watch, the store and the admin interface.
+//! The cores are the engine's own threads, reached through its handle alone.
+
+mod serve;
+mod start;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+
+use crate::cores::Cores;
+use crate::face::{BuildError, Handle, Snapshot, Stats};
+use crate::limits::Plan;
+use crate::logging::Logging;
+use crate::store::Ask;
+use crate::telemetry::access_log::LogWriter;
+
+pub(crate) use start::run;
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It serves.
+    Live,
+    /// It serves what it has and wants no more.
+    Draining,
+}
+
+/// An order to the process, by signal or by the admin interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Drain, then leave.
+    Stop,
+    /// Drain, and stay.
+    DrainListeners {
+        /// Whether accepting goes on for `drain_delay` first.
+        graceful: bool,
+    },
+}
+
+/// The running process, as the store and the admin interface see it.
+pub(crate) struct Process {
+    /// The engine.
+    pub(crate) handle: Handle,
+    /// What it counts.
+    pub(crate) stats: Arc<Stats>,
+    /// Its own log.
+    pub(crate) logging: Logging,
+    /// The access logs' writer.
+    pub(crate) writer: LogWriter,
+    /// The cores that were started.
+    pub(crate) cores: Cores,
+    /// How descriptors are shared out.
+    pub(crate) plan: Plan,
+    /// What the configuration is called.
+    pub(crate) source: String,
+    /// The bound address of the admin interface.
+    pub(crate) admin: Option<String>,
+    /// When it started.
+    pub(crate) started: Instant,
+    /// To the store.
+    pub(crate) asks: mpsc::Sender<Ask>,
+    /// To the main loop.
+    pub(crate) orders: mpsc::Sender<Order>,
+    phase: Cell<Phase>,
+    snapshot: RefCell<Arc<Snapshot>>,
+}
+
+impl Process {
+    /// Where it is in its life.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// The snapshot that serves.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// Has the cores take a snapshot over. An error changes nothing.
+    pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Result<(), Vec<BuildError>> {
+        self.handle.publish(Arc::clone(&next))?;
+        self.stats
+            .process
+            .config_version
+            .set(signed(next.version()));
+        self.snapshot.replace(next);
+        self.stats.sweep();
+        Ok(())
+    }
+
+    /// Counts a reload.
+    pub(crate) fn count_reload(&self, good: bool) {
+        let counts = &self.stats.process;
+        counts.reloads_total.inc();
+        if !good {
+            counts.reloads_failed.inc();
+        }
+        counts.last_reload_ok.set(i64::from(good));
+        counts.last_reload_time.set(unix_seconds());
+    }
+
+    /// One line about it, for systemd.
+    pub(crate) fn status(&self) -> String {
+        let snapshot = self.snapshot();
+        format!(
+            "{} listeners, {} clusters, {} cores, {}, configuration {}",
+            snapshot.config().listeners.len(),
+            snapshot.config().clusters.len(),
+            self.cores.cpus.len(),
+            self.handle.driver().kind,
+            snapshot.version(),
+        )
+    }
+
+    /// Has the writer of access logs open its files anew.
+    pub(crate) fn reopen_logs(&self) {
+        self.writer.reopen();
+        tracing::info!("access logs reopened");
+    }
+
+    /// From now on it drains: `/ready` says so, answers say `Connection: close`, reloads are refused.
+    fn begin_drain(&self) {
+        self.phase.set(Phase::Draining);
+        self.stats.process.draining.set(1);
+        self.handle.drain();
+    }
+}
+
+/// The time for a gauge.
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| signed(since.as_secs()))
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// What there is to say once it serves; the demo says it on standard output.
+pub(crate) type Banner = Box<dyn FnOnce(&Rc<Process>)>;

@@ -1,0 +1,163 @@
+//! Serving: the signals and orders that a running process obeys, and how it drains.
+
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{Order, Process};
+use crate::admin::{self, AdminListener};
+use crate::files::Watch;
+use crate::store::{Ask, Cause, Store};
+use crate::systemd;
+
+/// How often a drain looks whether the last connection is gone: much less than anybody notices, and cheap.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// The signals that are obeyed.
+pub(super) struct Signals {
+    hup: Signal,
+    usr1: Signal,
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// From now on they do not kill the process.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next word to stop. Dropping it loses no signal.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+/// What serving takes beside the process itself.
+pub(super) struct Serving {
+    pub(super) signals: Signals,
+    pub(super) ordered: mpsc::Receiver<Order>,
+    pub(super) asked: mpsc::Receiver<Ask>,
+    pub(super) store: Store,
+    pub(super) admin: Option<AdminListener>,
+    pub(super) watched: Option<PathBuf>,
+}
+
+impl Serving {
+    /// Serves until told to stop, then drains.
+    pub(super) async fn until_told(self, process: &Rc<Process>) {
+        let Self {
+            mut signals,
+            mut ordered,
+            asked,
+            store,
+            admin,
+            watched,
+        } = self;
+        spawn_local(store.keep(Rc::clone(process), asked));
+        if let Some(listener) = admin {
+            spawn_local(admin::serve(listener, Rc::clone(process)));
+        }
+        if let Some(path) = watched {
+            spawn_local(watch(path, process.asks.clone()));
+        }
+        tracing::info!(
+            driver = process.handle.driver().kind,
+            cores = process.cores.cpus.len(),
+            "serving {}",
+            process.source
+        );
+        systemd::ready(&process.status());
+        obey(process, &mut signals, &mut ordered).await;
+        systemd::stopping("draining");
+        tracing::info!("stopping");
+        tokio::select! {
+            () = drain(process) => {}
+            () = signals.stop() => tracing::warn!("told twice: stopping at once"),
+        }
+    }
+}
+
+/// Returns when the process is to stop.
+async fn obey(process: &Rc<Process>, signals: &mut Signals, ordered: &mut mpsc::Receiver<Order>) {
+    loop {
+        // Each of these waits loses nothing when another wins: signals and channels keep what came.
+        tokio::select! {
+            _ = signals.hup.recv() => {
+                let ask = Ask::Reload { cause: Cause::Asked, reply: None };
+                if process.asks.try_send(ask).is_err() {
+                    tracing::warn!("HUP ignored: so many reloads are waiting already");
+                }
+            }
+            _ = signals.usr1.recv() => process.reopen_logs(),
+            _ = signals.term.recv() => return,
+            _ = signals.int.recv() => return,
+            order = ordered.recv() => match order {
+                Some(Order::Stop) | None => return,
+                Some(Order::DrainListeners { graceful }) => {
+                    tracing::info!(graceful, "draining, without leaving");
+                    let process = Rc::clone(process);
+                    spawn_local(async move { quiesce(&process, graceful).await });
+                }
+            },
+        }
+    }
+}
+
+/// Accepting goes on for `drain_delay`, so that whoever sends clients here sees `/ready` first; then what is in flight may end.
+async fn drain(process: &Process) {
+    quiesce(process, true).await;
+    let limit = process.snapshot().config().process.drain_timeout;
+    let deadline = Instant::now() + limit;
+    while process.handle.connections() > 0 {
+        if Instant::now() >= deadline {
+            let left = process.handle.connections();
+            tracing::warn!(left, "drain_timeout is over: cutting what is left");
+            return;
+        }
+        sleep_until(Instant::min(Instant::now() + DRAIN_LOOK, deadline)).await;
+    }
+}
+
+/// Stops accepting, with or without the delay.
+async fn quiesce(process: &Process, graceful: bool) {
+    process.begin_drain();
+    if graceful {
+        sleep(process.snapshot().config().process.drain_delay).await;
+    }
+    process.handle.close();
+}
+
+async fn watch(path: PathBuf, asks: mpsc::Sender<Ask>) {
+    let mut watch = match Watch::new(&path) {
+        Ok(watch) => watch,
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "the file cannot be watched: reload by HUP");
+            return;
+        }
+    };
+    loop {
+        watch.changed().await;
+        let ask = Ask::Reload {
+            cause: Cause::Watched,
+            reply: None,
+        };
+        if asks.send(ask).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! From a source of configuration to a process that serves, and the reasons why it may not get there.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringway_config::{AdminAddress, Config, Errors, LogTarget, Parsed};
+use ringway_engine::observe::log_ring::{self, LogTargets};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::{Banner, Phase, Process, serve, signed, unix_seconds};
+use crate::admin::{self, AdminListener};
+use crate::cores;
+use crate::face::{Handle, Options, Registry, StartError, Stats};
+use crate::files::{LoadError, Source};
+use crate::limits::{self, LimitError, Needs};
+use crate::logging::Logging;
+use crate::os;
+use crate::store::{self, Store};
+use crate::telemetry::access_log::LogWriter;
+
+/// Reloads, lookups' answers: each is small, and who asks waits when so many are asked for.
+const ASKS_MAX: usize = 64;
+/// Orders waiting for the main loop; more say nothing new.
+const ORDERS_MAX: usize = 8;
+
+/// How long the access logs' last lines may take: a pipe that nobody reads must not keep the process.
+const LOGS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the process does not serve.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// There is no good configuration.
+    Load(LoadError),
+    /// The configuration cannot be built.
+    Config(Errors),
+    /// Too few open files.
+    Limit(LimitError),
+    /// The admin interface's address cannot be had.
+    Admin {
+        /// Which.
+        address: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The engine did not start.
+    Engine(StartError),
+    /// The system refused something that every process needs.
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load(error) => error.fmt(f),
+            Self::Config(errors) => errors.fmt(f),
+            Self::Limit(error) => write!(f, "error: {error}"),
+            Self::Admin { address, error } => write!(
+                f,
+                "error: cannot listen on `{address}` for `admin.address`: {error}"
+            ),
+            Self::Engine(error) => write!(f, "error: {error}"),
+            Self::System { what, error } => write!(f, "error: {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Serves until told to stop. What it says on standard error is for a person; the exit code is for the rest.
+pub(crate) fn run(source: Source, banner: Banner) -> ExitCode {
+    match live(source, banner) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            crate::say_error(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn live(source: Source, banner: Banner) -> Result<(), Failure> {
+    let text = source.read().map_err(Failure::Load)?;
+    let parsed = source.parse(&text).map_err(Failure::Load)?;
+    let logging = Logging::start(&parsed.config.process.log);
+    store::warn(&parsed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::System {
+            what: "the control thread's runtime",
+            error,
+        })?;
+    let local = LocalSet::new();
+    let process = local.block_on(&runtime, async {
+        let (process, serving) = start(source, text, parsed, logging).await?;
+        banner(&process);
+        serving.until_told(&process).await;
+        Ok::<_, Failure>(process)
+    })?;
+    // The tasks hold the process too; with them gone it is ours alone, and the engine can be stopped.
+    drop(local);
+    if let Some(process) = Rc::into_inner(process) {
+        process.handle.stop();
+        if !process.writer.stop(LOGS_TIMEOUT) {
+            tracing::warn!(
+                "the access logs' last lines were not written: their reader does not read"
+            );
+        }
+    }
+    // A name lookup may still hang in the system's resolver: it is not waited for.
+    runtime.shutdown_background();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn start(
+    source: Source,
+    text: String,
+    parsed: Parsed,
+    logging: Logging,
+) -> Result<(Rc<Process>, serve::Serving), Failure> {
+    // First of all: a signal from here on stops the process in order.
+    let signals = serve::Signals::new().map_err(|error| Failure::System {
+        what: "signal handlers",
+        error,
+    })?;
+    let config = parsed.config.clone();
+    let cores = cores::detect(config.process.cores);
+    let files = os::raise_open_files().map_err(|error| Failure::System {
+        what: "the limit of open files",
+        error,
+    })?;
+    let needs = needs_of(&config, cores.cpus.len());
+    let plan =
+        limits::plan(files, &needs, config.process.max_connections).map_err(Failure::Limit)?;
+    let admin = bind_admin(&config)?;
+    let stats = Arc::new(Stats::new(cores.cpus.len(), []));
+    stats.process.start_time.set(unix_seconds());
+    let name = source.name();
+    let watched = source.file().map(ToOwned::to_owned);
+    let (port, log_source) = log_ring::ring(cores.cpus.len());
+    let targets = LogTargets::default();
+    let store = Store::new(source, text, parsed, Registry, targets.clone()).await;
+    let snapshot = store.first(&stats).map_err(Failure::Config)?;
+    let options = Options {
+        cores: cores.cpus.clone(),
+        driver: config.process.io_driver,
+        pin: cores.pin,
+        max_connections: plan.connections,
+        logs: port,
+    };
+    let writer = LogWriter::start(log_source, targets, Arc::clone(&stats)).map_err(|error| {
+        Failure::System {
+            what: "the access logs' thread",
+            error,
+        }
+    })?;
+    let handle = Handle::start(options, Arc::clone(&snapshot)).map_err(Failure::Engine)?;
+    stats.process.config_version.set(signed(snapshot.version()));
+    // Nobody else sets it: the first word stays.
+    let _first = stats.io_driver.set(handle.driver().kind);
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+    let process = Rc::new(Process {
+        handle,
+        stats,
+        logging,
+        writer,
+        cores,
+        plan,
+        source: name,
+        admin: admin.as_ref().map(AdminListener::address),
+        started: Instant::now(),
+        asks,
+        orders,
+        phase: Cell::new(Phase::Live),
+        snapshot: RefCell::new(snapshot),
+    });
+    let serving = serve::Serving {
+        signals,
+        ordered,
+        asked,
+        store,
+        admin,
+        watched,
+    };
+    Ok((process, serving))
+}
+
+fn needs_of(config: &Config, cores: usize) -> Needs {
+    let mut files: Vec<_> = config
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.access_logs)
+        .filter_map(|log| match &log.target {
+            LogTarget::File(path) => Some(path),
+            LogTarget::Stdout => None,
+        })
+        .collect();
+    files.sort_unstable();
+    files.dedup();
+    Needs {
+        cores: cores as u64,
+        listeners: config.listeners.len() as u64,
+        logs: files.len() as u64,
+    }
+}
+
+fn bind_admin(config: &Config) -> Result<Option<AdminListener>, Failure> {
+    let Some(admin) = &config.admin else {
+        return Ok(None);
+    };
+    let listener = AdminListener::bind(&admin.address).map_err(|error| Failure::Admin {
+        address: admin::text_of(&admin.address),
+        error,
+    })?;
+    if let AdminAddress::Tcp(address) = &admin.address
+        && !address.ip().is_loopback()
+    {
+        tracing::warn!(%address, "the admin interface is open to the network, and anybody who reaches it can stop the process");
+    }
+    Ok(Some(listener))
+}

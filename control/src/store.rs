@@ -1,0 +1,328 @@
+//! The configuration that serves, and the one way to replace it: read, check, resolve, build, publish.
+//!
+//! One task owns it and does one thing at a time, so that two reloads cannot meet. What goes wrong at any step leaves the old
+//! configuration serving, and is said in the log, in the reply and in a metric.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ringway_config::{Config, Errors, Parsed, PathError, Problem};
+use ringway_engine::observe::log_ring::LogTargets;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, spawn_local};
+
+use crate::diff::{self, Change};
+use crate::dns::{self, LookupError, Names};
+use crate::face::{Inputs, Registry, Snapshot, Stats};
+use crate::files::{LoadError, Source};
+use crate::process::{Phase, Process};
+use crate::systemd;
+use crate::telemetry::access_log;
+
+/// Why a reload is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// HUP or the admin interface: read again even what looks the same (the environment is part of it).
+    Asked,
+    /// The watch saw something: a file that reads as before is no reload.
+    Watched,
+}
+
+/// Something for the store to do.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// Read the source again.
+    Reload {
+        /// Why.
+        cause: Cause,
+        /// Who waits for the outcome.
+        reply: Option<oneshot::Sender<Result<Report, Refusal>>>,
+    },
+    /// The answer to a name's lookup.
+    Resolved {
+        /// The name.
+        host: String,
+        /// What was found.
+        answer: Result<Vec<std::net::IpAddr>, LookupError>,
+    },
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// The version that serves now.
+    pub(crate) version: u64,
+    /// What is another than before; empty: nothing.
+    pub(crate) changes: Vec<Change>,
+}
+
+/// Why a reload was refused; the old configuration serves on.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It could not be read, or is wrong in itself.
+    Load(LoadError),
+    /// It is wrong in what only building it shows.
+    Wrong(Errors),
+    /// The process stops.
+    Stopping,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load(error) => error.fmt(f),
+            Self::Wrong(errors) => errors.fmt(f),
+            Self::Stopping => {
+                f.write_str("error: the process stops and takes no new configuration")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// What is wrong, one by one.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Load(LoadError::Config(errors)) | Self::Wrong(errors) => errors.problems(),
+            Self::Load(LoadError::Read { .. }) | Self::Stopping => &[],
+        }
+    }
+}
+
+/// What has been read and resolved, ready to be built.
+pub(crate) struct Store {
+    source: Source,
+    registry: Registry,
+    parsed: Parsed,
+    /// The text that was last looked at, good or bad: a watch that sees it again has nothing new.
+    seen: String,
+    names: Names,
+    log_targets: LogTargets,
+}
+
+impl Store {
+    /// The store of a configuration just read; resolves its names.
+    pub(crate) async fn new(
+        source: Source,
+        seen: String,
+        parsed: Parsed,
+        registry: Registry,
+        log_targets: LogTargets,
+    ) -> Self {
+        let mut names = Names::default();
+        names.adopt(&parsed.config, Instant::now());
+        resolve(&mut names).await;
+        Self {
+            source,
+            registry,
+            parsed,
+            seen,
+            names,
+            log_targets,
+        }
+    }
+
+    /// The first snapshot.
+    pub(crate) fn first(&self, stats: &Arc<Stats>) -> Result<Arc<Snapshot>, Errors> {
+        let problems = unwritable(&self.parsed.config);
+        if !problems.is_empty() {
+            return Err(self.parsed.spans.errors(problems));
+        }
+        let inputs = self.inputs(&self.names);
+        Snapshot::build(&self.parsed.config, &self.registry, &inputs, stats, None)
+            .map_err(|errors| self.parsed.spans.errors(errors))
+    }
+
+    fn inputs(&self, names: &Names) -> Inputs {
+        Inputs {
+            resolved: names.resolved(),
+            log_targets: self.log_targets.clone(),
+        }
+    }
+
+    /// Serves what is asked for until nobody can ask.
+    pub(crate) async fn keep(mut self, process: Rc<Process>, mut asks: mpsc::Receiver<Ask>) {
+        loop {
+            let due = self.names.next_due();
+            let ask = match due {
+                None => asks.recv().await,
+                Some(due) => match tokio::time::timeout_at(due.into(), asks.recv()).await {
+                    Ok(ask) => ask,
+                    Err(_) => {
+                        self.refresh(&process);
+                        continue;
+                    }
+                },
+            };
+            match ask {
+                None => return,
+                Some(Ask::Reload { cause, reply }) => {
+                    let outcome = self.reload(&process, cause).await;
+                    // Who asked may have gone; the log has the outcome.
+                    let _gone = reply.map(|reply| reply.send(outcome));
+                }
+                Some(Ask::Resolved { host, answer }) => {
+                    if self.names.answer(&host, answer, Instant::now()) {
+                        self.republish(&process, &host);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins the lookups that are due; their answers come as asks.
+    fn refresh(&mut self, process: &Rc<Process>) {
+        for host in self.names.take_due(Instant::now()) {
+            let asks = process.asks.clone();
+            spawn_local(async move {
+                let answer = dns::lookup(&host).await;
+                let _stopping = asks.send(Ask::Resolved { host, answer }).await;
+            });
+        }
+    }
+
+    /// The same configuration with other addresses.
+    fn republish(&self, process: &Process, host: &str) {
+        let last = process.snapshot();
+        let inputs = self.inputs(&self.names);
+        let config = &self.parsed.config;
+        let outcome = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
+            .and_then(|next| process.publish(next));
+        match outcome {
+            Ok(()) => tracing::info!(host, "addresses changed"),
+            Err(errors) => {
+                let errors = self.parsed.spans.errors(errors);
+                tracing::error!(host, "the new addresses were not taken over:\n{errors}");
+            }
+        }
+    }
+
+    async fn reload(&mut self, process: &Rc<Process>, cause: Cause) -> Result<Report, Refusal> {
+        systemd::reloading();
+        let outcome = self.replace(process, cause).await;
+        systemd::ready(&process.status());
+        match &outcome {
+            Ok(None) => {}
+            Ok(Some(report)) if report.changes.is_empty() => {
+                process.count_reload(true);
+                tracing::info!(version = report.version, "reloaded: nothing changed");
+            }
+            Ok(Some(report)) => {
+                process.count_reload(true);
+                for change in &report.changes {
+                    tracing::info!(version = report.version, "reloaded: {change}");
+                }
+            }
+            Err(refusal) => {
+                process.count_reload(false);
+                tracing::error!(
+                    "the new configuration is refused, the old one serves on:\n{refusal}"
+                );
+            }
+        }
+        outcome.map(|report| {
+            report.unwrap_or_else(|| Report {
+                version: process.snapshot().version(),
+                changes: Vec::new(),
+            })
+        })
+    }
+
+    /// None: there was nothing to look at.
+    async fn replace(
+        &mut self,
+        process: &Process,
+        cause: Cause,
+    ) -> Result<Option<Report>, Refusal> {
+        if process.phase() == Phase::Draining {
+            return Err(Refusal::Stopping);
+        }
+        let text = self.source.read().map_err(Refusal::Load)?;
+        if cause == Cause::Watched && text == self.seen {
+            return Ok(None);
+        }
+        self.seen.clone_from(&text);
+        let parsed = self.source.parse(&text).map_err(Refusal::Load)?;
+        let last = process.snapshot();
+        let config = &parsed.config;
+        let changes = diff::diff(last.config(), config);
+        let mut problems = diff::needs_restart(last.config(), config);
+        problems.extend(unwritable(config));
+        if !problems.is_empty() {
+            return Err(Refusal::Wrong(parsed.spans.errors(problems)));
+        }
+        warn(&parsed);
+        if changes.is_empty() {
+            self.parsed = parsed;
+            let version = last.version();
+            return Ok(Some(Report { version, changes }));
+        }
+        let names = self.names_of(config).await;
+        let inputs = self.inputs(&names);
+        let version = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
+            .and_then(|next| {
+                let version = next.version();
+                process.publish(next).map(|()| version)
+            })
+            .map_err(|errors| Refusal::Wrong(parsed.spans.errors(errors)))?;
+        if config.process.log != last.config().process.log {
+            process.logging.apply(&config.process.log);
+        }
+        self.names = names;
+        self.parsed = parsed;
+        Ok(Some(Report { version, changes }))
+    }
+
+    /// The names of a configuration that may yet be refused: ours stay as they are until it is not.
+    async fn names_of(&self, config: &Config) -> Names {
+        let mut names = self.names.clone();
+        names.adopt(config, Instant::now());
+        resolve(&mut names).await;
+        names
+    }
+}
+
+/// Access logs that could not be written, by path and sentence.
+fn unwritable(config: &Config) -> Vec<PathError> {
+    let mut problems = Vec::new();
+    for (i, listener) in config.listeners.iter().enumerate() {
+        for (j, log) in listener.access_logs.iter().enumerate() {
+            if let Err(error) = access_log::check(&log.target) {
+                problems.push(PathError::new(
+                    format!("listeners[{i}].access_log[{j}].file"),
+                    format!("this file cannot be written ({error}): name one that can, in a folder that is there"),
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// Says what is doubtful.
+pub(crate) fn warn(parsed: &Parsed) {
+    if !parsed.warnings.is_empty() {
+        let rendered = parsed.spans.render_warnings(&parsed.warnings);
+        tracing::warn!("the configuration is doubtful:\n{}", rendered.trim_end());
+    }
+}
+
+/// Asks for every name that is due, all at once, and waits for the answers.
+async fn resolve(names: &mut Names) {
+    let mut lookups = JoinSet::new();
+    for host in names.take_due(Instant::now()) {
+        lookups.spawn_local(async move {
+            let answer = dns::lookup(&host).await;
+            (host, answer)
+        });
+    }
+    while let Some(done) = lookups.join_next().await {
+        if let Ok((host, answer)) = done {
+            names.answer(&host, answer, Instant::now());
+        }
+    }
+}
