@@ -1,1 +1,12 @@
-//! The cases.
+//! The proxy from outside: one test binary, a file for each subject, a name for each fact.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod connections;
+mod forwarding;
+mod selfcheck;
+mod upgrade;
