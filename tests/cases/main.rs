@@ -7,6 +7,10 @@
 )]
 
 mod connections;
+mod filters;
 mod forwarding;
+mod retries;
+mod routing;
 mod selfcheck;
+mod timeouts;
 mod upgrade;

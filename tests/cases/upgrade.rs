@@ -81,7 +81,8 @@ fn a_refused_upgrade_stays_http(driver: Driver) {
 
 fn an_unasked_101_is_an_upstream_fault(driver: Driver) {
     let server = WireServer::bind();
-    let proxy = Proxy::to(driver, &[server.addr()]);
+    let routes = "- { match: { prefix: / }, cluster: up, retry: { retries: 0 } }";
+    let proxy = Proxy::start(driver, &site(routes, &[("up", &[server.addr()])]));
     let asks = [
         "GET / HTTP/1.1\r\nHost: t\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\n\r\n",
@@ -90,7 +91,6 @@ fn an_unasked_101_is_an_upstream_fault(driver: Driver) {
     for ask in asks {
         let mut client = proxy.client();
         client.send(ask);
-        // The answer ends the try for good, or is tried once more: the default.
         let server_side = std::thread::scope(|scope| {
             let serve = scope.spawn(|| {
                 let mut wire = server.accept();

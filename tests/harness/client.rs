@@ -160,6 +160,31 @@ impl Client {
         }
     }
 
+    /// The same, and calls `then` once so many bytes have come.
+    pub fn pattern_body_until(
+        &mut self,
+        framing: Framing,
+        mark: u64,
+        then: impl FnOnce(),
+    ) -> Result<u64, Broken> {
+        let mut pattern = Pattern::default();
+        let mut same = true;
+        let mut then = Some(then);
+        self.reader.body(framing, &mut |piece| {
+            same &= pattern.check(piece);
+            if pattern.at() >= mark
+                && let Some(then) = then.take()
+            {
+                then();
+            }
+        })?;
+        if same {
+            Ok(pattern.at())
+        } else {
+            Err(Broken::Syntax("not the pattern".to_owned()))
+        }
+    }
+
     /// Reads exactly so many raw bytes.
     #[track_caller]
     pub fn take(&mut self, length: usize) -> Vec<u8> {

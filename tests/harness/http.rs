@@ -30,9 +30,11 @@ impl fmt::Display for Broken {
 
 impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
-            _ => Self::Reset,
+        use io::ErrorKind::{TimedOut, WouldBlock};
+        if matches!(error.kind(), TimedOut | WouldBlock) {
+            Self::TimedOut
+        } else {
+            Self::Reset
         }
     }
 }

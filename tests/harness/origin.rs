@@ -317,7 +317,7 @@ impl Connection<'_> {
             ("/status", _) if n == 204 || n == 304 => {
                 self.write(format!("HTTP/1.1 {n} S\r\nETag: \"x\"\r\n\r\n").as_bytes())?;
             }
-            ("/status", _) => self.named(method, &number.to_owned(), "")?,
+            ("/status", _) => self.named(method, number, "")?,
             (_, "/trailers") => self.write(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Two\r\n\r\n4\r\nbody\r\n0\r\nX-Sum: 4\r\nX-Two: b\r\n\r\n",
             )?,
