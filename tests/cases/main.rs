@@ -7,8 +7,11 @@
 )]
 
 mod connections;
+mod crowds;
+mod faults;
 mod filters;
 mod forwarding;
+mod limits;
 mod retries;
 mod routing;
 mod selfcheck;
