@@ -6,14 +6,20 @@
     reason = "a test fails by panicking"
 )]
 
+mod admin;
+mod cli;
 mod connections;
 mod crowds;
 mod faults;
 mod filters;
 mod forwarding;
 mod limits;
+mod logs;
+mod reload;
 mod retries;
 mod routing;
 mod selfcheck;
+mod stop;
+mod tidy;
 mod timeouts;
 mod upgrade;

@@ -26,6 +26,10 @@ impl Client {
     /// Connects over TCP, or says why not.
     pub fn try_connect(addr: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect_timeout(&addr, DEADLINE)?;
+        // A port that nobody listens on may be given to this very socket, which then talks to itself.
+        if stream.local_addr()? == stream.peer_addr()? {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
         stream.set_nodelay(true)?;
         Ok(Self::over(Stream::Tcp(stream)))
     }
@@ -46,6 +50,14 @@ impl Client {
     pub fn local(&self) -> SocketAddr {
         match &self.reader.stream {
             Stream::Tcp(stream) => stream.local_addr().expect("a connected socket"),
+            Stream::Unix(_) => panic!("a Unix socket has no address"),
+        }
+    }
+
+    /// The address of the other end.
+    pub fn peer(&self) -> SocketAddr {
+        match &self.reader.stream {
+            Stream::Tcp(stream) => stream.peer_addr().expect("a connected socket"),
             Stream::Unix(_) => panic!("a Unix socket has no address"),
         }
     }

@@ -354,11 +354,16 @@ impl Proxy {
         samples.iter().sum()
     }
 
+    /// A configuration with what the harness adds to it.
+    pub fn whole(&self, config: &str) -> String {
+        self.setup.whole(config, self.dir.path())
+    }
+
     /// Writes a new configuration (with the harness's part) without asking for a reload.
     pub fn write(&self, config: &str) {
         // Beside and renamed, as careful tools do: a reader sees the old file or the new one.
         let beside = self.path.with_extension("new");
-        std::fs::write(&beside, self.setup.whole(config, self.dir.path())).expect("a file");
+        std::fs::write(&beside, self.whole(config)).expect("a file");
         std::fs::rename(&beside, &self.path).expect("renamed");
     }
 

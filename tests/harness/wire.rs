@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
@@ -221,4 +222,17 @@ impl Refusing {
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
+}
+
+/// A free port below those that the kernel gives to connecting sockets, so that it stays free while nobody listens.
+pub fn steady_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run at once begin in different places.
+    let start = u16::try_from(std::process::id() % 12_000).expect("small");
+    wait_for("a free port", || {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        TcpListener::bind(("127.0.0.1", port))
+            .is_ok()
+            .then_some(port)
+    })
 }
