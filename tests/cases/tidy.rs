@@ -115,8 +115,8 @@ fn code(path: &Path) -> String {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "tests.rs")
-        || path.components().any(|part| part.as_os_str() == "tests")
+    let name = name(path);
+    name.ends_with("/tests.rs") || name.split('/').any(|part| part == "tests")
 }
 
 /// The names of a manifest's section, as `dependencies`.
