@@ -76,6 +76,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["thread::spawn", "std::thread::Builder", "Mutex"],
     ),
     ("engine/src/observe/stats.rs", &["Mutex"]),
+    // A Unix socket left over by a process that died is removed before binding: on the control thread, at a publish.
+    ("engine/src/net/listen.rs", &["std::fs"]),
 ];
 
 fn sources(folder: &str) -> Vec<PathBuf> {
