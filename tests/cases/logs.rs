@@ -200,6 +200,6 @@ fn a_full_disk_stalls_nobody(driver: Driver) {
         assert_eq!(client.get("/").status, 200);
     }
     wait_until("the loss is counted", || {
-        proxy.metric("ringway_access_log_write_errors_total", &[]) > 0.0
+        proxy.metric("ringway_access_log_errors_total", &[]) > 0.0
     });
 }

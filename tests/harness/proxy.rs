@@ -123,6 +123,7 @@ pub struct Setup {
     process: String,
     nofile: Option<u64>,
     env: Vec<(String, String)>,
+    verbatim: bool,
 }
 
 impl Setup {
@@ -142,6 +143,13 @@ impl Setup {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes configurations as they are, but for `DIR`: they bring their own `admin: unix:DIR/admin.sock`.
+    #[must_use]
+    pub fn verbatim(mut self) -> Self {
+        self.verbatim = true;
         self
     }
 
@@ -198,6 +206,10 @@ impl Setup {
 
     /// The configuration with what the harness adds: driver, cores, short stops, an admin socket.
     fn whole(&self, config: &str, dir: &Path) -> String {
+        let dir_text = dir.display().to_string();
+        if self.verbatim {
+            return config.replace("DIR", &dir_text);
+        }
         let mut process = format!("io_driver: {}", self.driver.name());
         for (key, value) in [
             ("cores", "2"),
@@ -219,7 +231,7 @@ impl Setup {
                 dir.join("admin.sock").display()
             );
         }
-        text + &config.replace("DIR", &dir.display().to_string())
+        text + &config.replace("DIR", &dir_text)
     }
 }
 
@@ -243,6 +255,7 @@ impl Proxy {
             process: String::new(),
             nofile: None,
             env: Vec::new(),
+            verbatim: false,
         }
     }
 
