@@ -20,6 +20,7 @@ mod reload;
 mod retries;
 mod routing;
 mod selfcheck;
+mod sockets;
 mod stop;
 mod tidy;
 mod timeouts;
