@@ -75,7 +75,7 @@ fn the_default_line_is_envoys(driver: Driver) {
 
 fn a_json_line_is_typed(driver: Driver) {
     let origin = Origin::start("abc");
-    let format = ", format: { json: { path: \"%REQ(:PATH)%\", code: \"%RESPONSE_CODE%\", ms: \"%DURATION%\", none: \"%REQ(X-NONE)%\", both: \"%PROTOCOL% %RESPONSE_CODE%\" } }";
+    let format = ", json: { path: \"%REQ(:PATH)%\", code: \"%RESPONSE_CODE%\", ms: \"%DURATION%\", none: \"%REQ(X-NONE)%\", both: \"%PROTOCOL% %RESPONSE_CODE%\" }";
     let proxy = logged(driver, format, ALL, &[("up", &[origin.addr()])]);
     assert_eq!(proxy.client().get("/j").status, 200);
     let value: serde_json::Value = serde_json::from_str(&line(&path(&proxy), "/j")).unwrap();
