@@ -35,9 +35,12 @@ fn every_example_validates() {
 
 /// The example with its listeners (ports 8080 to 8099) on free ports, its upstreams ours, its files in `DIR`.
 fn remap(text: &str, origin: &Origin) -> String {
-    let part = |c: char| c.is_ascii_alphanumeric() || ".:[]-".contains(c);
+    let part = |c: char| c.is_ascii_alphanumeric() || ".:-".contains(c);
     let mut out = String::new();
-    let mut rest = text;
+    let text = text
+        .replace("[::]:", "127.0.0.1:")
+        .replace("[::1]:", "127.0.0.1:");
+    let mut rest = text.as_str();
     while let Some(at) = rest.find(part) {
         let (before, from) = rest.split_at(at);
         let (word, after) = from.split_at(from.find(|c| !part(c)).unwrap_or(from.len()));

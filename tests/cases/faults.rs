@@ -55,12 +55,13 @@ fn a_client_gone_mid_body_breaks_the_upstream_request(driver: Driver) {
             client.send(format!(
                 "POST / HTTP/1.1\r\nHost: t\r\n{framing}\r\n\r\n5\r\nhello\r\n"
             ));
+            count += 1;
+            wait_until("the request is under way", || origin.connections() == count);
             if reset {
                 client.reset();
             } else {
                 drop(client);
             }
-            count += 1;
             let seen = origin.nth(count);
             assert!(
                 seen.broken.is_some(),
