@@ -82,6 +82,10 @@ class Running:
         return self
 
     def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Kills all of the group at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
@@ -120,7 +124,7 @@ def start(peer, core, folder, origin_port):
     try:
         running.wait_for_port(port)
     except RuntimeError:
-        running.__exit__()
+        running.stop()
         raise
     return running, port
 

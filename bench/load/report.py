@@ -107,6 +107,8 @@ def markdown(results):
         "",
         noise(results),
     ]
+    for failure in results["failures"]:
+        lines += ["", f"**Failed**: {failure.splitlines()[0]}"]
     for case in measure.CASES:
         by_peer = results["cases"].get(case.name)
         if not by_peer:

@@ -8,6 +8,7 @@ import argparse
 import datetime
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 
@@ -87,17 +88,22 @@ def measure_quietly(bench, case, peer, repeats):
 
 
 def run_all(bench, cases, found, arguments):
-    """All cases, all rounds, the peers in turns."""
-    measured, thrown_away = {}, 0
+    """All cases, all rounds, the peers in turns. A peer that fails is left out of the round, and named in the report."""
+    measured, thrown_away, failures = {}, 0, []
     for case in cases:
         by_peer = measured.setdefault(case.name, {peer.name: [] for peer in found})
         for _ in range(arguments.rounds):
             for peer in found:
-                result, thrown = measure_quietly(bench, case, peer, arguments.repeats)
+                try:
+                    result, thrown = measure_quietly(bench, case, peer, arguments.repeats)
+                except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+                    failures.append(f"{case.name}, {peer.name}: {error}")
+                    print(f"{case.name:6} {peer.name:16} failed: {error}", flush=True)
+                    continue
                 thrown_away += thrown
                 by_peer[peer.name].append(result)
                 print(f"{case.name:6} {peer.name:16} {summary(case, result)}", flush=True)
-    return measured, thrown_away
+    return {"cases": measured, "thrown_away": thrown_away, "failures": failures}
 
 
 def summary(case, result):
@@ -153,11 +159,13 @@ def main():
         os.chmod(folder, 0o755)
         bench = measure.Bench(arguments.tool, arguments.seconds, arguments.warmup, folder)
         with bench.origin.running:
-            measured, thrown_away = run_all(bench, cases, found, arguments)
+            measured = run_all(bench, cases, found, arguments)
     settings = {"rounds": arguments.rounds, "seconds": arguments.seconds, "warmup": arguments.warmup, "rate": arguments.rate}
     versions = {peer.name: peer.version for peer in found}
     results = {"machine": machine(), "settings": settings, "versions": versions}
-    write(results | {"thrown_away": thrown_away, "cases": measured}, arguments)
+    write(results | measured, arguments)
+    if measured["failures"]:
+        sys.exit("bench: some measurements failed")
 
 
 if __name__ == "__main__":
