@@ -7,6 +7,8 @@
 //! Each has a limit; the program fails where one is passed, so that a request does not grow dearer unseen.
 
 mod heads;
+mod picks;
+mod routes;
 
 use std::env;
 use std::io;
@@ -30,7 +32,10 @@ const BATCH: Duration = Duration::from_millis(20);
 const BATCHES: u32 = 10;
 
 fn main() -> ExitCode {
-    let micros: Vec<&Micro> = heads::MICROS.iter().collect();
+    let micros: Vec<&Micro> = [heads::MICROS, routes::MICROS, picks::MICROS]
+        .into_iter()
+        .flatten()
+        .collect();
     let words: Vec<String> = env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => show(&micros),

@@ -5,6 +5,7 @@
 
 mod balance;
 mod host;
+mod picker;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
 
 use balance::{Balance, LeastRequest, Random, RoundRobin};
+pub use picker::Picker;
 pub(crate) use balance::Ask;
 pub(crate) use host::{ANSWER_READ, Active, Connection, Host};
 
