@@ -6,9 +6,10 @@ use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringway_config::{AdminAddress, Config, Errors, LogTarget, Parsed};
+use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::{self, LogTargets};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -16,7 +17,7 @@ use tokio::task::LocalSet;
 use super::{Banner, Phase, Process, serve, signed, unix_seconds};
 use crate::admin::{self, AdminListener};
 use crate::cores;
-use crate::face::{Handle, Options, Registry, StartError, Stats};
+use crate::face::{Handle, Options, Registry, StartError};
 use crate::files::{LoadError, Source};
 use crate::limits::{self, LimitError, Needs};
 use crate::logging::Logging;
@@ -110,7 +111,7 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
     // The tasks hold the process too; with them gone it is ours alone, and the engine can be stopped.
     drop(local);
     if let Some(process) = Rc::into_inner(process) {
-        process.handle.stop();
+        process.handle.into_inner().stop();
         if !process.writer.stop(LOGS_TIMEOUT) {
             tracing::warn!(
                 "the access logs' last lines were not written: their reader does not read"
@@ -144,13 +145,13 @@ async fn start(
     let plan =
         limits::plan(files, &needs, config.process.max_connections).map_err(Failure::Limit)?;
     let admin = bind_admin(&config)?;
-    let stats = Arc::new(Stats::new(cores.cpus.len(), []));
+    let stats = Arc::new(Stats::new(cores.cpus.len()));
     stats.process.start_time.set(unix_seconds());
     let name = source.name();
     let watched = source.file().map(ToOwned::to_owned);
     let (port, log_source) = log_ring::ring(cores.cpus.len());
     let targets = LogTargets::default();
-    let store = Store::new(source, text, parsed, Registry, targets.clone()).await;
+    let store = Store::new(source, text, parsed, Registry::builtin(), targets.clone()).await;
     let snapshot = store.first(&stats).map_err(Failure::Config)?;
     let options = Options {
         cores: cores.cpus.clone(),
@@ -158,6 +159,8 @@ async fn start(
         pin: cores.pin,
         max_connections: plan.connections,
         logs: port,
+        stats: Arc::clone(&stats),
+        seed: seed(),
     };
     let writer = LogWriter::start(log_source, targets, Arc::clone(&stats)).map_err(|error| {
         Failure::System {
@@ -165,14 +168,22 @@ async fn start(
             error,
         }
     })?;
-    let handle = Handle::start(options, Arc::clone(&snapshot)).map_err(Failure::Engine)?;
+    let handle = Handle::start(options, Arc::clone(&snapshot)).map_err(|error| match error {
+        StartError::Listen(errors) => Failure::Config(store.errors(errors)),
+        StartError::Driver(_) | StartError::Io(_) => Failure::Engine(error),
+    })?;
+    let driver = handle.driver().clone();
+    if driver.fallback {
+        tracing::warn!("{}", driver.reason);
+    }
     stats.process.config_version.set(signed(snapshot.version()));
     // Nobody else sets it: the first word stays.
-    let _first = stats.io_driver.set(handle.driver().kind);
+    let _first = stats.io_driver.set(driver.setup.driver());
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let process = Rc::new(Process {
-        handle,
+        driver,
+        handle: RefCell::new(handle),
         stats,
         logging,
         writer,
@@ -195,6 +206,13 @@ async fn start(
         watched,
     };
     Ok((process, serving))
+}
+
+/// Chance that differs between processes: the clock's nanoseconds, the process's number.
+fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since.map_or(0, |since| since.as_nanos() as u64);
+    nanos.rotate_left(32) ^ u64::from(std::process::id())
 }
 
 fn needs_of(config: &Config, cores: usize) -> Needs {
