@@ -98,6 +98,18 @@ impl Process {
         Ok(())
     }
 
+    /// Says and counts that it began.
+    fn note_start(&self) {
+        if self.driver.fallback {
+            tracing::warn!("{}", self.driver.reason);
+        }
+        let counts = &self.stats.process;
+        counts.start_time.set(unix_seconds());
+        counts.config_version.set(signed(self.snapshot().version()));
+        // Nobody else sets it: the first word stays.
+        let _first = self.stats.io_driver.set(self.driver.setup.driver());
+    }
+
     /// Counts a reload.
     pub(crate) fn count_reload(&self, good: bool) {
         let counts = &self.stats.process;
