@@ -1,6 +1,6 @@
 //! A listener: an address, the limits of its connections, and the chains that its connections meet.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +71,19 @@ pub struct ChainMatch {
     pub source: Vec<IpNet>,
     /// Ranges that the address it connected to must be in.
     pub destination: Vec<IpNet>,
+}
+
+impl ChainMatch {
+    /// Whether a connection between these addresses is taken; one without addresses (a Unix socket) only if none is asked for.
+    pub fn takes(&self, source: Option<IpAddr>, destination: Option<IpAddr>) -> bool {
+        let within = |ranges: &[IpNet], address: Option<IpAddr>| {
+            let address = address.map(|address| address.to_canonical());
+            ranges.is_empty()
+                || address
+                    .is_some_and(|address| ranges.iter().any(|range| range.contains(&address)))
+        };
+        within(&self.source, source) && within(&self.destination, destination)
+    }
 }
 
 /// Limits of a listener's connections and requests. A limit that bites answers as said, and counts.

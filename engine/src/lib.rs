@@ -3,11 +3,23 @@
 //! A core owns its ring, its listeners, its pools and its balancing state, and shares nothing. Snapshots come down to it,
 //! counts go up from it, and it never waits for another core.
 
-pub mod cluster;
+mod cluster;
+mod core;
 pub mod fault;
 pub mod filter;
-pub mod net;
+pub mod handle;
+mod header_ops;
+mod net;
 pub mod observe;
+mod proxy;
 pub mod request;
 pub mod rng;
+pub mod route;
+mod serve;
+pub mod snapshot;
 pub mod time;
+mod view;
+
+pub use handle::{Handle, Options, StartError};
+pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe};
+pub use snapshot::{Inputs, Snapshot};

@@ -139,3 +139,34 @@ pub struct Record<'a> {
     /// How it ended.
     pub outcome: &'a Outcome,
 }
+
+/// A request for tests: from 127.0.0.1 to `a.test`.
+#[cfg(test)]
+pub(crate) fn sample(method: &str, target: &str, fields: &[(&str, &str)]) -> RequestCx {
+    use ringway_protocols::message::{Method, Version};
+    let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    let mut head = RequestHead {
+        method: Method::from_token(method.as_bytes()),
+        target: bytes(target),
+        authority: bytes("a.test"),
+        version: Version::Http11,
+        fields: Fields::new(),
+    };
+    for (name, value) in fields {
+        head.fields.push(bytes(name), bytes(value));
+    }
+    let local = PeerAddr::Ip(SocketAddr::from(([127, 0, 0, 1], 80)));
+    RequestCx {
+        original_target: head.target.clone(),
+        head,
+        peer: Peer {
+            remote: local.clone(),
+            local,
+            client: Some(IpAddr::from([127, 0, 0, 1])),
+        },
+        started: Instant::now(),
+        started_at: SystemTime::UNIX_EPOCH,
+        route: None,
+        metadata: Vec::new(),
+    }
+}

@@ -38,6 +38,15 @@ impl Deadline {
         duration.map_or(Self::NEVER, Self::after)
     }
 
+    /// So much later.
+    #[must_use]
+    pub fn later(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(NEVER)),
+        )
+    }
+
     /// Whether it has come.
     pub fn has_passed(self) -> bool {
         self.0 != NEVER && now_millis() >= self.0
@@ -291,6 +300,16 @@ impl Timer {
             Poll::Pending
         })
         .await
+    }
+
+    /// Whether `deadline` has come; if not, the task is woken when it has.
+    pub fn poll_until(&self, deadline: Deadline, cx: &mut Context<'_>) -> Poll<()> {
+        if deadline.has_passed() {
+            return Poll::Ready(());
+        }
+        self.current.set(deadline.0);
+        self.arm(cx);
+        Poll::Pending
     }
 
     /// Waits until `deadline`.

@@ -1,1 +1,27 @@
-//! The cases.
+//! The proxy from outside: one test binary, a file for each subject, a name for each fact.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod admin;
+mod cli;
+mod connections;
+mod crowds;
+mod examples;
+mod faults;
+mod filters;
+mod forwarding;
+mod limits;
+mod logs;
+mod reload;
+mod retries;
+mod routing;
+mod selfcheck;
+mod sockets;
+mod stop;
+mod tidy;
+mod timeouts;
+mod upgrade;

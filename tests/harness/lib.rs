@@ -1,1 +1,48 @@
-//! The harness.
+//! The harness: what stands around the proxy in the tests — real origins, strict clients, scripted wires.
+//!
+//! Everything here is blocking threads over `std`: a test reads top to bottom, and nothing of the proxy's own code
+//! judges the proxy. What goes wrong panics, since that is how a test fails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::large_futures,
+    reason = "a harness fails its test by panicking"
+)]
+
+pub mod client;
+pub mod http;
+pub mod origin;
+pub mod pattern;
+pub mod proxy;
+pub mod sys;
+pub mod tempdir;
+pub mod wait;
+pub mod wire;
+
+pub use client::Client;
+pub use http::{Broken, Head, Response};
+pub use origin::{Origin, Seen};
+pub use proxy::{Driver, Proxy, site};
+pub use tempdir::TempDir;
+pub use wait::{DEADLINE, wait_for, wait_until};
+pub use wire::{Wire, WireServer};
+
+/// Runs each of these cases (functions of a [`Driver`]) under both I/O drivers, as `name::io_uring` and `name::epoll`.
+#[macro_export]
+macro_rules! both_drivers {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn io_uring() {
+                if $crate::Driver::IoUring.allowed() {
+                    super::$name($crate::Driver::IoUring);
+                }
+            }
+            #[test]
+            fn epoll() {
+                super::$name($crate::Driver::Epoll);
+            }
+        }
+    )*};
+}

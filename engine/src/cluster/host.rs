@@ -9,7 +9,7 @@ use ringway_config::{Name, Pool};
 use socket2::SockAddr;
 
 use super::HostSpec;
-use crate::net::Stream;
+use crate::net::{Reader, Stream, Writer};
 use crate::observe::{ClusterStats, HostStats, Slot};
 use crate::time::now_millis;
 
@@ -65,15 +65,11 @@ impl Host {
     /// The newest kept connection that its other end has left open and silent.
     pub(super) fn unpark(self: &Rc<Self>) -> Option<Connection> {
         loop {
-            let parked = self.idle.borrow_mut().pop()?;
+            let mut parked = self.idle.borrow_mut().pop()?;
             self.cluster.upstream_cx_idle.dec();
-            let mut connection = Connection {
-                stream: Some(parked.stream),
-                served: parked.served,
-                reused: true,
-                host: Rc::clone(self),
-            };
-            if connection.is_silent() {
+            let silent = is_silent(&mut parked.stream);
+            let connection = Connection::over(parked.stream, parked.served, true, self);
+            if silent {
                 return Some(connection);
             }
             self.cluster.upstream_cx_closed_idle.inc();
@@ -130,9 +126,12 @@ fn is_silent(stream: &mut Stream) -> bool {
 
 /// A connection to a host, in use by one request. Dropped, it is closed.
 pub(crate) struct Connection {
-    stream: Option<Stream>,
-    /// Requests sent over it.
+    reader: Option<Reader>,
+    writer: Option<Writer>,
+    /// Requests sent over it before.
     served: u64,
+    /// Its end is the connection's end: it was not kept.
+    closes: bool,
     /// It was kept from an earlier request: its other end may have closed it meanwhile.
     pub(crate) reused: bool,
     pub(crate) host: Rc<Host>,
@@ -142,86 +141,84 @@ impl Connection {
     pub(super) fn new(stream: Stream, host: &Rc<Host>) -> Self {
         host.stats.cx_active.inc();
         host.cluster.upstream_cx_active.inc();
+        Self::over(stream, 0, false, host)
+    }
+
+    fn over(stream: Stream, served: u64, reused: bool, host: &Rc<Host>) -> Self {
         Self {
-            stream: Some(stream),
-            served: 0,
-            reused: false,
+            reader: Some(stream.reader),
+            writer: Some(stream.writer),
+            served,
+            closes: true,
+            reused,
             host: Rc::clone(host),
         }
     }
 
-    /// The stream; none only while it is being taken apart.
-    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
-        self.stream.as_mut()
+    /// Takes both sides out; what is not put back is closed by whoever drops it.
+    pub(crate) fn take(&mut self) -> Option<(Reader, Writer)> {
+        Some((self.reader.take()?, self.writer.take()?))
     }
 
-    fn is_silent(&mut self) -> bool {
-        self.stream.as_mut().is_some_and(is_silent)
+    /// The reading side.
+    pub(crate) fn reader(&mut self) -> Option<&mut Reader> {
+        self.reader.as_mut()
     }
 
-    /// Keeps it, if it has nothing to say, for the next request.
+    /// Puts the reading side back.
+    pub(crate) fn put_reader(&mut self, reader: Reader) {
+        self.reader = Some(reader);
+    }
+
+    /// Puts the writing side back.
+    pub(crate) fn put_writer(&mut self, writer: Writer) {
+        self.writer = Some(writer);
+    }
+
+    /// Keeps it for the next request, if it is in step: nothing half sent, nothing more to say, and the other end open.
     pub(super) fn park(mut self, pool: &Pool) {
         let host = Rc::clone(&self.host);
+        let Some((reader, writer)) = self.take() else {
+            return;
+        };
+        let mut stream = Stream { reader, writer };
         self.served += 1;
-        if pool.max_requests.is_some_and(|max| self.served >= max) {
-            host.cluster.upstream_cx_destroyed_max_requests.inc();
-            return;
-        }
-        if host.idle.borrow().len() >= pool.max_idle as usize {
-            host.cluster.upstream_cx_idle_overflow.inc();
-            return;
-        }
-        let has_input = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| !stream.reader.input.is_empty());
-        if has_input {
-            host.cluster.stray_bytes.inc();
-            return;
-        }
-        if !self.is_silent() {
-            return;
-        }
-        if let Some(stream) = self.stream.take() {
+        let refused = if pool.max_requests.is_some_and(|max| self.served >= max) {
+            Some(&host.cluster.upstream_cx_destroyed_max_requests)
+        } else if host.idle.borrow().len() >= pool.max_idle as usize {
+            Some(&host.cluster.upstream_cx_idle_overflow)
+        } else if !stream.reader.input.is_empty() {
+            Some(&host.cluster.stray_bytes)
+        } else {
+            None
+        };
+        if let Some(counter) = refused {
+            counter.inc();
+        } else if !stream.writer.is_broken() && is_silent(&mut stream) {
             host.cluster.upstream_cx_idle.inc();
             host.idle.borrow_mut().push(Parked {
                 stream,
                 served: self.served,
                 since: now_millis(),
             });
+            self.closes = false;
+            return;
         }
-    }
-
-    /// The stream for good, as a tunnel needs it; the numbers go on counting it until the guard is dropped.
-    pub(crate) fn into_tunnel(mut self) -> Option<(Stream, TunnelGuard)> {
-        let stream = self.stream.take()?;
-        Some((
-            stream,
-            TunnelGuard {
-                host: Rc::clone(&self.host),
-            },
-        ))
+        (self.reader, self.writer) = (Some(stream.reader), Some(stream.writer));
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.host.close(stream);
+        if !self.closes {
+            return;
         }
-    }
-}
-
-/// Counts a connection that became a tunnel.
-pub(crate) struct TunnelGuard {
-    host: Rc<Host>,
-}
-
-impl Drop for TunnelGuard {
-    fn drop(&mut self) {
         self.host.stats.cx_active.dec();
         self.host.cluster.upstream_cx_active.dec();
         self.host.cluster.upstream_cx_destroyed.inc();
+        if let Some((reader, writer)) = self.take() {
+            Stream { reader, writer }.close();
+        }
     }
 }
 

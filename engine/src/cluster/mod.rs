@@ -6,7 +6,7 @@
 mod balance;
 mod host;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::time::{Deadline, Timer};
 
 pub(crate) use balance::Ask;
 use balance::{Balance, LeastRequest, Random, RoundRobin};
-pub(crate) use host::{Connection, Host};
+pub(crate) use host::{ANSWER_READ, Active, Connection, Host};
 
 /// A host as the snapshot knows it.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Cluster {
     pub(crate) stats: Slot<ClusterStats>,
     hosts: Vec<Rc<Host>>,
     balance: RefCell<Box<dyn Balance>>,
+    /// Copies of requests under way to this cluster on this core.
+    pub(crate) mirrors_in_flight: Cell<u32>,
 }
 
 impl Cluster {
@@ -82,6 +84,7 @@ impl Cluster {
             stats,
             hosts,
             balance: RefCell::new(balance),
+            mirrors_in_flight: Cell::new(0),
         }
     }
 

@@ -1,6 +1,13 @@
 //! The extension point: a filter sees a request's head before it goes on and an answer's head before it goes back.
 //!
-//! Cheap filters answer at once; only one that has to wait allocates a future.
+//! Cheap filters answer at once; only one that has to wait allocates a future. A running filter borrows its spec, so that
+//! a request costs no count of references that cores would share.
+
+mod chain;
+mod fault;
+mod headers;
+mod ip_access;
+mod registry;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,6 +15,10 @@ use std::pin::Pin;
 use ringway_protocols::message::ResponseHead;
 
 use crate::request::{LocalReply, Outcome, RequestCx};
+use crate::rng::Rng;
+
+pub use chain::{Chain, Running};
+pub use registry::{Parsed, Registry};
 
 /// What happens next.
 #[derive(Debug)]
@@ -52,6 +63,50 @@ pub trait Filter {
 
 /// A filter's configuration, parsed once per snapshot, started per request.
 pub trait FilterSpec: Send + Sync {
-    /// A filter for one request.
-    fn start(&self) -> Box<dyn Filter>;
+    /// A filter for one request; what it leaves to chance it draws from the core's generator.
+    fn start<'a>(&'a self, rng: &'a Rng) -> Box<dyn Filter + 'a>;
+}
+
+#[cfg(test)]
+mod testing {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use ringway_protocols::Fields;
+    use ringway_protocols::message::Version;
+
+    /// The output of a future that has nothing to wait for.
+    pub(super) fn finish<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("a future waits for nothing"),
+        }
+    }
+
+    pub(super) fn response(status: u16) -> ResponseHead {
+        ResponseHead {
+            status,
+            reason: bytes::Bytes::new(),
+            version: Version::Http11,
+            fields: Fields::new(),
+        }
+    }
+
+    pub(super) fn outcome(status: u16) -> Outcome {
+        Outcome {
+            status,
+            flag: "-",
+            details: "via_upstream",
+            bytes_received: 0,
+            bytes_sent: 0,
+            duration: Duration::ZERO,
+            response_duration: None,
+            upstream_service_time: None,
+            cluster: None,
+            upstream_host: None,
+            attempts: 1,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! A read in flight owns its bytes and lives in its [`Reader`], not in who awaits it: dropping an awaiting future loses
 //! nothing, so reads may be raced and timed out. A write that is dropped half done marks its [`Writer`] as broken.
 
+mod alarm;
 mod connect;
 mod doorbell;
 mod listen;
@@ -10,6 +11,7 @@ mod ready;
 mod runtime;
 mod stream;
 
+pub(crate) use alarm::Alarm;
 pub(crate) use connect::{ConnectError, connect};
 pub use doorbell::Bell;
 pub(crate) use doorbell::Doorbell;
@@ -28,4 +30,19 @@ pub(crate) use stream::{Reader, Stream, Writer};
 fn borrow(fd: &std::os::fd::RawFd) -> std::os::fd::BorrowedFd<'_> {
     // SAFETY: every caller passes the descriptor of a socket that it owns and that outlives the call.
     unsafe { std::os::fd::BorrowedFd::borrow_raw(*fd) }
+}
+
+/// Ends the reading side of a connection that somebody else reads: what has come is still read, then the stream ends.
+pub(crate) fn end_reading(fd: std::os::fd::RawFd) {
+    shutdown(fd, std::net::Shutdown::Read);
+}
+
+/// Ends a connection that somebody else uses: its reads and writes fail.
+pub(crate) fn cut(fd: std::os::fd::RawFd) {
+    shutdown(fd, std::net::Shutdown::Both);
+}
+
+fn shutdown(fd: std::os::fd::RawFd, how: std::net::Shutdown) {
+    // It may be gone already at its other end.
+    let _gone = socket2::SockRef::from(&borrow(&fd)).shutdown(how);
 }

@@ -1,59 +1,61 @@
 //! One try: a request sent over one connection, and the head of its answer.
 //!
 //! ```text
-//!   head ──► head and first bytes in one send ──► body … ──► last byte
-//!                     │                             │            │ first_byte_timeout begins
-//!                     └────────── the answer's head may come at any time ──► Answer (sending may go on)
+//!   head ─► (wait for 100) ─► body … ─► last byte ─► first_byte_timeout begins
+//!      └──────── the answer's head may come at any time ────────► Answer (sending may go on behind it)
 //! ```
 
-use std::cell::RefCell;
 use std::future::Future;
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use ringway_protocols::http1::{BodyDecoder, BodyLimits, HeadLimits, Response, ResponseParser, Violation, write_chunk_header, write_trailers};
-use ringway_protocols::message::{Framing, Method, ResponseHead};
+use bytes::{Bytes, BytesMut};
+use ringway_protocols::http1::{HeadLimits, Response, ResponseParser};
+use ringway_protocols::message::{Framing, Method};
 
+use super::Interim;
 use super::answer::{Answer, AnswerBody};
-use super::upload::{SharedUpload, Upload, next};
-use super::{ALONG, Interim};
-use crate::cluster::{Active, Cluster, Connection};
+use super::outbox::Outbox;
+use super::upload::{SharedUpload, next};
+use crate::cluster::{ANSWER_READ, Active, Cluster, Connection};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::{Reader, Writer};
 use crate::time::{Deadline, Timer};
 
-/// What a read for an answer's head makes room for.
-const HEAD_READ: usize = 16 << 10;
 /// How long an answer may take before the client is watched for going away: a watch costs a read, and most answers are quicker.
 const WATCH_AFTER: Duration = Duration::from_millis(50);
+/// How long an upstream may take to say `100 Continue` before the body is sent without it (RFC 9110 §10.1.1: not for ever).
+const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
 /// What is sent, and how its answer is to be read.
-pub(crate) struct Sending<'a> {
-    pub(crate) cluster: &'a Rc<Cluster>,
-    pub(crate) method: &'a Method,
+pub(crate) struct Sending<'s> {
+    pub(crate) cluster: &'s Rc<Cluster>,
+    pub(crate) method: &'s Method,
     /// The whole head as it goes on the wire.
     pub(crate) head: Bytes,
     /// From the request's last byte to the answer's first.
     pub(crate) first_byte: Option<Duration>,
     /// The client asked for an upgrade and the route allows it.
     pub(crate) upgrade: bool,
+    /// The client waits for `100 Continue`.
+    pub(crate) expects_continue: bool,
 }
 
-/// How sending a body ended early.
+/// Why sending a body stopped before its end.
 pub(crate) enum Stopped {
-    /// The client's fault: nothing more will come.
+    /// By the client's fault: nothing more will come.
     Client(Fault),
-    /// The upstream took no more. It may have said why.
+    /// The upstream takes no more. It may have said why.
     Upstream,
 }
 
-/// Sending under way, with the writer that it gives back.
-pub(crate) type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Stopped>> + 'a>>;
+/// Sending under way; it gives the writer back.
+pub(crate) type SendFuture<'a> = Pin<Box<dyn Future<Output = (Writer, Result<(), Stopped>)> + 'a>>;
 
-/// Sends the request and reads the head of the final answer.
+/// Sends the request over the connection and reads the head of the final answer. Dropped, it closes the connection.
 pub(crate) async fn exchange<'a>(
     sending: Sending<'_>,
     mut connection: Connection,
@@ -63,24 +65,285 @@ pub(crate) async fn exchange<'a>(
     timer: &Timer,
 ) -> Result<Answer<'a>, Fault> {
     let started = Instant::now();
-    let reused = connection.reused;
-    let Some(stream) = connection.take_stream() else {
+    let Some((mut reader, writer)) = connection.take() else {
         return Err(Fault::new(FaultKind::Internal));
     };
-    let (mut reader, mut writer) = (stream.reader, stream.writer);
     let mut parser = ResponseParser::new();
-    let limits = HeadLimits::default();
-    let mut heads = Heads { parser: &mut parser, limits: &limits, sending: &sending, interim, reused };
-
-    let mut rest = None;
-    let response = if upload.borrow().framing() == Framing::Empty {
-        let head = sending.head.clone();
-        // A failed write is not the end: the upstream may have answered before it closed.
-        let _ = writer.write_all(head, |_| ()).await;
-        heads.wait(&mut reader, upload, timer).await?
-    } else {
-        let mut future: SendFuture<'a> = Box::pin(send(writer, sending.head.clone(), Rc::clone(upload)));
-        todo!()
+    let mut heads = Heads {
+        sending: &sending,
+        parser: &mut parser,
+        interim,
+        reused: connection.reused,
     };
-    todo!()
+    let (response, outgoing) = heads
+        .send_and_read(&mut reader, writer, upload, timer)
+        .await?;
+    let outgoing = match outgoing {
+        Outgoing::Done(writer) => {
+            connection.put_writer(writer);
+            None
+        }
+        Outgoing::Going(future) => Some(future),
+    };
+    connection.put_reader(reader);
+    let elapsed = started.elapsed();
+    let host = &connection.host;
+    host.stats.rq_time.record(elapsed);
+    sending.cluster.stats.upstream_rq_time.record(elapsed);
+    sending.cluster.stats.upstream_rq.inc(response.head.status);
+    if response.head.status >= 500 {
+        host.stats.rq_error.inc();
+    }
+    let body = AnswerBody::new(
+        &response,
+        connection,
+        outgoing,
+        active,
+        Rc::clone(sending.cluster),
+    );
+    Ok(Answer {
+        head: response.head,
+        body,
+        service_time: elapsed,
+    })
+}
+
+enum Outgoing<'a> {
+    Done(Writer),
+    Going(SendFuture<'a>),
+}
+
+/// Reads the heads of one request's answers.
+struct Heads<'h> {
+    sending: &'h Sending<'h>,
+    parser: &'h mut ResponseParser,
+    interim: &'h mut dyn Interim,
+    reused: bool,
+}
+
+/// What came.
+enum Came {
+    Final(Response),
+    /// `100 Continue`.
+    Continue,
+}
+
+impl Heads<'_> {
+    async fn send_and_read<'a>(
+        &mut self,
+        reader: &mut Reader,
+        mut writer: Writer,
+        upload: &SharedUpload<'a>,
+        timer: &Timer,
+    ) -> Result<(Response, Outgoing<'a>), Fault> {
+        let head = self.sending.head.clone();
+        if upload.borrow().framing() == Framing::Empty {
+            // A failed send is not the end: the upstream may have answered before it closed.
+            let _answered_perhaps = writer.write_all(head, |_| ()).await;
+            return Ok((
+                self.wait(reader, upload, timer).await?,
+                Outgoing::Done(writer),
+            ));
+        }
+        let mut lead = BytesMut::from(head);
+        if self.sending.expects_continue {
+            if writer
+                .write_all(std::mem::take(&mut lead), |_| ())
+                .await
+                .is_ok()
+                && let Ok(came) = timer
+                    .within(Deadline::after(CONTINUE_AFTER), self.next(reader))
+                    .await
+                && let Came::Final(response) = came?
+            {
+                // The body was not sent, so nothing else can be on this connection.
+                let response = Response {
+                    keep_alive: false,
+                    ..response
+                };
+                return Ok((response, Outgoing::Done(writer)));
+            }
+            self.interim.proceed().await?;
+        }
+        let mut outgoing: SendFuture<'a> = Box::pin(send(writer, lead, Rc::clone(upload)));
+        let (sent, early) = self.race(reader, &mut outgoing).await?;
+        match (sent, early) {
+            (_, Some(response)) => Ok((response, Outgoing::Going(outgoing))),
+            (Some((_, Err(Stopped::Client(fault)))), None) => Err(fault),
+            (Some((writer, _)), None) => Ok((
+                self.wait(reader, upload, timer).await?,
+                Outgoing::Done(writer),
+            )),
+            (None, None) => Err(Fault::new(FaultKind::Internal)),
+        }
+    }
+
+    /// Until the body is sent or the answer's head is here, whichever is first.
+    async fn race<'a>(
+        &mut self,
+        reader: &mut Reader,
+        outgoing: &mut SendFuture<'a>,
+    ) -> Result<(Option<(Writer, Result<(), Stopped>)>, Option<Response>), Fault> {
+        let mut answer = pin!(self.last(reader));
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(sent) = outgoing.as_mut().poll(cx) {
+                return Poll::Ready(Ok((Some(sent), None)));
+            }
+            answer
+                .as_mut()
+                .poll(cx)
+                .map(|response| Ok((None, Some(response?))))
+        })
+        .await
+    }
+
+    /// The final head, after the whole request was sent.
+    async fn wait(
+        &mut self,
+        reader: &mut Reader,
+        upload: &SharedUpload<'_>,
+        timer: &Timer,
+    ) -> Result<Response, Fault> {
+        let first_byte = Deadline::after_opt(self.sending.first_byte);
+        let mut answer = pin!(self.last(reader));
+        let watched = async {
+            // Most answers come before a watch would be worth its read.
+            if let Ok(response) = timer
+                .within(Deadline::after(WATCH_AFTER), answer.as_mut())
+                .await
+            {
+                return response;
+            }
+            std::future::poll_fn(|cx| {
+                if let Poll::Ready(response) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(response);
+                }
+                upload
+                    .borrow_mut()
+                    .poll_gone(cx)
+                    .map(|()| Err(Fault::new(FaultKind::ClientGone)))
+            })
+            .await
+        };
+        match timer.within(first_byte, watched).await {
+            Ok(response) => response,
+            Err(_elapsed) => {
+                Err(Fault::new(FaultKind::FirstByteTimeout).retry(Retry::IfIdempotent))
+            }
+        }
+    }
+
+    /// The final head; a late or unasked `100 Continue` is dropped.
+    async fn last(&mut self, reader: &mut Reader) -> Result<Response, Fault> {
+        loop {
+            if let Came::Final(response) = self.next(reader).await? {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// The next head that matters here; other interim ones go to the client.
+    async fn next(&mut self, reader: &mut Reader) -> Result<Came, Fault> {
+        let limits = HeadLimits::default();
+        loop {
+            let parsed = self
+                .parser
+                .parse(&mut reader.input, self.sending.method, &limits);
+            match parsed {
+                Err(violation) => {
+                    self.sending
+                        .cluster
+                        .stats
+                        .protocol_error
+                        .inc(violation.index());
+                    return Err(Fault::new(FaultKind::UpstreamProtocol).because(violation.name()));
+                }
+                Ok(None) => self.fill(reader).await?,
+                Ok(Some(response)) if response.head.status == 101 => {
+                    return self.switched(response);
+                }
+                Ok(Some(response)) if response.head.status == 100 => return Ok(Came::Continue),
+                Ok(Some(response)) if response.is_interim() => {
+                    self.interim.send(response.head).await?
+                }
+                Ok(Some(response)) => return Ok(Came::Final(response)),
+            }
+        }
+    }
+
+    /// A 101 is an answer only to who asked (RFC 9110 §15.2.2); the bytes behind any other are nobody's.
+    fn switched(&self, response: Response) -> Result<Came, Fault> {
+        if self.sending.upgrade {
+            return Ok(Came::Final(response));
+        }
+        Err(Fault::new(FaultKind::UpstreamProtocol).because("101 without an upgrade"))
+    }
+
+    async fn fill(&self, reader: &mut Reader) -> Result<(), Fault> {
+        let silent = reader.input.is_empty();
+        match reader.fill(ANSWER_READ).await {
+            Ok(1..) => Ok(()),
+            Ok(0) => Err(self.closed(silent, io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => Err(self.closed(silent, error)),
+        }
+    }
+
+    /// It closed before its head was whole. With no byte of an answer, another try may be safe.
+    fn closed(&self, silent: bool, error: io::Error) -> Fault {
+        let retry = match (silent, self.reused) {
+            (false, _) => Retry::Never,
+            (true, true) => Retry::IfReused,
+            (true, false) => Retry::IfIdempotent,
+        };
+        Fault::new(FaultKind::Reset).retry(retry).because(error)
+    }
+}
+
+/// Sends `lead` (the head, or nothing if it has gone) and the body behind it.
+async fn send<'a>(
+    mut writer: Writer,
+    lead: BytesMut,
+    upload: SharedUpload<'a>,
+) -> (Writer, Result<(), Stopped>) {
+    let result = send_all(&mut writer, lead, &upload).await;
+    (writer, result)
+}
+
+async fn send_all(
+    writer: &mut Writer,
+    lead: BytesMut,
+    upload: &SharedUpload<'_>,
+) -> Result<(), Stopped> {
+    let mut outbox = Outbox::new(lead, upload.borrow().framing() == Framing::Chunked);
+    loop {
+        // What is here already goes out with the head, and small parts together.
+        let here = std::future::poll_fn(|cx| Poll::Ready(upload.borrow_mut().poll_next(cx))).await;
+        let part = match here {
+            Poll::Ready(part) => part,
+            Poll::Pending => {
+                if !outbox.is_empty() {
+                    outbox
+                        .send(writer, None, |_| ())
+                        .await
+                        .map_err(|_| Stopped::Upstream)?;
+                }
+                next(upload).await
+            }
+        };
+        let Some(part) = part.map_err(Stopped::Client)? else {
+            break;
+        };
+        let large = outbox.add(part);
+        if large.is_some() || outbox.is_full() {
+            outbox
+                .send(writer, large, |_| ())
+                .await
+                .map_err(|_| Stopped::Upstream)?;
+        }
+    }
+    outbox.end(upload.borrow().trailers());
+    outbox
+        .send(writer, None, |_| ())
+        .await
+        .map_err(|_| Stopped::Upstream)
 }

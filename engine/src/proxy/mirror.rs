@@ -106,11 +106,16 @@ impl RequestBody for CopiedBody {
     }
 }
 
-/// Copies in flight on this core, by route.
-pub(crate) type InFlight = Rc<Cell<u32>>;
-
 /// Starts a copy, if fewer than `max` are in flight; says where its body goes.
-pub(crate) fn start(cluster: &Rc<Cluster>, rng: &Rc<Rng>, in_flight: &InFlight, max: u32, method: &Method, head: Bytes, framing: Framing) -> Option<Feed> {
+pub(crate) fn start(
+    cluster: &Rc<Cluster>,
+    rng: &Rc<Rng>,
+    max: u32,
+    method: &Method,
+    head: Bytes,
+    framing: Framing,
+) -> Option<Feed> {
+    let in_flight = &cluster.mirrors_in_flight;
     if in_flight.get() >= max {
         cluster.stats.mirror_skipped.inc();
         return None;
@@ -118,26 +123,58 @@ pub(crate) fn start(cluster: &Rc<Cluster>, rng: &Rc<Rng>, in_flight: &InFlight, 
     in_flight.set(in_flight.get() + 1);
     cluster.stats.mirror_sent.inc();
     let pipe = Rc::new(Pipe::default());
-    let body = CopiedBody { pipe: Rc::clone(&pipe), framing };
-    let (cluster, rng, method, in_flight) = (Rc::clone(cluster), Rc::clone(rng), method.clone(), Rc::clone(in_flight));
+    let body = CopiedBody {
+        pipe: Rc::clone(&pipe),
+        framing,
+    };
+    let (cluster, rng, method) = (Rc::clone(cluster), Rc::clone(rng), method.clone());
     spawn(async move {
         let timer = Timer::new();
-        let copied = timer.within(Deadline::after(TIMEOUT), Box::pin(copy(&cluster, &rng, &timer, method, head, body))).await;
+        let copied = timer
+            .within(
+                Deadline::after(TIMEOUT),
+                Box::pin(copy(&cluster, &rng, &timer, method, head, body)),
+            )
+            .await;
         if !matches!(copied, Ok(Ok(()))) {
             cluster.stats.mirror_failed.inc();
         }
-        in_flight.set(in_flight.get() - 1);
+        cluster
+            .mirrors_in_flight
+            .set(cluster.mirrors_in_flight.get() - 1);
     });
     Some(Feed(pipe))
 }
 
-async fn copy(cluster: &Rc<Cluster>, rng: &Rng, timer: &Timer, method: Method, head: Bytes, mut body: CopiedBody) -> Result<(), Fault> {
+async fn copy(
+    cluster: &Rc<Cluster>,
+    rng: &Rng,
+    timer: &Timer,
+    method: Method,
+    head: Bytes,
+    mut body: CopiedBody,
+) -> Result<(), Fault> {
     let (_, host) = cluster.pick(&mut Vec::new(), rng)?;
     let connection = cluster.checkout(&host, false, timer).await?;
     let active = Active::new(&host);
     let upload = Rc::new(RefCell::new(Upload::new(&mut body)));
-    let sending = Sending { cluster, method: &method, head, first_byte: None, upgrade: false };
-    let mut answer = exchange(sending, connection, active, &upload, &mut super::NoInterim, timer).await?;
+    let sending = Sending {
+        cluster,
+        method: &method,
+        head,
+        first_byte: None,
+        upgrade: false,
+        expects_continue: false,
+    };
+    let mut answer = exchange(
+        sending,
+        connection,
+        active,
+        &upload,
+        &mut super::NoInterim,
+        timer,
+    )
+    .await?;
     while answer.body.next().await?.is_some() {}
     Ok(())
 }

@@ -143,7 +143,11 @@ impl<'a> Upload<'a> {
 
     /// Until the client has gone; known only once its body has ended.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.ended { self.body.poll_gone(cx) } else { Poll::Pending }
+        if self.ended {
+            self.body.poll_gone(cx)
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -181,7 +185,9 @@ mod tests {
 
     fn drain(upload: &mut Upload<'_>) -> Vec<u8> {
         let mut all = Vec::new();
-        while let Poll::Ready(Ok(Some(bytes))) = upload.poll_next(&mut Context::from_waker(Waker::noop())) {
+        while let Poll::Ready(Ok(Some(bytes))) =
+            upload.poll_next(&mut Context::from_waker(Waker::noop()))
+        {
             all.extend_from_slice(&bytes);
         }
         all

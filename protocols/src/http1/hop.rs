@@ -12,10 +12,7 @@ pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The members of all fields with that id.
 fn listed(fields: &Fields, id: FieldId) -> impl Iterator<Item = &[u8]> {
-    fields
-        .iter()
-        .filter(move |field| field.id == id)
-        .flat_map(|field| members(field.value))
+    fields.all_id(id).flat_map(members)
 }
 
 /// Whether a list names it, whatever the case.

@@ -11,6 +11,8 @@ mod response;
 mod rules;
 mod scan;
 mod section;
+#[cfg(test)]
+mod tests;
 mod violation;
 mod write;
 

@@ -30,7 +30,7 @@ pub struct Request {
     pub framing: Framing,
     /// Whether the client may send another request on the connection.
     pub keep_alive: bool,
-    /// Whether the client waits for `100 Continue` before it sends the body.
+    /// Whether the client waits for `100 Continue` before it sends the body; `Expect` is among the fields only if so.
     pub expect_continue: bool,
     /// What to upgrade to, if the client asks for it and `Connection` says so. Never `h2c`: RFC 9113 §3.1 took it back, and
     /// passed on it is a way around the proxy's rules.
@@ -120,14 +120,19 @@ fn finish(line: RequestLine, section: Section, raw: Bytes) -> Result<Request, Vi
     let host = host(section.host, version, &raw)?;
     let (scheme, authority, target) = target_parts(&method, &raw, target, host)?;
     let framing = framing(&section, version)?;
-    let (connection, expect) = (section.connection, section.expect);
-    let fields = section.into_fields(raw);
+    let (connection, expect, te) = (section.connection, section.expect, section.te);
+    let mut fields = section.into_fields(raw);
     let options = match connection {
         true => Options::of(&fields),
         false => Options::default(),
     };
     let expects = expect && expectation(&fields)?;
     let is_11 = version == Version::Http11;
+    // RFC 9110 §10.1.1: it means nothing in HTTP/1.0 and without a body; passed on, it would draw a 100 that nobody waits for.
+    let expect_continue = expects && is_11 && framing != Framing::Empty;
+    if expects && !expect_continue {
+        fields.remove(b"expect");
+    }
     let upgrade = match options.upgrade && is_11 {
         true => upgrade(&fields),
         false => None,
@@ -135,10 +140,9 @@ fn finish(line: RequestLine, section: Section, raw: Bytes) -> Result<Request, Vi
     Ok(Request {
         framing,
         keep_alive: !options.close && (is_11 || options.keep_alive),
-        // RFC 9110 §10.1.1: not in HTTP/1.0, and not without a body.
-        expect_continue: expects && is_11 && framing != Framing::Empty,
+        expect_continue,
         upgrade,
-        te_trailers: is_11 && hop::names(&fields, FieldId::Te, b"trailers"),
+        te_trailers: te && is_11 && hop::names(&fields, FieldId::Te, b"trailers"),
         scheme,
         head: RequestHead {
             method,
@@ -216,8 +220,8 @@ fn framing(section: &Section, version: Version) -> Result<Framing, Violation> {
 
 /// RFC 9110 §10.1.1: whether there is the one expectation that exists, and no other.
 fn expectation(fields: &Fields) -> Result<bool, Violation> {
-    let mut values = fields.iter().filter(|field| field.id == FieldId::Expect);
-    match values.all(|field| field.value.eq_ignore_ascii_case(b"100-continue")) {
+    let mut values = fields.all_id(FieldId::Expect);
+    match values.all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
         true => Ok(true),
         false => Err(Violation::Expectation),
     }
@@ -229,11 +233,11 @@ fn upgrade(fields: &Fields) -> Option<Bytes> {
         return None;
     }
     let mut joined = BytesMut::new();
-    for field in fields.iter().filter(|field| field.id == FieldId::Upgrade) {
+    for value in fields.all_id(FieldId::Upgrade) {
         if !joined.is_empty() {
             joined.extend_from_slice(b", ");
         }
-        joined.extend_from_slice(field.value);
+        joined.extend_from_slice(value);
     }
     match joined.is_empty() {
         true => None,

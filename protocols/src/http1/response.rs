@@ -13,6 +13,9 @@ use crate::message::{Framing, Method, ResponseHead, Version};
 /// Interim answers before the final one: progress (102) and hints (103) come by the handful.
 const INTERIM_MAX: u8 = 64;
 
+/// What an answer begins with, whatever its version.
+const PREFIX: &[u8] = b"HTTP/";
+
 /// An answer's head and what follows from it.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -81,9 +84,9 @@ impl ResponseParser {
     /// Reads the status line; says whether it is here.
     fn read_line(&mut self, input: &mut BytesMut, limits: &HeadLimits) -> Result<bool, Violation> {
         // Not HTTP, perhaps without a line end; an empty line too, which no server has reason to send.
-        match input.first() {
-            Some(b'H') | None => {}
-            Some(_) => return Err(Violation::StatusLine),
+        let start = input.get(..PREFIX.len()).unwrap_or(input);
+        if !PREFIX.starts_with(start) {
+            return Err(Violation::StatusLine);
         }
         let cap = Cap::new(0, limits.start_line, Violation::StartLineTooLong);
         let Some((start, end)) = self.scanner.next(input, cap)? else {

@@ -61,6 +61,8 @@ pub(super) struct Section {
     pub(super) connection: bool,
     /// Whether there is an `Expect`.
     pub(super) expect: bool,
+    /// Whether there is a `TE`.
+    pub(super) te: bool,
 }
 
 impl Section {
@@ -136,6 +138,7 @@ impl Section {
             }
             FieldId::Connection => self.connection = true,
             FieldId::Expect => self.expect = true,
+            FieldId::Te => self.te = true,
             FieldId::Other if kind == Kind::Request => rules::unambiguous(name)?,
             FieldId::ContentType
             | FieldId::Date
@@ -144,7 +147,6 @@ impl Section {
             | FieldId::ProxyAuthenticate
             | FieldId::ProxyConnection
             | FieldId::Server
-            | FieldId::Te
             | FieldId::Trailer
             | FieldId::Upgrade
             | FieldId::UserAgent

@@ -74,12 +74,28 @@ pub(super) fn is_query(bytes: &[u8]) -> bool {
     all(bytes, QUERY)
 }
 
-/// RFC 9110 §5.5: `field-vchar`, SP and HTAB. Written without the table, so that it is done many bytes at a time.
+/// RFC 9110 §5.5: `field-vchar`, SP and HTAB. Values are most of a head, so that eight bytes are looked at in one step.
 pub(super) fn is_value(bytes: &[u8]) -> bool {
-    let bad = bytes.iter().fold(false, |bad, byte| {
-        bad | ((*byte < 0x20) & (*byte != b'\t')) | (*byte == 0x7f)
-    });
-    !bad
+    let (words, rest) = bytes.as_chunks::<8>();
+    let doubtful = words
+        .iter()
+        .fold(0, |doubt, word| doubt | controls(u64::from_le_bytes(*word)));
+    (doubtful == 0 || words.as_flattened().iter().all(is_value_byte))
+        && rest.iter().all(is_value_byte)
+}
+
+fn is_value_byte(byte: &u8) -> bool {
+    !byte.is_ascii_control() || *byte == b'\t'
+}
+
+/// Not zero if a byte of the word is below 0x20 or is 0x7f: a borrow may only spread from a byte that is, so that there is no
+/// false zero.
+fn controls(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = word.wrapping_sub(EACH * 0x20) & !word;
+    let delete = word ^ (EACH * 0x7f);
+    let delete = delete.wrapping_sub(EACH) & !delete;
+    (low | delete) & (EACH * 0x80)
 }
 
 /// RFC 3986 §3.2.2: bytes of `reg-name`, without the comma.
@@ -109,6 +125,15 @@ mod tests {
             .filter(|b| !(*b < 32 && *b != 9 || *b == 127))
             .collect();
         assert_eq!(set(is_value), want);
+        // Beside any other byte, at any place of a word.
+        for (byte, beside) in (0..=255u8).flat_map(|a| (0..=255u8).map(move |b| (a, b))) {
+            let good = want.contains(&byte) && want.contains(&beside);
+            for at in 0..11 {
+                let mut value = [beside; 11];
+                value[at] = byte;
+                assert_eq!(is_value(&value), good, "{byte} beside {beside} at {at}");
+            }
+        }
     }
 
     #[test]

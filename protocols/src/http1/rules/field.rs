@@ -55,10 +55,9 @@ fn bad_name(line: &[u8], name: usize) -> Violation {
 }
 
 /// CGI and WSGI turn `-` into `_`, so that a back-end of that kind cannot tell these from the fields that frame and route.
-const COLLAPSING: [&[u8]; 6] = [
+const COLLAPSING: [&[u8]; 5] = [
     b"content-length",
     b"transfer-encoding",
-    b"host",
     b"x-forwarded-for",
     b"x-forwarded-host",
     b"x-forwarded-proto",

@@ -1,0 +1,158 @@
+//! A core's main loop: wake, take the newest snapshot, open and close listeners.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use crate::net::{Acceptor, Alarm, Doorbell, spawn};
+use crate::serve::{Gate, accept};
+use crate::snapshot::Snapshot;
+use crate::time;
+use crate::view::{ListenerId, Local};
+
+/// How often access log lines are handed on.
+const FLUSH: Duration = Duration::from_millis(100);
+/// How many flushes lie between two looks at the pools.
+const FLUSHES_PER_SWEEP: u32 = 10;
+
+/// What control tells a core.
+pub(crate) enum Command {
+    /// Runs this snapshot from now on.
+    Apply {
+        snapshot: Arc<Snapshot>,
+        /// The sockets' numbers, one for each listener of the snapshot.
+        ids: Arc<[ListenerId]>,
+        /// Sockets that are new.
+        opened: Vec<(ListenerId, OwnedFd)>,
+    },
+    /// Answers say `Connection: close` from now on.
+    Drain,
+    /// Accepts no more and ends what is between requests.
+    Close,
+    /// Cuts what is left and ends.
+    Stop,
+}
+
+/// What a core is made of.
+pub(crate) struct Core {
+    pub(crate) local: Rc<Local>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) doorbell: Doorbell,
+    /// The version of the snapshot that runs.
+    pub(crate) applied: Arc<AtomicU64>,
+}
+
+impl Core {
+    /// Runs until told to stop.
+    pub(crate) async fn run(self) -> std::io::Result<()> {
+        let doorbell = self.doorbell.open()?;
+        let alarm = Alarm::new()?;
+        spawn(turn_wheel(alarm));
+        spawn(tick(Rc::clone(&self.local)));
+        let mut gates = HashMap::new();
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Command::Apply {
+                        snapshot,
+                        ids,
+                        opened,
+                    } => {
+                        apply(&self.local, &snapshot, &ids, opened, &mut gates);
+                        self.applied.store(snapshot.version(), Ordering::Release);
+                    }
+                    Command::Drain => self.local.draining.set(true),
+                    Command::Close => {
+                        self.local.draining.set(true);
+                        gates
+                            .drain()
+                            .for_each(|(_, gate): (ListenerId, Rc<Gate>)| gate.close());
+                        self.local.connections.end_idle(|_| true);
+                    }
+                    Command::Stop => {
+                        self.local.connections.cut_all();
+                        self.local.logs.flush();
+                        return Ok(());
+                    }
+                }
+            }
+            doorbell.rung().await?;
+        }
+    }
+}
+
+/// Takes a snapshot over: a new view, new listeners opened, the gates of gone ones closed.
+fn apply(
+    local: &Rc<Local>,
+    snapshot: &Snapshot,
+    ids: &[ListenerId],
+    opened: Vec<(ListenerId, OwnedFd)>,
+    gates: &mut HashMap<ListenerId, Rc<Gate>>,
+) {
+    let view = local.view().next(snapshot, ids, local.core, &local.rng);
+    local.replace_view(view);
+    local.stats.snapshots_applied.inc();
+    for (id, fd) in opened {
+        match Acceptor::new(fd) {
+            Ok(acceptor) => {
+                let gate = Rc::new(Gate::default());
+                gates.insert(id, Rc::clone(&gate));
+                spawn(accept(Rc::clone(local), id, acceptor, gate));
+            }
+            Err(error) => {
+                tracing::error!(%error, core = local.core, "a listening socket cannot be taken into the driver")
+            }
+        }
+    }
+    let gone: Vec<ListenerId> = gates
+        .keys()
+        .filter(|id| !ids.contains(id))
+        .copied()
+        .collect();
+    for id in gone {
+        if let Some(gate) = gates.remove(&id) {
+            gate.close();
+        }
+    }
+    local.connections.end_idle(|id| !ids.contains(&id));
+}
+
+/// Turns the core's wheel of deadlines. It sleeps until the next one, or until an earlier one is set.
+async fn turn_wheel(alarm: Alarm) {
+    loop {
+        let sleep = std::future::poll_fn(|cx| Poll::Ready(time::turn(cx))).await;
+        alarm.set(sleep);
+        let mut rung = std::pin::pin!(alarm.rung());
+        let mut woken = false;
+        std::future::poll_fn(|cx| {
+            // Polled again without the alarm: an earlier deadline woke this task.
+            if std::mem::replace(&mut woken, true) || rung.as_mut().poll(cx).is_ready() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+/// What a core does now and then: hand on access log lines, look after its pools.
+async fn tick(local: Rc<Local>) {
+    let timer = time::Timer::new();
+    let mut flushes = 0;
+    loop {
+        timer.sleep_until(time::Deadline::after(FLUSH)).await;
+        local.logs.flush();
+        flushes += 1;
+        if flushes == FLUSHES_PER_SWEEP {
+            flushes = 0;
+            local.view().sweep();
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! An upstream's answer on its way back: its head, and a body that is pulled.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringway_protocols::Fields;
+use ringway_protocols::http1::{BodyDecoder, BodyLimits, Piece, Response};
+use ringway_protocols::message::{Framing, ResponseHead};
+
+use super::exchange::{SendFuture, Stopped};
+use crate::cluster::{ANSWER_READ, Active, Cluster, Connection};
+use crate::fault::{Fault, FaultKind};
+
+/// What a read for a large body makes room for: below it a copy costs more per byte, above it no less.
+const BULK_READ: usize = 64 << 10;
+
+/// An answer whose head is here.
+pub(crate) struct Answer<'a> {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: AnswerBody<'a>,
+    /// From sending the request to its head.
+    pub(crate) service_time: Duration,
+}
+
+/// The body of an answer. It gives its connection back to the pool when it has ended in step, and closes it otherwise.
+pub(crate) struct AnswerBody<'a> {
+    /// Sending the request, if it goes on behind the answer. Dropped before the connection, whose writer it holds.
+    outgoing: Option<SendFuture<'a>>,
+    connection: Option<Connection>,
+    decoder: BodyDecoder,
+    framing: Framing,
+    keep_alive: bool,
+    trailers: Option<Fields>,
+    cluster: Rc<Cluster>,
+    /// Counts the try as in flight until the body's end.
+    _active: Active,
+}
+
+impl<'a> AnswerBody<'a> {
+    pub(super) fn new(
+        response: &Response,
+        connection: Connection,
+        outgoing: Option<SendFuture<'a>>,
+        active: Active,
+        cluster: Rc<Cluster>,
+    ) -> Self {
+        let mut body = Self {
+            outgoing,
+            connection: Some(connection),
+            decoder: BodyDecoder::new(response.framing, BodyLimits::default()),
+            framing: response.framing,
+            keep_alive: response.keep_alive,
+            trailers: None,
+            cluster,
+            _active: active,
+        };
+        if response.head.status != 101 && body.decoder.is_done() {
+            body.end();
+        }
+        body
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Whether its last byte has come.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.connection.is_none()
+    }
+
+    /// Goes on with sending the request, for as long as nobody pulls.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let Some(outgoing) = &mut self.outgoing else {
+            return Ok(());
+        };
+        let Poll::Ready((writer, sent)) = outgoing.as_mut().poll(cx) else {
+            return Ok(());
+        };
+        self.outgoing = None;
+        match sent {
+            Ok(()) => {
+                if let Some(connection) = &mut self.connection {
+                    connection.put_writer(writer);
+                }
+                Ok(())
+            }
+            // The writer is not put back, so the connection will not be kept.
+            Err(Stopped::Upstream) => Ok(()),
+            Err(Stopped::Client(fault)) => Err(fault),
+        }
+    }
+
+    /// The next bytes; `None` at the end. Nothing is lost if it is left pending.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+        self.drive(cx)?;
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Poll::Ready(Ok(None));
+            };
+            let Some(reader) = connection.reader() else {
+                return Poll::Ready(Err(Fault::new(FaultKind::Internal)));
+            };
+            match self.decoder.decode(&mut reader.input) {
+                Ok(Piece::Data(bytes)) => {
+                    self.cluster.stats.bytes_received.add(bytes.len() as u64);
+                    if self.decoder.is_done() {
+                        self.end();
+                    }
+                    return Poll::Ready(Ok(Some(bytes)));
+                }
+                Ok(Piece::End(trailers)) => {
+                    self.trailers = trailers;
+                    self.end();
+                    return Poll::Ready(Ok(None));
+                }
+                Ok(Piece::NeedMore) => {}
+                Err(violation) => {
+                    self.cluster.stats.protocol_error.inc(violation.index());
+                    return Poll::Ready(Err(self.broken(violation.name())));
+                }
+            }
+            let bulk = self
+                .decoder
+                .remaining_hint()
+                .is_none_or(|left| left > ANSWER_READ as u64);
+            match ready!(reader.poll_fill(if bulk { BULK_READ } else { ANSWER_READ }, cx)) {
+                Ok(1..) => {}
+                Ok(0) if self.decoder.on_eof().is_ok() => {
+                    self.keep_alive = false;
+                    self.end();
+                    return Poll::Ready(Ok(None));
+                }
+                Ok(0) => return Poll::Ready(Err(self.broken("closed before its end"))),
+                Err(error) => return Poll::Ready(Err(self.broken(error))),
+            }
+        }
+    }
+
+    /// [`Self::poll_next`], awaited.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The trailer fields, after the end.
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
+        self.trailers.as_ref()
+    }
+
+    /// The connection itself, after a 101.
+    pub(crate) fn into_connection(mut self) -> Option<Connection> {
+        self.connection.take()
+    }
+
+    fn broken(&mut self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+        self.cluster.stats.body_truncated.inc();
+        self.outgoing = None;
+        self.connection = None;
+        Fault::new(FaultKind::Truncated).because(why)
+    }
+
+    /// The answer is whole. With the request sent as well, the connection is in step and may be kept; the pool sees to the rest.
+    fn end(&mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if self.keep_alive && self.outgoing.is_none() {
+            self.cluster.park(connection);
+        }
+        self.outgoing = None;
+    }
+}

@@ -1,0 +1,278 @@
+//! A request to its cluster: the tries, and what separates them.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringway_protocols::message::Framing;
+
+use super::answer::Answer;
+use super::exchange::{Sending, exchange};
+use super::head::{self, HopFields};
+use super::retry::{Tries, Verdict};
+use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, local_reply, mirror};
+use crate::cluster::{Active, Cluster};
+use crate::fault::{Fault, FaultKind, Retry};
+use crate::request::{LocalReply, RequestCx};
+use crate::route::{Forward, Found};
+use crate::time::Deadline;
+use crate::view::Table;
+
+/// Sends the request to a cluster of the route, as often as its policy allows.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one request, each with a life of its own"
+)]
+pub(super) async fn forward<'a, 'c>(
+    cx: &Cx<'c>,
+    table: &Table,
+    found: Found<'_>,
+    forward: &Forward,
+    request: &mut RequestCx,
+    upload: &SharedUpload<'a>,
+    interim: &mut dyn Interim,
+    trace: &mut Trace<'c>,
+) -> Result<Reply<'a>, Fault> {
+    let config = &forward.config;
+    let Some(cluster) = table
+        .clusters
+        .get(forward.clusters.choose(cx.local.rng.next()).index as usize)
+    else {
+        return Err(Fault::new(FaultKind::NoHost));
+    };
+    trace.cluster = Some(cluster.spec.config.name.clone());
+    head::forward(
+        &mut request.head,
+        cx.intro,
+        &cx.listener.spec.config.forwarded,
+        &cx.local.rng,
+    );
+    found.route.request_headers.apply_request(request);
+    let target = match found.rewrite(&request.head.target) {
+        Ok(Some(target)) => target,
+        Ok(None) => request.head.target.clone(),
+        Err(bad) => {
+            return Ok(local_reply(LocalReply::text(
+                400,
+                bad.details(),
+                "the path cannot be served\n",
+            )));
+        }
+    };
+    let upgrade = cx.upgrade.as_deref().filter(|_| config.upgrade);
+    let hop = HopFields {
+        upgrade,
+        te_trailers: cx.te_trailers,
+    };
+    let authority = forward.host.as_ref().unwrap_or(&request.head.authority);
+    let framing = upload.borrow().framing();
+    let head = head::write_request(&request.head, authority, &target, framing, hop).freeze();
+    if framing != Framing::Empty && config.retry.retries > 0 {
+        upload
+            .borrow_mut()
+            .keep(usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX));
+    }
+    copy(cx, table, forward, request, framing, &head, upload);
+
+    let route_deadline = if config.timeout.is_zero() {
+        Deadline::NEVER
+    } else {
+        Deadline::after(config.timeout)
+    };
+    let deadline = route_deadline.min(cx.deadline);
+    let mut attempts = Attempts {
+        cx,
+        cluster,
+        tries: Tries::new(&config.retry, &request.head.method),
+        tried: Vec::new(),
+        trace,
+    };
+    let all = attempts.run(
+        request,
+        head,
+        upgrade.is_some(),
+        config.retry.per_try_timeout,
+        upload,
+        interim,
+    );
+    let answer = match cx.timer.within(deadline, all).await {
+        Ok(answer) => answer?,
+        Err(_elapsed) => {
+            cluster.stats.upstream_rq_timeout.inc();
+            return Err(Fault::new(FaultKind::RequestTimeout));
+        }
+    };
+    trace.service_time = Some(answer.service_time);
+    trace.response_duration = Some(request.started.elapsed());
+    let idle = (!config.idle_timeout.is_zero()).then_some(config.idle_timeout);
+    Ok(Reply {
+        head: answer.head,
+        body: ReplyBody::Upstream(answer.body),
+        flag: "-",
+        details: "via_upstream",
+        deadline,
+        idle,
+    })
+}
+
+/// Starts the copy for a mirror, for its share of the requests.
+fn copy(
+    cx: &Cx<'_>,
+    table: &Table,
+    forward: &Forward,
+    request: &RequestCx,
+    framing: Framing,
+    head: &Bytes,
+    upload: &SharedUpload<'_>,
+) {
+    let (Some(mirror), Some(target)) = (&forward.config.mirror, &forward.mirror) else {
+        return;
+    };
+    if cx.local.rng.below(10_000) >= u64::from(mirror.share.basis_points()) {
+        return;
+    }
+    let Some(cluster) = table.clusters.get(target.index as usize) else {
+        return;
+    };
+    let feed = mirror::start(
+        cluster,
+        &cx.local.rng,
+        mirror.max_in_flight,
+        &request.head.method,
+        head.clone(),
+        framing,
+    );
+    if let Some(feed) = feed {
+        upload.borrow_mut().copy_to(feed);
+    }
+}
+
+/// The tries of one request.
+struct Attempts<'t, 'c> {
+    cx: &'t Cx<'c>,
+    cluster: &'t Rc<Cluster>,
+    tries: Tries<'t>,
+    /// Hosts tried, by index.
+    tried: Vec<usize>,
+    trace: &'t mut Trace<'c>,
+}
+
+impl Attempts<'_, '_> {
+    async fn run<'a>(
+        &mut self,
+        request: &RequestCx,
+        head: Bytes,
+        upgrade: bool,
+        per_try: Option<Duration>,
+        upload: &SharedUpload<'a>,
+        interim: &mut dyn Interim,
+    ) -> Result<Answer<'a>, Fault> {
+        let mut fresh = false;
+        loop {
+            let sending = Sending {
+                cluster: self.cluster,
+                method: &request.head.method,
+                head: head.clone(),
+                first_byte: self.cluster.spec.config.first_byte_timeout,
+                upgrade,
+                expects_continue: self.cx.expects_continue,
+            };
+            let tried = self.attempt(sending, fresh, per_try, upload, interim).await;
+            let verdict = match &tried {
+                Ok(answer) => self.tries.after_status(answer.head.status),
+                Err(fault) => self.tries.after_fault(fault),
+            };
+            let rewound = || upload.borrow_mut().rewind();
+            match verdict {
+                Verdict::AgainFresh if rewound() => fresh = true,
+                Verdict::Again if rewound() => {
+                    fresh = false;
+                    drop(tried);
+                    crate::time::sleep(self.tries.back_off(&self.cx.local.rng)).await;
+                }
+                Verdict::Stop | Verdict::Exhausted | Verdict::Again | Verdict::AgainFresh => {
+                    self.count_end(verdict, tried.is_ok());
+                    return tried;
+                }
+            }
+            self.cluster.stats.upstream_rq_retry.inc();
+        }
+    }
+
+    fn count_end(&self, verdict: Verdict, answered: bool) {
+        let stats = &self.cluster.stats;
+        if verdict == Verdict::Exhausted && self.tries.made > 1 {
+            stats.upstream_rq_retry_overflow.inc();
+        } else if answered && self.tries.made > 1 {
+            stats.upstream_rq_retry_success.inc();
+        }
+    }
+
+    /// One try, with its own limit.
+    async fn attempt<'a>(
+        &mut self,
+        sending: Sending<'_>,
+        fresh: bool,
+        per_try: Option<Duration>,
+        upload: &SharedUpload<'a>,
+        interim: &mut dyn Interim,
+    ) -> Result<Answer<'a>, Fault> {
+        self.tries.made += 1;
+        self.trace.attempts = self.tries.made;
+        let (index, host) = self.cluster.pick(&mut self.tried, &self.cx.local.rng)?;
+        self.tried.push(index);
+        self.trace.host = Some(Rc::clone(&host.label));
+        let timer = self.cx.timer;
+        let one = async {
+            let connection = self.cluster.checkout(&host, fresh, timer).await?;
+            exchange(
+                sending,
+                connection,
+                Active::new(&host),
+                upload,
+                interim,
+                timer,
+            )
+            .await
+        };
+        let result = match per_try {
+            None => one.await,
+            Some(limit) => match timer.within(Deadline::after(limit), one).await {
+                Ok(result) => result,
+                Err(_elapsed) => {
+                    Err(Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent))
+                }
+            },
+        };
+        if let Err(fault) = &result {
+            host.stats.rq_error.inc();
+            self.count_fault(fault.kind);
+        }
+        result
+    }
+
+    fn count_fault(&self, kind: FaultKind) {
+        let stats = &self.cluster.stats;
+        match kind {
+            FaultKind::Reset => stats.upstream_rq_reset.inc(),
+            FaultKind::PerTryTimeout => stats.upstream_rq_per_try_timeout.inc(),
+            FaultKind::FirstByteTimeout => stats.upstream_rq_first_byte_timeout.inc(),
+            FaultKind::NoRoute
+            | FaultKind::NoHost
+            | FaultKind::ConnectRefused
+            | FaultKind::ConnectTimeout
+            | FaultKind::ConnectFailed
+            | FaultKind::UpstreamProtocol
+            | FaultKind::Truncated
+            | FaultKind::RequestTimeout
+            | FaultKind::IdleTimeout
+            | FaultKind::ClientGone
+            | FaultKind::ClientProtocol
+            | FaultKind::ClientTooSlow
+            | FaultKind::BodyTooLarge
+            | FaultKind::Overflow
+            | FaultKind::Stopping
+            | FaultKind::Internal => {}
+        }
+    }
+}

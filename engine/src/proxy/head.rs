@@ -1,0 +1,235 @@
+//! What a request's head becomes on the way to the upstream, and an answer's on the way back.
+
+use std::net::IpAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ipnet::IpNet;
+use ringway_config::Forwarded;
+use ringway_protocols::http1::{self, strip_hop_by_hop};
+use ringway_protocols::message::{Framing, RequestHead, ResponseHead};
+use ringway_protocols::{FieldId, Fields};
+
+use crate::request::Peer;
+use crate::rng::Rng;
+
+/// What a connection says of itself to upstreams, made once.
+#[derive(Clone, Debug)]
+pub(crate) struct Introduction {
+    /// The other end is trusted to bring `X-Forwarded-*` and `X-Request-Id`.
+    pub(crate) trusted: bool,
+    /// The other end's address for `X-Forwarded-For`.
+    pub(crate) address: Bytes,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+    /// The value of `Via`, if one is sent.
+    pub(crate) via: Option<Bytes>,
+}
+
+/// Whether an address is in one of the ranges.
+pub(crate) fn is_within(ranges: &[IpNet], address: Option<IpAddr>) -> bool {
+    let address = address.map(|address| address.to_canonical());
+    address.is_some_and(|address| ranges.iter().any(|range| range.contains(&address)))
+}
+
+/// The client behind trusted proxies: the right-most address of `X-Forwarded-For` that is not itself trusted.
+/// An entry that is no address ends the search: what stands left of it was written by nobody we trust.
+pub(crate) fn client_address(fields: &Fields, peer: &Peer, trusted: &[IpNet]) -> Option<IpAddr> {
+    let direct = peer.remote.ip().map(|address| address.to_canonical());
+    if !is_within(trusted, direct) {
+        return direct;
+    }
+    let mut client = direct;
+    let lines: Vec<&[u8]> = fields.all(b"x-forwarded-for").collect();
+    for entry in lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.rsplit(|byte| *byte == b','))
+    {
+        let Some(address) = std::str::from_utf8(entry)
+            .ok()
+            .and_then(|text| text.trim().parse::<IpAddr>().ok())
+        else {
+            break;
+        };
+        client = Some(address.to_canonical());
+        if !is_within(trusted, client) {
+            break;
+        }
+    }
+    client
+}
+
+/// Takes off a request what concerns one connection only, and sets what we say of the client (RFC 9110 §7.6).
+pub(crate) fn forward(
+    head: &mut RequestHead,
+    intro: &Introduction,
+    forwarded: &Forwarded,
+    rng: &Rng,
+) {
+    let fields = &mut head.fields;
+    // First what the client's `Connection` names, so that it cannot name what is set here (CVE-2022-31813).
+    strip_hop_by_hop(fields);
+    if !intro.trusted {
+        fields.retain(|field| {
+            !matches!(
+                field.id,
+                FieldId::XForwardedFor | FieldId::XForwardedHost | FieldId::XForwardedProto
+            ) && (field.id != FieldId::XRequestId || !forwarded.x_request_id)
+        });
+    }
+    if forwarded.x_forwarded_for && !intro.address.is_empty() {
+        let before: Vec<&[u8]> = if intro.trusted {
+            fields.all(b"x-forwarded-for").collect()
+        } else {
+            Vec::new()
+        };
+        let value = if before.is_empty() {
+            intro.address.clone()
+        } else {
+            Bytes::from([&before.join(&b", "[..]), &intro.address[..]].join(&b", "[..]))
+        };
+        let known = !before.is_empty();
+        if known {
+            fields.set("x-forwarded-for", value);
+        } else {
+            fields.push("x-forwarded-for", value);
+        }
+    }
+    if forwarded.x_forwarded_proto && fields.get_id(FieldId::XForwardedProto).is_none() {
+        fields.push("x-forwarded-proto", intro.scheme);
+    }
+    if forwarded.x_forwarded_host && fields.get_id(FieldId::XForwardedHost).is_none() {
+        fields.push("x-forwarded-host", head.authority.clone());
+    }
+    if forwarded.x_request_id && fields.get_id(FieldId::XRequestId).is_none() {
+        fields.push("x-request-id", request_id(rng));
+    }
+    if let Some(via) = &intro.via {
+        fields.push("via", via.clone());
+    }
+}
+
+/// A random UUID (RFC 9562 §5.4).
+fn request_id(rng: &Rng) -> Bytes {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bits = (u128::from(rng.next()) << 64) | u128::from(rng.next());
+    let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let mut id = Vec::with_capacity(36);
+    for nibble in 0..32_u32 {
+        if matches!(nibble, 8 | 12 | 16 | 20) {
+            id.push(b'-');
+        }
+        id.push(HEX[(bits >> (124 - 4 * nibble)) as usize & 15]);
+    }
+    id.into()
+}
+
+/// What a request's head says of its connection to the upstream.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct HopFields<'a> {
+    /// To what the client wants to upgrade, where the route lets it.
+    pub(crate) upgrade: Option<&'a [u8]>,
+    /// The client takes trailers.
+    pub(crate) te_trailers: bool,
+}
+
+/// A request's head as bytes for an HTTP/1.1 upstream.
+pub(crate) fn write_request(
+    head: &RequestHead,
+    authority: &[u8],
+    target: &[u8],
+    framing: Framing,
+    hop: HopFields<'_>,
+) -> BytesMut {
+    let size: usize = head
+        .fields
+        .iter()
+        .map(|field| field.name.len() + field.value.len() + 4)
+        .sum();
+    let mut out = BytesMut::with_capacity(size + target.len() + authority.len() + 128);
+    http1::write_request_line(&mut out, &head.method, target);
+    http1::write_field(&mut out, b"host", authority);
+    for field in head.fields.iter() {
+        field.write(&mut out);
+    }
+    if framing == Framing::Chunked {
+        out.put_slice(b"transfer-encoding: chunked\r\n");
+    }
+    match (hop.upgrade, hop.te_trailers) {
+        (Some(upgrade), _) => {
+            out.put_slice(b"connection: upgrade\r\n");
+            http1::write_field(&mut out, b"upgrade", upgrade);
+        }
+        (None, true) => out.put_slice(b"connection: te\r\nte: trailers\r\n"),
+        (None, false) => {}
+    }
+    http1::end_head(&mut out);
+    out
+}
+
+/// Takes off an answer what concerns one connection only, and adds what a proxy adds.
+pub(crate) fn back(head: &mut ResponseHead, intro: &Introduction, date: impl FnOnce() -> Bytes) {
+    let upgrade = head
+        .fields
+        .get_id(FieldId::Upgrade)
+        .filter(|_| head.status == 101)
+        .map(Bytes::copy_from_slice);
+    strip_hop_by_hop(&mut head.fields);
+    if let Some(upgrade) = upgrade {
+        head.fields.push("connection", "upgrade");
+        head.fields.push("upgrade", upgrade);
+    }
+    // RFC 9110 §6.6.1: who forwards an answer without a date gives it one.
+    if head.status >= 200 && head.fields.get_id(FieldId::Date).is_none() {
+        head.fields.push("date", date());
+    }
+    if let Some(via) = &intro.via {
+        head.fields.push("via", via.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::request::PeerAddr;
+
+    fn client(xff: &[&'static str], trusted: &str) -> String {
+        let mut fields = Fields::new();
+        xff.iter()
+            .for_each(|line| fields.push("X-Forwarded-For", *line));
+        let addr = PeerAddr::Ip(SocketAddr::from(([10, 0, 0, 1], 5)));
+        let peer = Peer {
+            remote: addr.clone(),
+            local: addr,
+            client: None,
+        };
+        let trusted: Vec<IpNet> = vec![trusted.parse().expect("a range")];
+        client_address(&fields, &peer, &trusted)
+            .map_or_else(String::new, |address| address.to_string())
+    }
+
+    #[test]
+    fn the_client_is_the_last_that_is_not_trusted() {
+        assert_eq!(client(&["1.2.3.4"], "192.168.0.0/16"), "10.0.0.1");
+        assert_eq!(
+            client(&["6.6.6.6, 1.2.3.4, 10.9.9.9"], "10.0.0.0/8"),
+            "1.2.3.4"
+        );
+        assert_eq!(client(&["6.6.6.6", "1.2.3.4"], "10.0.0.0/8"), "1.2.3.4");
+        assert_eq!(
+            client(&["6.6.6.6, junk, 10.2.2.2"], "10.0.0.0/8"),
+            "10.2.2.2"
+        );
+        assert_eq!(client(&[], "10.0.0.0/8"), "10.0.0.1");
+    }
+
+    #[test]
+    fn request_ids_are_version_4_uuids() {
+        let id = request_id(&Rng::new(9));
+        assert_eq!(id.len(), 36);
+        assert_eq!((id[14], id[8], id[23]), (b'4', b'-', b'-'));
+        assert!(matches!(id[19], b'8' | b'9' | b'a' | b'b'));
+    }
+}

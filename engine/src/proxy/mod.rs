@@ -1,0 +1,304 @@
+//! One request: [`proxy`] is the function. It reads from top to bottom; what it returns is an answer whose body is pulled.
+//!
+//! ```text
+//!  normalize → find the route → filters → respond | redirect | forward: pick → checkout → exchange, tries → filters
+//! ```
+
+mod answer;
+mod exchange;
+mod forward;
+mod head;
+mod mirror;
+mod outbox;
+mod retry;
+mod tunnel;
+mod upload;
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringway_config::Name;
+use ringway_protocols::Fields;
+use ringway_protocols::message::{Method, ResponseHead, Version};
+
+use crate::fault::{Fault, FaultKind};
+use crate::filter::{Flow, Running};
+use crate::request::{LocalReply, RequestCx};
+use crate::route::{Action, Found};
+use crate::time::{Deadline, Timer};
+use crate::view::{Listener, Local, Table};
+
+pub(crate) use answer::AnswerBody;
+pub(crate) use head::{Introduction, client_address, is_within};
+pub(crate) use outbox::Outbox;
+pub(crate) use tunnel::{Moved, tunnel};
+pub(crate) use upload::{RequestBody, SharedUpload, Upload};
+
+/// What goes to the client before the final answer.
+pub(crate) trait Interim {
+    /// An interim answer (1xx, neither 100 nor 101).
+    fn send<'s>(
+        &'s mut self,
+        head: ResponseHead,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
+    /// The body is wanted now: `100 Continue`, if the client waits for it.
+    fn proceed<'s>(&'s mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
+}
+
+/// Nobody to tell.
+struct NoInterim;
+
+impl Interim for NoInterim {
+    fn send<'s>(
+        &'s mut self,
+        _: ResponseHead,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+    fn proceed<'s>(&'s mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Where a request is, and what it came with beside its head.
+pub(crate) struct Cx<'c> {
+    pub(crate) local: &'c Local,
+    pub(crate) listener: &'c Listener,
+    pub(crate) chain: usize,
+    pub(crate) intro: &'c Introduction,
+    pub(crate) timer: &'c Timer,
+    /// To what the client wants to upgrade.
+    pub(crate) upgrade: Option<Bytes>,
+    /// The client takes trailers.
+    pub(crate) te_trailers: bool,
+    /// The client waits for `100 Continue`.
+    pub(crate) expects_continue: bool,
+    /// The listener's limit of the whole request.
+    pub(crate) deadline: Deadline,
+}
+
+/// What is learned of a request on its way, for its outcome.
+#[derive(Default)]
+pub(crate) struct Trace<'c> {
+    pub(crate) table: Option<Rc<Table>>,
+    pub(crate) cluster: Option<Name>,
+    pub(crate) host: Option<Rc<str>>,
+    pub(crate) attempts: u32,
+    pub(crate) service_time: Option<Duration>,
+    /// From the request's head to the answer's.
+    pub(crate) response_duration: Option<Duration>,
+    pub(crate) filters: Option<Running<'c>>,
+}
+
+/// An answer for the client.
+pub(crate) struct Reply<'a> {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: ReplyBody<'a>,
+    /// Response flag and details for the outcome.
+    pub(crate) flag: &'static str,
+    pub(crate) details: &'static str,
+    /// The limit of all of it.
+    pub(crate) deadline: Deadline,
+    /// The limit of silence while it streams.
+    pub(crate) idle: Option<Duration>,
+}
+
+/// An answer's body.
+pub(crate) enum ReplyBody<'a> {
+    /// Made here.
+    Local(Bytes),
+    /// An upstream's.
+    Upstream(AnswerBody<'a>),
+    /// None: the connection is closed without an answer.
+    Abort,
+}
+
+/// Answers a request.
+pub(crate) async fn proxy<'a, 'c>(
+    cx: &Cx<'c>,
+    request: &mut RequestCx,
+    upload: &SharedUpload<'a>,
+    interim: &mut dyn Interim,
+    trace: &mut Trace<'c>,
+) -> Reply<'a> {
+    let mut reply = match route(cx, request, upload, interim, trace).await {
+        Ok(reply) => reply,
+        Err(fault) => fault_reply(&fault),
+    };
+    if let ReplyBody::Abort = reply.body {
+        return reply;
+    }
+    if let Some(filters) = &mut trace.filters {
+        match filters.on_response(request, &mut reply.head).await {
+            Flow::Continue => {}
+            Flow::Respond(instead) => reply = local_reply(instead),
+            Flow::Abort => return abort(),
+        }
+    }
+    head::back(&mut reply.head, cx.intro, || {
+        cx.local.date.at(request.started_at)
+    });
+    reply
+}
+
+async fn route<'a, 'c>(
+    cx: &Cx<'c>,
+    request: &mut RequestCx,
+    upload: &SharedUpload<'a>,
+    interim: &mut dyn Interim,
+    trace: &mut Trace<'c>,
+) -> Result<Reply<'a>, Fault> {
+    let Some(chain) = cx.listener.chain(cx.chain) else {
+        return Err(Fault::new(FaultKind::NoRoute));
+    };
+    let table = &chain.table;
+    trace.table = Some(Rc::clone(table));
+    table.stats.rq_total.inc();
+    match table.router.normalize(&request.head.target) {
+        Ok(None) => {}
+        Ok(Some(plain)) => request.head.target = plain,
+        Err(bad) => {
+            return Ok(local_reply(LocalReply::text(
+                400,
+                bad.details(),
+                "the path cannot be served\n",
+            )));
+        }
+    }
+    if let Some(reply) = hops_left(&mut request.head.method, &mut request.head.fields) {
+        return Ok(local_reply(reply));
+    }
+    let Some(found) = table.router.find(&request.head) else {
+        table.stats.no_route.inc();
+        return Err(Fault::new(FaultKind::NoRoute));
+    };
+    request.route.clone_from(&found.route.name);
+    if let Some(filters) = chain
+        .filters(found.route.index)
+        .filter(|filters| !filters.is_empty())
+    {
+        let running = trace.filters.insert(filters.start(&cx.local.rng));
+        match running.on_request(request).await {
+            Flow::Continue => {}
+            Flow::Respond(reply) => return Ok(local_reply(reply)),
+            Flow::Abort => return Ok(abort()),
+        }
+    }
+    let mut reply = act(cx, table, found, request, upload, interim, trace).await?;
+    found
+        .route
+        .response_headers
+        .apply_response(request, &mut reply.head);
+    Ok(reply)
+}
+
+async fn act<'a, 'c>(
+    cx: &Cx<'c>,
+    table: &Table,
+    found: Found<'_>,
+    request: &mut RequestCx,
+    upload: &SharedUpload<'a>,
+    interim: &mut dyn Interim,
+    trace: &mut Trace<'c>,
+) -> Result<Reply<'a>, Fault> {
+    match &found.route.action {
+        Action::Respond(reply) => Ok(local_reply(reply.clone())),
+        Action::Redirect(_) => match found.redirect(&request.head, cx.intro.scheme) {
+            Some(reply) => Ok(local_reply(reply)),
+            None => Err(Fault::new(FaultKind::Internal)),
+        },
+        Action::Forward(forward) => {
+            forward::forward(cx, table, found, forward, request, upload, interim, trace).await
+        }
+    }
+}
+
+/// RFC 9110 §7.6.2: OPTIONS and TRACE say how far they may go; at 0 they are answered here.
+fn hops_left(method: &mut Method, fields: &mut Fields) -> Option<LocalReply> {
+    const NAME: &[u8] = b"max-forwards";
+    if !matches!(method, Method::Options | Method::Trace) {
+        return None;
+    }
+    let hops: u64 = std::str::from_utf8(fields.get(NAME)?).ok()?.parse().ok()?;
+    match hops.checked_sub(1) {
+        Some(left) => {
+            fields.set("max-forwards", left.to_string());
+            None
+        }
+        None if *method == Method::Options => Some(LocalReply {
+            status: 204,
+            details: "max_forwards",
+            flag: "-",
+            ..LocalReply::default()
+        }),
+        // A TRACE would have to be answered with its own head, which tells a script what the client's cookies are.
+        None => Some(LocalReply::text(
+            405,
+            "max_forwards",
+            "TRACE is not answered here\n",
+        )),
+    }
+}
+
+/// The answer for a fault.
+fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
+    tracing::debug!(%fault, "request failed");
+    let text = match fault.kind {
+        FaultKind::NoRoute => "no route takes this request\n",
+        FaultKind::NoHost => "no host of the upstream cluster is there\n",
+        FaultKind::ConnectRefused | FaultKind::ConnectTimeout | FaultKind::ConnectFailed => {
+            "the upstream could not be reached\n"
+        }
+        FaultKind::Reset | FaultKind::Truncated => "the upstream closed before it answered\n",
+        FaultKind::UpstreamProtocol => "the upstream's answer is not valid HTTP\n",
+        FaultKind::FirstByteTimeout
+        | FaultKind::PerTryTimeout
+        | FaultKind::RequestTimeout
+        | FaultKind::IdleTimeout => "the upstream did not answer in time\n",
+        FaultKind::ClientTooSlow => "the request came too slowly\n",
+        FaultKind::BodyTooLarge => "the request's body is too large\n",
+        FaultKind::ClientGone | FaultKind::ClientProtocol => "the request's body breaks HTTP\n",
+        FaultKind::Overflow | FaultKind::Stopping => "too busy\n",
+        FaultKind::Internal => "a defect of the proxy\n",
+    };
+    let mut reply = local_reply(LocalReply {
+        flag: fault.kind.flag(),
+        ..LocalReply::text(fault.kind.status(), fault.kind.details(), text)
+    });
+    if fault.kind == FaultKind::ClientGone {
+        reply.body = ReplyBody::Abort;
+    }
+    reply
+}
+
+fn local_reply<'a>(reply: LocalReply) -> Reply<'a> {
+    let head = ResponseHead {
+        status: reply.status,
+        reason: Bytes::new(),
+        version: Version::Http11,
+        fields: reply.fields,
+    };
+    Reply {
+        head,
+        body: ReplyBody::Local(reply.body),
+        flag: reply.flag,
+        details: reply.details,
+        deadline: Deadline::NEVER,
+        idle: None,
+    }
+}
+
+fn abort<'a>() -> Reply<'a> {
+    let reply = LocalReply {
+        status: 0,
+        details: "filter_abort",
+        flag: "-",
+        ..LocalReply::default()
+    };
+    Reply {
+        body: ReplyBody::Abort,
+        ..local_reply(reply)
+    }
+}

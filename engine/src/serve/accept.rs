@@ -1,0 +1,183 @@
+//! From a listening socket to connections, within the limits; and how a listener closes without resetting anybody.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::serve;
+use crate::net::{AcceptError, Acceptor, spawn};
+use crate::time::{Deadline, Timer};
+use crate::view::{Listener, ListenerId, Local};
+
+/// Connections taken off the queue in one turn, so that those being served get theirs.
+const BATCH: usize = 64;
+/// How long to wait for descriptors when there are none, unless a connection of this core ends before.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long connections whose handshake is under way may take to get into the queue once new ones are refused.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
+/// Whether a listener still accepts.
+#[derive(Default)]
+pub(crate) struct Gate {
+    closed: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Gate {
+    /// Lets nobody in any more, but for those who stand in the queue.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Runs `future` until it ends or the gate closes.
+    async fn unless_closed<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|cx| {
+            if self.closed.get() {
+                return Poll::Ready(None);
+            }
+            self.waker.set(Some(cx.waker().clone()));
+            future.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+}
+
+/// Accepts until the gate closes, then empties the queue and closes the socket.
+pub(crate) async fn accept(local: Rc<Local>, id: ListenerId, acceptor: Acceptor, gate: Rc<Gate>) {
+    let timer = Timer::new();
+    let mut last_listener = None;
+    while gate.unless_closed(acceptor.readable()).await.is_some() {
+        let Some(listener) = local.view().listener_of(id) else {
+            break;
+        };
+        if batch(&local, &listener, &acceptor) == Batch::Paused {
+            local.stats.accept_paused.inc();
+            let pause = timer.within(Deadline::after(PAUSE), end_of_a_connection(&local));
+            let _closed_or_waited = gate.unless_closed(pause).await;
+        }
+        last_listener = Some(listener);
+    }
+    let Some(listener) = last_listener.or_else(|| local.view().listener_of(id)) else {
+        return;
+    };
+    if let Err(error) = acceptor.refuse_new() {
+        tracing::warn!(%error, listener = %listener.spec.config.name, "connections that arrive while the listener closes may be reset");
+    }
+    let last_call = async {
+        while acceptor.readable().await.is_ok() {
+            batch(&local, &listener, &acceptor);
+        }
+    };
+    let _elapsed = timer.within(Deadline::after(LAST_CALL), last_call).await;
+    while batch(&local, &listener, &acceptor) == Batch::Full {}
+}
+
+#[derive(PartialEq, Eq)]
+enum Batch {
+    /// The queue is empty.
+    Empty,
+    /// There may be more.
+    Full,
+    /// There is no room for more.
+    Paused,
+}
+
+fn batch(local: &Rc<Local>, listener: &Rc<Listener>, acceptor: &Acceptor) -> Batch {
+    for _ in 0..BATCH {
+        if !local.admit(listener) {
+            return Batch::Paused;
+        }
+        let accepted = match acceptor.accept() {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                local.release(listener);
+                match error {
+                    AcceptError::Empty => return Batch::Empty,
+                    AcceptError::Exhausted => return Batch::Paused,
+                    AcceptError::Aborted => {
+                        local.stats.accept_errors.inc();
+                        continue;
+                    }
+                }
+            }
+        };
+        local.stats.connections_accepted.inc();
+        let ticket = local.ticket(accepted.fd.as_raw_fd(), listener);
+        let open = Open::new(local, listener);
+        let connection = serve(Rc::clone(local), Rc::clone(listener), accepted, ticket);
+        spawn(Root { open, connection });
+    }
+    Batch::Full
+}
+
+async fn end_of_a_connection(local: &Local) {
+    let mut waiting = false;
+    std::future::poll_fn(|cx| {
+        if waiting {
+            return Poll::Ready(());
+        }
+        waiting = true;
+        local.wait_for_end(cx.waker());
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Counts a connection as open.
+struct Open {
+    local: Rc<Local>,
+    listener: Rc<Listener>,
+}
+
+impl Open {
+    fn new(local: &Rc<Local>, listener: &Rc<Listener>) -> Self {
+        listener.stats.downstream_cx_total.inc();
+        listener.stats.downstream_cx_active.inc();
+        Self {
+            local: Rc::clone(local),
+            listener: Rc::clone(listener),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.listener.stats.downstream_cx_active.dec();
+        self.listener.stats.downstream_cx_destroyed.inc();
+        self.local.ended();
+    }
+}
+
+/// The root of a connection's task: a panic ends the connection and not the core (settled question 10).
+struct Root<F> {
+    connection: F,
+    /// Dropped after the connection.
+    open: Open,
+}
+
+impl<F: Future<Output = ()>> Future for Root<F> {
+    type Output = ();
+
+    #[expect(unsafe_code, reason = "pinning a field")]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: `connection` is never moved out of its pinned owner, which has no `Drop` of its own; `open` is not pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: as above.
+        let connection = unsafe { Pin::new_unchecked(&mut this.connection) };
+        // What a panic leaves half done belongs to this connection, which is dropped next.
+        catch_unwind(AssertUnwindSafe(|| connection.poll(cx))).unwrap_or_else(|_panic| {
+            this.open.local.stats.panics.inc();
+            tracing::error!(listener = %this.open.listener.spec.config.name, "a panic ended a connection");
+            Poll::Ready(())
+        })
+    }
+}

@@ -1,0 +1,411 @@
+//! A client's HTTP/1 connection: request after request, in order.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::BytesMut;
+use ringway_protocols::http1::{self, Request, RequestParser, Violation};
+use ringway_protocols::message::{Framing, RequestHead, ResponseHead, Version};
+
+use super::Client;
+use super::body::ClientBody;
+use super::outcome;
+use super::respond::{Sent, respond};
+use crate::cluster::Connection;
+use crate::fault::{Fault, FaultKind};
+use crate::net::{Reader, Stream, Writer};
+use crate::proxy::{
+    Cx, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload, client_address, proxy,
+    tunnel,
+};
+use crate::request::{Peer, RequestCx};
+use crate::time::{Deadline, Timer};
+use crate::view::Listener;
+
+/// What a read for a new head makes room for: most heads fit, and an idle connection keeps no more than that.
+const HEAD_READ: usize = 1 << 10;
+/// How long a connection is read on after its last answer, so that what the client still sends does not reset it
+/// before the answer is read (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(1);
+/// How many bytes are read on at most.
+const LINGER_BYTES: usize = 256 << 10;
+
+/// How a connection goes on after an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// With the next request.
+    KeepAlive,
+    /// It is closed: the client has nothing more to say.
+    Close,
+    /// It is closed once the client has stopped sending.
+    Linger,
+    /// It is reset, so that the client sees that the answer is not whole.
+    Reset,
+}
+
+enum Next {
+    Request(Box<Request>),
+    Refused(Violation),
+    TooSlow,
+    Ended,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(mut client: Client, mut stream: Stream) {
+    let mut parser = RequestParser::new();
+    let end = loop {
+        match next(&mut client, &mut stream.reader, &mut parser).await {
+            Next::Request(request) => {
+                client.ticket.set_idle(false);
+                // Boxed, so that a connection between requests holds none of what a request needs.
+                match Box::pin(exchange(&mut client, &mut stream, *request)).await {
+                    End::KeepAlive => shrink(&mut stream.reader),
+                    end => break end,
+                }
+            }
+            Next::Refused(violation) => {
+                client.listener.stats.violation.inc(violation.index());
+                break outcome::refuse(
+                    &client,
+                    &mut stream.writer,
+                    violation.status(),
+                    violation.name(),
+                )
+                .await;
+            }
+            Next::TooSlow => {
+                client.listener.stats.limit_header_timeout.inc();
+                break outcome::refuse(&client, &mut stream.writer, 408, "request_header_timeout")
+                    .await;
+            }
+            Next::Ended => break End::Close,
+        }
+    };
+    let Client { ticket, timer, .. } = client;
+    match end {
+        End::KeepAlive | End::Close => {}
+        End::Linger => linger(&mut stream, &timer).await,
+        End::Reset => {
+            drop(ticket);
+            return stream.abort();
+        }
+    }
+    // First the place among the connections: its descriptor may be another's as soon as it is closed.
+    drop(ticket);
+    stream.close();
+}
+
+/// The next head. Between requests the connection waits for `idle_timeout`; from a head's first byte for `header_timeout`.
+async fn next(client: &mut Client, reader: &mut Reader, parser: &mut RequestParser) -> Next {
+    let limits = &client.listener.spec.config.limits;
+    let (idle, header) = (limits.idle_timeout, limits.header_timeout);
+    let mut begun = None;
+    let mut deadline = Deadline::after(idle);
+    loop {
+        match parser.parse(&mut reader.input, &client.listener.head_limits) {
+            Ok(Some(request)) => return Next::Request(Box::new(request)),
+            Ok(None) => {}
+            Err(violation) => return Next::Refused(violation),
+        }
+        if !reader.input.is_empty() && begun.is_none() {
+            begun = Some(());
+            deadline = Deadline::after(header);
+        } else if begun.is_none() && client.requests > 0 && client.is_leaving() {
+            client.listener.stats.downstream_cx_drain_close.inc();
+            return Next::Ended;
+        }
+        client.ticket.set_idle(begun.is_none());
+        let room = HEAD_READ.max(reader.input.len());
+        match client.timer.within(deadline, reader.fill(room)).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => return Next::Ended,
+            Err(_elapsed) if begun.is_some() => return Next::TooSlow,
+            Err(_elapsed) => {
+                client.listener.stats.limit_idle_timeout.inc();
+                return Next::Ended;
+            }
+        }
+    }
+}
+
+/// Gives back what a large head or body made a connection hold.
+fn shrink(reader: &mut Reader) {
+    if reader.input.is_empty() && reader.input.capacity() > 4 * HEAD_READ {
+        reader.input = BytesMut::new();
+    }
+}
+
+async fn linger(stream: &mut Stream, timer: &Timer) {
+    stream.writer.finish();
+    let reader = &mut stream.reader;
+    let drained = async {
+        let mut read = 0;
+        while read < LINGER_BYTES {
+            reader.input.clear();
+            match reader.fill(HEAD_READ).await {
+                Ok(moved @ 1..) => read += moved,
+                Ok(0) | Err(_) => break,
+            }
+        }
+    };
+    let _elapsed = timer.within(Deadline::after(LINGER), drained).await;
+}
+
+/// One request and its answer.
+async fn exchange(client: &mut Client, stream: &mut Stream, request: Request) -> End {
+    client.requests += 1;
+    let stays = client.refresh();
+    let client = &*client;
+    let listener = &*client.listener;
+    let _active = outcome::Active::new(listener);
+    let Request {
+        head,
+        framing,
+        keep_alive,
+        expect_continue,
+        upgrade,
+        te_trailers,
+        ..
+    } = request;
+    let mut cx = request_cx(client, head);
+    let mut trace = Trace::default();
+    let around = Cx {
+        local: &client.local,
+        listener,
+        chain: client.chain,
+        intro: &client.intro,
+        timer: &client.timer,
+        upgrade,
+        te_trailers,
+        expects_continue: expect_continue,
+        deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
+    };
+    let keep = keep_alive && stays && !is_last(client);
+    let mut done = answer(&around, stream, framing, keep, &mut cx, &mut trace, client).await;
+    if let Some(upstream) = done.upstream.take() {
+        switch(
+            client,
+            stream,
+            upstream,
+            done.idle.unwrap_or(Duration::MAX),
+            &mut done.sent,
+        )
+        .await;
+    }
+    outcome::end(client, &cx, &mut trace, &done);
+    done.sent.end
+}
+
+/// Proxies the request and sends its answer.
+async fn answer<'c>(
+    around: &Cx<'c>,
+    stream: &mut Stream,
+    framing: Framing,
+    keep: bool,
+    cx: &mut RequestCx,
+    trace: &mut Trace<'c>,
+    client: &Client,
+) -> Done {
+    let listener = around.listener;
+    let Stream { reader, writer } = stream;
+    let mut body = ClientBody::new(reader, listener, framing);
+    let upload: SharedUpload<'_> = Rc::new(RefCell::new(Upload::new(&mut body)));
+    let mut informer = Informer {
+        writer,
+        waits: around.expects_continue,
+        speaks_11: cx.head.version > Version::Http10,
+    };
+    let mut reply = if outcome::is_too_long(framing, listener) {
+        outcome::too_long()
+    } else {
+        proxy(around, cx, &upload, &mut informer, trace).await
+    };
+    // A client that waited for `100 Continue` in vain may send its body or not: what comes next cannot be told.
+    let in_step = !informer.waits || upload.borrow().has_ended();
+    let keep = keep && in_step && is_drainable(&upload, listener);
+    let mut sent = respond(client, &cx.head, writer, &mut reply, keep).await;
+    if !upload.borrow().has_ended() {
+        sent.end = drain(sent.end, &upload, listener).await;
+    }
+    sent.received = upload.borrow().received;
+    let Reply {
+        head,
+        body,
+        flag,
+        details,
+        idle,
+        ..
+    } = reply;
+    let upstream = match body {
+        ReplyBody::Upstream(answer) if head.status == 101 && sent.fault.is_none() => {
+            answer.into_connection()
+        }
+        ReplyBody::Upstream(_) | ReplyBody::Local(_) | ReplyBody::Abort => None,
+    };
+    Done {
+        head,
+        sent,
+        flag,
+        details,
+        idle,
+        upstream,
+    }
+}
+
+/// A request that has been answered.
+pub(super) struct Done {
+    pub(super) head: ResponseHead,
+    pub(super) sent: Sent,
+    pub(super) flag: &'static str,
+    pub(super) details: &'static str,
+    idle: Option<Duration>,
+    /// The upstream's connection, to which the client's is joined now.
+    upstream: Option<Connection>,
+}
+
+fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
+    let mut peer = Peer {
+        remote: client.remote.clone(),
+        local: client.own.clone(),
+        client: client.remote.ip(),
+    };
+    if client.intro.trusted {
+        peer.client = client_address(
+            &head.fields,
+            &peer,
+            &client.listener.spec.config.forwarded.trusted,
+        );
+    }
+    RequestCx {
+        original_target: head.target.clone(),
+        head,
+        peer,
+        started: Instant::now(),
+        started_at: SystemTime::now(),
+        route: None,
+        metadata: Vec::new(),
+    }
+}
+
+/// Whether the connection ends with this request, whatever the client wants.
+fn is_last(client: &Client) -> bool {
+    let max = client.listener.spec.config.limits.requests_per_connection;
+    if max.is_some_and(|max| client.requests >= max) {
+        client.listener.stats.limit_requests_per_connection.inc();
+        return true;
+    }
+    client.is_leaving()
+}
+
+/// Whether what is still to come of a body may be read and thrown away. Of a chunked one that shows only then.
+fn is_drainable(upload: &SharedUpload<'_>, listener: &Listener) -> bool {
+    let upload = upload.borrow();
+    match upload.framing() {
+        Framing::Length(length) => {
+            length - upload.received.min(length) <= listener.spec.config.limits.drain_body.0
+        }
+        Framing::Empty | Framing::Chunked | Framing::Close => true,
+    }
+}
+
+/// After an early answer: reads the rest of the body, within the limit, so that the next request is found behind it.
+async fn drain(end: End, upload: &SharedUpload<'_>, listener: &Listener) -> End {
+    match end {
+        End::KeepAlive => {}
+        End::Close => return End::Linger,
+        End::Linger | End::Reset => return end,
+    }
+    listener.stats.early_response_drains.inc();
+    let mut left = listener.spec.config.limits.drain_body.0;
+    loop {
+        let next = std::future::poll_fn(|cx| upload.borrow_mut().poll_next(cx)).await;
+        match next {
+            Ok(None) => return End::KeepAlive,
+            Ok(Some(bytes)) if bytes.len() as u64 <= left => left -= bytes.len() as u64,
+            Ok(Some(_)) => {
+                listener.stats.limit_drain_body.inc();
+                return End::Linger;
+            }
+            Err(_) => return End::Linger,
+        }
+    }
+}
+
+/// The connection is a tunnel from here on (RFC 9110 §15.2.2).
+async fn switch(
+    client: &Client,
+    stream: &mut Stream,
+    mut connection: Connection,
+    idle: Duration,
+    sent: &mut Sent,
+) {
+    sent.end = End::Close;
+    let Some((mut reader, mut writer)) = connection.take() else {
+        return;
+    };
+    let stats = &client.listener.stats;
+    stats.upgrades_total.inc();
+    stats.upgrades_active.inc();
+    let moved = Moved::default();
+    let ours = (&mut stream.reader, &mut stream.writer);
+    if !tunnel(
+        ours,
+        (&mut reader, &mut writer),
+        idle,
+        &client.timer,
+        &moved,
+    )
+    .await
+    {
+        sent.end = End::Reset;
+    }
+    stats.upgrades_active.dec();
+    sent.received += moved.up.get();
+    sent.sent += moved.down.get();
+    connection.put_reader(reader);
+    connection.put_writer(writer);
+}
+
+/// Tells the client what comes before the final answer.
+struct Informer<'w> {
+    writer: &'w mut Writer,
+    /// The client waits for `100 Continue`, and has not been told.
+    waits: bool,
+    /// RFC 9110 §15.2: an HTTP/1.0 client knows no interim answers.
+    speaks_11: bool,
+}
+
+impl Informer<'_> {
+    async fn write(&mut self, out: BytesMut) -> Result<(), Fault> {
+        let written = self.writer.write_all(out, |_| ()).await;
+        written.map_err(|error| Fault::new(FaultKind::ClientGone).because(error))
+    }
+}
+
+type Told<'s> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
+
+impl Interim for Informer<'_> {
+    fn send<'s>(&'s mut self, mut head: ResponseHead) -> Told<'s> {
+        Box::pin(async move {
+            if !self.speaks_11 {
+                return Ok(());
+            }
+            http1::strip_hop_by_hop(&mut head.fields);
+            let mut out = BytesMut::new();
+            http1::write_response_head(&mut out, head.status, &head.reason, head.fields.iter());
+            self.write(out).await
+        })
+    }
+
+    fn proceed<'s>(&'s mut self) -> Told<'s> {
+        Box::pin(async move {
+            if !std::mem::take(&mut self.waits) {
+                return Ok(());
+            }
+            self.write(BytesMut::from(&b"HTTP/1.1 100 Continue\r\n\r\n"[..]))
+                .await
+        })
+    }
+}

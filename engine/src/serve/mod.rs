@@ -1,0 +1,106 @@
+//! One downstream connection: what it speaks, and each of its requests handed to `proxy`.
+
+mod accept;
+mod body;
+mod http1;
+mod outcome;
+mod pace;
+mod respond;
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::net::{Accepted, Stream};
+use crate::proxy::{Introduction, is_within};
+use crate::request::PeerAddr;
+use crate::time::Timer;
+use crate::view::{Listener, ListenerId, Local, Ticket};
+
+pub(crate) use accept::{Gate, accept};
+
+/// A client's connection, beside its stream.
+struct Client {
+    local: Rc<Local>,
+    id: ListenerId,
+    remote: PeerAddr,
+    own: PeerAddr,
+    /// The listener as the last request saw it, with the place of its chain.
+    listener: Rc<Listener>,
+    chain: usize,
+    intro: Introduction,
+    timer: Timer,
+    ticket: Ticket,
+    /// Requests begun.
+    requests: u64,
+}
+
+impl Client {
+    /// A connection whose listener has a chain for it.
+    fn new(
+        local: Rc<Local>,
+        listener: Rc<Listener>,
+        accepted: &Accepted,
+        ticket: Ticket,
+    ) -> Option<Self> {
+        let chain = listener.place(&accepted.remote, &accepted.local)?;
+        let intro = introduction(&listener, &accepted.remote);
+        Some(Self {
+            local,
+            id: listener.id,
+            remote: accepted.remote.clone(),
+            own: accepted.local.clone(),
+            listener,
+            chain,
+            intro,
+            timer: Timer::new(),
+            ticket,
+            requests: 0,
+        })
+    }
+
+    /// Takes the newest view's listener; `false` if it is gone or no chain of it takes this connection any more.
+    fn refresh(&mut self) -> bool {
+        let Some(listener) = self.local.view().listener_of(self.id) else {
+            return false;
+        };
+        if Rc::ptr_eq(&listener, &self.listener) {
+            return true;
+        }
+        let Some(chain) = listener.place(&self.remote, &self.own) else {
+            return false;
+        };
+        self.intro = introduction(&listener, &self.remote);
+        (self.listener, self.chain) = (listener, chain);
+        true
+    }
+
+    /// Whether this connection should end after the request in flight.
+    fn is_leaving(&self) -> bool {
+        self.local.draining.get() || self.local.view().listener_of(self.id).is_none()
+    }
+}
+
+fn introduction(listener: &Listener, remote: &PeerAddr) -> Introduction {
+    let forwarded = &listener.spec.config.forwarded;
+    Introduction {
+        trusted: is_within(&forwarded.trusted, remote.ip()),
+        address: remote.ip().map_or_else(Bytes::new, |address| {
+            address.to_canonical().to_string().into()
+        }),
+        scheme: "http",
+        via: listener.via.clone(),
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(local: Rc<Local>, listener: Rc<Listener>, accepted: Accepted, ticket: Ticket) {
+    let stats = listener.stats.clone();
+    let Some(client) = Client::new(local, listener, &accepted, ticket) else {
+        stats.downstream_cx_no_chain.inc();
+        return;
+    };
+    if let Ok(stream) = Stream::new(accepted.fd) {
+        http1::serve(client, stream).await;
+    }
+}

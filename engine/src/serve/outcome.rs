@@ -1,0 +1,216 @@
+//! The end of a request: one outcome, from which come counters and access log lines. And answers to what is no request.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use ringway_protocols::Fields;
+use ringway_protocols::http1;
+use ringway_protocols::message::{Framing, ResponseHead, Version};
+
+use super::Client;
+use super::http1::{Done, End};
+use crate::fault::FaultKind;
+use crate::net::Writer;
+use crate::proxy::{Reply, ReplyBody, Trace};
+use crate::request::{LocalReply, Outcome, Peer, Record, RequestCx};
+use crate::time::Deadline;
+use crate::view::Listener;
+
+/// Counts a request in flight, however it ends.
+pub(super) struct Active<'l>(&'l Listener);
+
+impl<'l> Active<'l> {
+    pub(super) fn new(listener: &'l Listener) -> Self {
+        listener.stats.downstream_rq_total.inc();
+        listener.stats.downstream_rq_active.inc();
+        Self(listener)
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.stats.downstream_rq_active.dec();
+    }
+}
+
+/// Whether the client says itself that its body is longer than the limit.
+pub(super) fn is_too_long(framing: Framing, listener: &Listener) -> bool {
+    let max = listener
+        .spec
+        .config
+        .limits
+        .body
+        .map_or(u64::MAX, |size| size.0);
+    let too_long = matches!(framing, Framing::Length(length) if length > max);
+    if too_long {
+        listener.stats.limit_body_too_large.inc();
+    }
+    too_long
+}
+
+/// The answer to such a request.
+pub(super) fn too_long<'a>() -> Reply<'a> {
+    let kind = FaultKind::BodyTooLarge;
+    let LocalReply {
+        status,
+        fields,
+        body,
+        ..
+    } = LocalReply::text(
+        kind.status(),
+        kind.details(),
+        "the request's body is too large\n",
+    );
+    let head = ResponseHead {
+        status,
+        reason: Bytes::new(),
+        version: Version::Http11,
+        fields,
+    };
+    Reply {
+        head,
+        body: ReplyBody::Local(body),
+        flag: kind.flag(),
+        details: kind.details(),
+        deadline: Deadline::NEVER,
+        idle: None,
+    }
+}
+
+/// What a request has come to.
+pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: &Done) {
+    let Done {
+        head,
+        sent,
+        flag,
+        details,
+        ..
+    } = done;
+    let stats = &client.listener.stats;
+    let duration = cx.started.elapsed();
+    // A fault after the head tells more than the head did.
+    let (flag, details) = sent.fault.as_ref().map_or((*flag, *details), |fault| {
+        (fault.kind.flag(), fault.kind.details())
+    });
+    if let Some(fault) = &sent.fault {
+        if fault.kind == FaultKind::ClientGone {
+            stats.downstream_rq_aborted.inc();
+        }
+        tracing::debug!(%fault, "answer cut");
+    }
+    if details == FaultKind::RequestTimeout.details() {
+        stats.limit_request_timeout.inc();
+    }
+    stats.downstream_rq.inc(sent.status);
+    stats.downstream_rq_time.record(duration);
+    if let Some(table) = &trace.table {
+        table.stats.rq.inc(sent.status);
+        table.stats.rq_time.record(duration);
+    }
+    if client.listener.spec.logs.is_empty() && trace.filters.is_none() {
+        return;
+    }
+    let outcome = Outcome {
+        status: sent.status,
+        flag,
+        details,
+        bytes_received: sent.received,
+        bytes_sent: sent.sent,
+        duration,
+        response_duration: trace.response_duration,
+        upstream_service_time: trace.service_time,
+        cluster: trace.cluster.clone(),
+        upstream_host: trace.host.clone(),
+        attempts: trace.attempts,
+    };
+    if let Some(filters) = &mut trace.filters {
+        filters.on_end(cx, &outcome);
+    }
+    let record = Record {
+        peer: &cx.peer,
+        started_at: cx.started_at,
+        request: Some(cx),
+        response: Some(head),
+        outcome: &outcome,
+    };
+    log(client, &record);
+}
+
+fn log(client: &Client, record: &Record<'_>) {
+    for (target, format) in &client.listener.spec.logs {
+        client
+            .local
+            .logs
+            .line(*target, |out| format.render(record, out));
+    }
+}
+
+/// Answers what is no request, and says that nothing more will be read.
+pub(super) async fn refuse(
+    client: &Client,
+    writer: &mut Writer,
+    status: u16,
+    details: &'static str,
+) -> End {
+    let started = Instant::now();
+    let started_at = SystemTime::now();
+    let body = format!("{details}\n");
+    let mut fields = Fields::new();
+    fields.push("content-type", "text/plain; charset=utf-8");
+    fields.push("content-length", body.len().to_string());
+    fields.push("date", client.local.date.at(started_at));
+    fields.push("connection", "close");
+    let mut out = bytes::BytesMut::new();
+    http1::write_response_head(
+        &mut out,
+        status,
+        http1::reason(status).as_bytes(),
+        fields.iter(),
+    );
+    out.extend_from_slice(body.as_bytes());
+    let limit = Deadline::after(Duration::from_secs(1));
+    let written = client
+        .timer
+        .within(limit, writer.write_all(out, |_| ()))
+        .await;
+    client.listener.stats.downstream_rq.inc(status);
+    let outcome = Outcome {
+        status,
+        flag: if status == 408 { "DT" } else { "DPE" },
+        details,
+        bytes_received: 0,
+        bytes_sent: body.len() as u64,
+        duration: started.elapsed(),
+        response_duration: None,
+        upstream_service_time: None,
+        cluster: None,
+        upstream_host: None,
+        attempts: 0,
+    };
+    let head = ResponseHead {
+        status,
+        reason: Bytes::new(),
+        version: Version::Http11,
+        fields,
+    };
+    let peer = Peer {
+        remote: client.remote.clone(),
+        local: client.own.clone(),
+        client: client.remote.ip(),
+    };
+    log(
+        client,
+        &Record {
+            peer: &peer,
+            started_at,
+            request: None,
+            response: Some(&head),
+            outcome: &outcome,
+        },
+    );
+    if matches!(written, Ok(Ok(()))) {
+        End::Linger
+    } else {
+        End::Close
+    }
+}

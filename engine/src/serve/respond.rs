@@ -1,0 +1,271 @@
+//! An answer on its way to an HTTP/1 client.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ringway_protocols::FieldId;
+use ringway_protocols::http1;
+use ringway_protocols::message::{Framing, Method, RequestHead, ResponseHead, Version};
+
+use super::Client;
+use super::http1::End;
+use super::pace::Pace;
+use crate::fault::{Fault, FaultKind};
+use crate::net::Writer;
+use crate::proxy::{AnswerBody, Outbox, Reply, ReplyBody};
+use crate::time::Deadline;
+
+/// How sending an answer went.
+pub(super) struct Sent {
+    pub(super) end: End,
+    /// Body bytes to the client.
+    pub(super) sent: u64,
+    /// Body bytes from the client.
+    pub(super) received: u64,
+    /// The status sent; 0 if none was.
+    pub(super) status: u16,
+    /// Why the answer is not whole.
+    pub(super) fault: Option<Fault>,
+}
+
+/// Sends the answer: head and what is here of the body in one send, then the rest as it comes.
+pub(super) async fn respond(
+    client: &Client,
+    request: &RequestHead,
+    writer: &mut Writer,
+    reply: &mut Reply<'_>,
+    keep: bool,
+) -> Sent {
+    let status = reply.head.status;
+    let mut sent = Sent {
+        end: End::Close,
+        sent: 0,
+        received: 0,
+        status,
+        fault: None,
+    };
+    let answer = match &mut reply.body {
+        ReplyBody::Abort => {
+            sent.status = 0;
+            return sent;
+        }
+        ReplyBody::Local(body) => {
+            let body = std::mem::take(body);
+            let result = send_local(writer, request, &mut reply.head, body, keep, &mut sent).await;
+            sent.settle(result, keep);
+            return sent;
+        }
+        ReplyBody::Upstream(answer) => answer,
+    };
+    let frame = Frame::of(request, status, answer.framing());
+    let keep = keep && frame != Frame::UntilClose && status != 101;
+    let mut stream = Streaming {
+        client,
+        writer,
+        answer,
+        deadline: reply.deadline,
+        idle: reply.idle,
+        pace: Pace::new(&client.listener.spec.config.limits),
+    };
+    let lead = head(&mut reply.head, request, frame, keep);
+    let result = stream
+        .run(Outbox::new(lead, frame == Frame::Chunked), &mut sent.sent)
+        .await;
+    sent.settle(result, keep);
+    if sent.fault.is_some() {
+        // A length or chunks that do not come show that the answer is broken; an end by closing has to be a reset.
+        sent.end = if frame == Frame::UntilClose {
+            End::Reset
+        } else {
+            End::Close
+        };
+    }
+    sent
+}
+
+impl Sent {
+    fn settle(&mut self, result: Result<(), Fault>, keep: bool) {
+        match result {
+            Ok(()) if keep => self.end = End::KeepAlive,
+            Ok(()) => self.end = End::Close,
+            Err(fault) => {
+                self.fault = Some(fault);
+                self.end = End::Close;
+            }
+        }
+    }
+}
+
+/// How the client learns where the body ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    /// There is none, or `Content-Length` says it.
+    Counted,
+    Chunked,
+    /// RFC 9112 §6.3: an HTTP/1.0 client knows no chunks.
+    UntilClose,
+}
+
+impl Frame {
+    fn of(request: &RequestHead, status: u16, framing: Framing) -> Self {
+        let bodiless = request.method == Method::Head || matches!(status, 101 | 204 | 304);
+        match framing {
+            Framing::Empty | Framing::Length(_) => Self::Counted,
+            _ if bodiless => Self::Counted,
+            Framing::Chunked | Framing::Close if request.version == Version::Http10 => {
+                Self::UntilClose
+            }
+            Framing::Chunked | Framing::Close => Self::Chunked,
+        }
+    }
+}
+
+/// A head as bytes, with what it says of this connection.
+fn head(head: &mut ResponseHead, request: &RequestHead, frame: Frame, keep: bool) -> BytesMut {
+    if frame == Frame::Chunked {
+        head.fields.push("transfer-encoding", "chunked");
+    }
+    let size: usize = head
+        .fields
+        .iter()
+        .map(|field| field.name.len() + field.value.len() + 4)
+        .sum();
+    let mut out = BytesMut::with_capacity(size + 1100);
+    let reason: &[u8] = if head.reason.is_empty() {
+        http1::reason(head.status).as_bytes()
+    } else {
+        &head.reason
+    };
+    http1::write_status_line(&mut out, head.status, reason);
+    for field in head.fields.iter() {
+        field.write(&mut out);
+    }
+    match (keep, request.version) {
+        _ if head.status == 101 => {}
+        (false, _) => out.put_slice(b"connection: close\r\n"),
+        (true, Version::Http10) => out.put_slice(b"connection: keep-alive\r\n"),
+        (true, Version::Http11 | Version::Http2) => {}
+    }
+    http1::end_head(&mut out);
+    out
+}
+
+async fn send_local(
+    writer: &mut Writer,
+    request: &RequestHead,
+    answer: &mut ResponseHead,
+    body: Bytes,
+    keep: bool,
+    sent: &mut Sent,
+) -> Result<(), Fault> {
+    if !matches!(answer.status, 204 | 304) && answer.fields.get_id(FieldId::ContentLength).is_none()
+    {
+        answer.fields.push("content-length", body.len().to_string());
+    }
+    let mut outbox = Outbox::new(head(answer, request, Frame::Counted, keep), false);
+    let with_body = request.method != Method::Head && !matches!(answer.status, 204 | 304);
+    let large = if with_body {
+        outbox.add(body.clone())
+    } else {
+        None
+    };
+    outbox.send(writer, large, |_| ()).await.map_err(gone)?;
+    if with_body {
+        sent.sent = body.len() as u64;
+    }
+    Ok(())
+}
+
+fn gone(error: std::io::Error) -> Fault {
+    Fault::new(FaultKind::ClientGone).because(error)
+}
+
+/// An upstream's body on its way.
+struct Streaming<'s, 'a> {
+    client: &'s Client,
+    writer: &'s mut Writer,
+    answer: &'s mut AnswerBody<'a>,
+    /// The limit of the whole request.
+    deadline: Deadline,
+    /// The limit of silence from the upstream.
+    idle: Option<std::time::Duration>,
+    pace: Pace,
+}
+
+impl Streaming<'_, '_> {
+    async fn run(&mut self, mut outbox: Outbox, sent: &mut u64) -> Result<(), Fault> {
+        loop {
+            let answer = &mut *self.answer;
+            let here = std::future::poll_fn(|cx| Poll::Ready(answer.poll_next(cx))).await;
+            let part = match here {
+                Poll::Ready(part) => part?,
+                Poll::Pending => {
+                    if !outbox.is_empty() {
+                        self.send(&mut outbox, None).await?;
+                    }
+                    self.wait().await?
+                }
+            };
+            let Some(part) = part else { break };
+            *sent += part.len() as u64;
+            self.client.listener.stats.bytes_sent.add(part.len() as u64);
+            let large = outbox.add(part);
+            if large.is_some() || outbox.is_full() {
+                self.send(&mut outbox, large).await?;
+            }
+        }
+        outbox.end(self.answer.trailers());
+        self.send(&mut outbox, None).await
+    }
+
+    /// The next part, within the limits of the request and of silence.
+    async fn wait(&mut self) -> Result<Option<Bytes>, Fault> {
+        let silence = Deadline::after_opt(self.idle);
+        match self
+            .client
+            .timer
+            .within(self.deadline.min(silence), self.answer.next())
+            .await
+        {
+            Ok(part) => part,
+            Err(_elapsed) if self.deadline.has_passed() => {
+                Err(Fault::new(FaultKind::RequestTimeout))
+            }
+            Err(_elapsed) => Err(Fault::new(FaultKind::IdleTimeout)),
+        }
+    }
+
+    /// Sends what is gathered, while the request's body goes on behind it. The client has to keep its pace.
+    async fn send(&mut self, outbox: &mut Outbox, large: Option<Bytes>) -> Result<(), Fault> {
+        let (pace, answer, timer) = (&self.pace, &mut *self.answer, &self.client.timer);
+        let mut sending = pin!(outbox.send(self.writer, large, |bytes| pace.moved(bytes)));
+        let mut both = std::future::poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(sent.map_err(gone));
+            }
+            match answer.drive(cx) {
+                Ok(()) => Poll::Pending,
+                Err(fault) => Poll::Ready(Err(fault)),
+            }
+        });
+        loop {
+            let until = self.deadline.min(pace.deadline());
+            match timer.within(until, &mut both).await {
+                Ok(sent) => {
+                    pace.stop();
+                    return sent;
+                }
+                Err(_elapsed) if self.deadline.has_passed() => {
+                    return Err(Fault::new(FaultKind::RequestTimeout));
+                }
+                Err(_elapsed) if pace.is_kept() => {}
+                Err(_elapsed) => {
+                    self.client.listener.stats.limit_body_too_slow.inc();
+                    return Err(Fault::new(FaultKind::ClientTooSlow));
+                }
+            }
+        }
+    }
+}

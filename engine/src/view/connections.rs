@@ -1,0 +1,116 @@
+//! The client connections of a core: so that the idle ones can be ended when the core drains, and all when it stops.
+
+use std::cell::RefCell;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ListenerId;
+use crate::net::{cut, end_reading};
+
+#[derive(Clone, Copy)]
+struct Entry {
+    fd: RawFd,
+    listener: ListenerId,
+    /// Between requests: nothing is lost if it ends.
+    idle: bool,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Connections {
+    entries: RefCell<Vec<Option<Entry>>>,
+    free: RefCell<Vec<usize>>,
+}
+
+impl Connections {
+    /// Ends the connections that are between requests, of the listeners that `of` names: their read ends, and they close.
+    pub(crate) fn end_idle(&self, of: impl Fn(ListenerId) -> bool) {
+        for entry in self
+            .entries
+            .borrow()
+            .iter()
+            .flatten()
+            .filter(|entry| entry.idle && of(entry.listener))
+        {
+            end_reading(entry.fd);
+        }
+    }
+
+    /// Cuts them all.
+    pub(crate) fn cut_all(&self) {
+        for entry in self.entries.borrow().iter().flatten() {
+            cut(entry.fd);
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len() - self.free.borrow().len()
+    }
+
+    fn enter(&self, entry: Entry) -> usize {
+        let free = self.free.borrow_mut().pop();
+        let mut entries = self.entries.borrow_mut();
+        match free.and_then(|place| entries.get_mut(place).map(|slot| (place, slot))) {
+            Some((place, slot)) => {
+                *slot = Some(entry);
+                place
+            }
+            None => {
+                entries.push(Some(entry));
+                entries.len() - 1
+            }
+        }
+    }
+}
+
+/// A connection's place among them, and its share of the limits. Dropped before its descriptor is closed, so that no
+/// number that the kernel has given to another connection is ever shut down.
+pub(crate) struct Ticket {
+    connections: Rc<Connections>,
+    place: usize,
+    /// The process's count of connections, and the listener's.
+    open: [Arc<AtomicU64>; 2],
+}
+
+impl Ticket {
+    /// A place for a connection that has been counted in `open` already.
+    pub(super) fn new(
+        connections: &Rc<Connections>,
+        fd: RawFd,
+        listener: ListenerId,
+        open: [Arc<AtomicU64>; 2],
+    ) -> Self {
+        let place = connections.enter(Entry {
+            fd,
+            listener,
+            idle: true,
+        });
+        Self {
+            connections: Rc::clone(connections),
+            place,
+            open,
+        }
+    }
+
+    /// Says whether it is between requests.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        if let Some(Some(entry)) = self.connections.entries.borrow_mut().get_mut(self.place) {
+            entry.idle = idle;
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(slot) = self.connections.entries.borrow_mut().get_mut(self.place) {
+            *slot = None;
+        }
+        self.connections.free.borrow_mut().push(self.place);
+        for open in &self.open {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

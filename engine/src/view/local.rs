@@ -1,0 +1,125 @@
+//! What the tasks of one core share.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+use super::connections::Connections;
+use super::date::Date;
+use super::{Listener, Ticket, View};
+use crate::observe::log_ring::LogSink;
+use crate::observe::{CoreStats, Slot};
+use crate::rng::Rng;
+
+/// What the cores of the process share: limits that mean the process (settled question 5 of the architecture).
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Client connections open.
+    pub(crate) open: Arc<AtomicU64>,
+    /// How many there may be.
+    pub(crate) max_connections: u64,
+}
+
+/// One core's own.
+pub(crate) struct Local {
+    pub(crate) core: usize,
+    pub(crate) rng: Rc<Rng>,
+    pub(crate) stats: Slot<CoreStats>,
+    pub(crate) logs: LogSink,
+    pub(crate) date: Date,
+    pub(crate) connections: Rc<Connections>,
+    /// Answers say `Connection: close` from now on.
+    pub(crate) draining: Cell<bool>,
+    view: RefCell<Rc<View>>,
+    shared: Arc<Shared>,
+    /// Accepting tasks that wait for a connection to end.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Local {
+    pub(crate) fn new(
+        core: usize,
+        rng: Rng,
+        stats: Slot<CoreStats>,
+        logs: LogSink,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            core,
+            rng: Rc::new(rng),
+            stats,
+            logs,
+            date: Date::default(),
+            connections: Rc::default(),
+            draining: Cell::new(false),
+            view: RefCell::new(Rc::new(View::empty())),
+            shared,
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// The newest view.
+    pub(crate) fn view(&self) -> Rc<View> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    pub(crate) fn replace_view(&self, view: View) {
+        // The old one is dropped after the borrow has ended: what hangs on it may look at the new one.
+        let old = self.view.replace(Rc::new(view));
+        drop(old);
+    }
+
+    /// Counts one more connection, if the limits allow it; `release` or a [`Ticket`] takes it off again.
+    pub(crate) fn admit(&self, listener: &Listener) -> bool {
+        let max = listener.spec.config.limits.connections.unwrap_or(u64::MAX);
+        if !enter(&self.shared.open, self.shared.max_connections) {
+            return false;
+        }
+        if !enter(&listener.spec.open, max) {
+            self.shared.open.fetch_sub(1, Ordering::Relaxed);
+            listener.stats.limit_connections.inc();
+            return false;
+        }
+        true
+    }
+
+    /// Takes off a connection that was admitted and did not come.
+    pub(crate) fn release(&self, listener: &Listener) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        listener.spec.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The place of a connection that was admitted.
+    pub(crate) fn ticket(&self, fd: RawFd, listener: &Listener) -> Ticket {
+        self.stats.connections_active.inc();
+        let open = [
+            Arc::clone(&self.shared.open),
+            Arc::clone(&listener.spec.open),
+        ];
+        Ticket::new(&self.connections, fd, listener.id, open)
+    }
+
+    /// Says that a connection has ended, to those who wait for that.
+    pub(crate) fn ended(&self) {
+        self.stats.connections_active.dec();
+        let waiting = self.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes when a connection of this core has ended.
+    pub(crate) fn wait_for_end(&self, waker: &Waker) {
+        self.waiting.borrow_mut().push(waker.clone());
+    }
+}
+
+/// Adds one, unless there are `max`.
+fn enter(open: &AtomicU64, max: u64) -> bool {
+    if open.fetch_add(1, Ordering::Relaxed) < max {
+        return true;
+    }
+    open.fetch_sub(1, Ordering::Relaxed);
+    false
+}

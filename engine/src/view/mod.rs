@@ -1,0 +1,240 @@
+//! One core's live side of a snapshot: pools, cursors, routers of its own. A request holds the view that it began with.
+
+mod connections;
+mod date;
+mod local;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringway_config::Name;
+use ringway_protocols::http1::HeadLimits;
+
+use crate::cluster::Cluster;
+use crate::filter::Chain;
+use crate::observe::{ListenerStats, RouteTableStats, Slot};
+use crate::request::PeerAddr;
+use crate::rng::Rng;
+use crate::route::Router;
+use crate::snapshot::{ListenerSpec, Snapshot, TableSpec};
+
+pub(crate) use connections::Ticket;
+pub(crate) use local::{Local, Shared};
+
+/// A listener's socket as control numbers it: the same over reloads as long as its name and address are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ListenerId(pub(crate) u32);
+
+/// A core's side of a route table.
+pub(crate) struct Table {
+    spec: Arc<TableSpec>,
+    pub(crate) router: Rc<Router>,
+    /// What [`crate::route::ClusterRef::index`] counts.
+    pub(crate) clusters: Vec<Rc<Cluster>>,
+    pub(crate) stats: Slot<RouteTableStats>,
+}
+
+/// A core's side of a chain.
+pub(crate) struct LiveChain {
+    pub(crate) table: Rc<Table>,
+    /// Its filters and then those of each route, by the index of the route.
+    filters: Vec<Chain>,
+}
+
+impl LiveChain {
+    /// The filters of a route.
+    pub(crate) fn filters(&self, route: u32) -> Option<&Chain> {
+        self.filters.get(route as usize)
+    }
+}
+
+/// A core's side of a listener.
+pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
+    pub(crate) spec: Arc<ListenerSpec>,
+    pub(crate) stats: Slot<ListenerStats>,
+    chains: Vec<LiveChain>,
+    pub(crate) head_limits: HeadLimits,
+    /// The value of `Via`.
+    pub(crate) via: Option<Bytes>,
+}
+
+impl Listener {
+    /// The place of the first chain that takes a connection.
+    pub(crate) fn place(&self, remote: &PeerAddr, local: &PeerAddr) -> Option<usize> {
+        self.spec
+            .chains
+            .iter()
+            .position(|chain| chain.matches.takes(remote.ip(), local.ip()))
+    }
+
+    /// The chain at a place.
+    pub(crate) fn chain(&self, place: usize) -> Option<&LiveChain> {
+        self.chains.get(place)
+    }
+}
+
+/// One core's live side of a snapshot.
+pub(crate) struct View {
+    pub(crate) version: u64,
+    listeners: Vec<Rc<Listener>>,
+    tables: BTreeMap<Name, Rc<Table>>,
+    clusters: BTreeMap<Name, Rc<Cluster>>,
+}
+
+impl View {
+    /// Before the first snapshot.
+    pub(crate) fn empty() -> Self {
+        Self {
+            version: 0,
+            listeners: Vec::new(),
+            tables: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+        }
+    }
+
+    /// The live side of the next snapshot. What has the same `Arc` keeps its `Rc`; a cluster that changed keeps its hosts.
+    pub(crate) fn next(
+        &self,
+        snapshot: &Snapshot,
+        ids: &[ListenerId],
+        core: usize,
+        rng: &Rng,
+    ) -> Self {
+        let mut clusters = BTreeMap::new();
+        for (name, spec) in &snapshot.clusters {
+            let last = self.clusters.get(name);
+            let cluster = match last {
+                Some(last) if Arc::ptr_eq(&last.spec, spec) => Rc::clone(last),
+                Some(_) | None => Rc::new(Cluster::new(spec, core, rng, last.map(|last| &**last))),
+            };
+            clusters.insert(name.clone(), cluster);
+        }
+        let mut tables = BTreeMap::new();
+        for (name, spec) in &snapshot.tables {
+            tables.insert(name.clone(), self.table(name, spec, &clusters, core));
+        }
+        let listeners = snapshot
+            .listeners()
+            .iter()
+            .zip(ids)
+            .filter_map(|(spec, id)| self.listener(*id, spec, &tables, core))
+            .collect();
+        Self {
+            version: snapshot.version(),
+            listeners,
+            tables,
+            clusters,
+        }
+    }
+
+    fn table(
+        &self,
+        name: &Name,
+        spec: &Arc<TableSpec>,
+        clusters: &BTreeMap<Name, Rc<Cluster>>,
+        core: usize,
+    ) -> Rc<Table> {
+        let last = self
+            .tables
+            .get(name)
+            .filter(|last| Arc::ptr_eq(&last.spec, spec));
+        let router = last.map_or_else(
+            || Rc::new(spec.router.for_core()),
+            |last| Rc::clone(&last.router),
+        );
+        let live: Vec<_> = router
+            .clusters()
+            .iter()
+            .filter_map(|name| clusters.get(name).cloned())
+            .collect();
+        if let Some(last) = last
+            && last.clusters.len() == live.len()
+            && last
+                .clusters
+                .iter()
+                .zip(&live)
+                .all(|(a, b)| Rc::ptr_eq(a, b))
+        {
+            return Rc::clone(last);
+        }
+        Rc::new(Table {
+            spec: Arc::clone(spec),
+            router,
+            clusters: live,
+            stats: spec.stats.slot(core),
+        })
+    }
+
+    fn listener(
+        &self,
+        id: ListenerId,
+        spec: &Arc<ListenerSpec>,
+        tables: &BTreeMap<Name, Rc<Table>>,
+        core: usize,
+    ) -> Option<Rc<Listener>> {
+        let live = spec
+            .chains
+            .iter()
+            .map(|chain| tables.get(&chain.table).cloned())
+            .collect::<Option<Vec<_>>>()?;
+        if let Some(last) = self.listener_of(id)
+            && Arc::ptr_eq(&last.spec, spec)
+            && last
+                .chains
+                .iter()
+                .zip(&live)
+                .all(|(a, b)| Rc::ptr_eq(&a.table, b))
+        {
+            return Some(last);
+        }
+        let chains = spec
+            .chains
+            .iter()
+            .zip(live)
+            .map(|(chain, table)| LiveChain {
+                filters: table
+                    .spec
+                    .filters
+                    .iter()
+                    .map(|route| Chain::new(&chain.filters, route))
+                    .collect(),
+                table,
+            });
+        let limits = &spec.config.limits;
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Some(Rc::new(Listener {
+            id,
+            spec: Arc::clone(spec),
+            stats: spec.stats.slot(core),
+            chains: chains.collect(),
+            head_limits: HeadLimits {
+                start_line: size(limits.request_line.0),
+                field: size(limits.field.0),
+                fields_total: size(limits.fields_total.0),
+                fields: limits.fields as usize,
+            },
+            via: spec
+                .config
+                .forwarded
+                .via
+                .as_ref()
+                .map(|name| Bytes::from(format!("1.1 {name}"))),
+        }))
+    }
+
+    /// The listener of a socket, if this view still has it.
+    pub(crate) fn listener_of(&self, id: ListenerId) -> Option<Rc<Listener>> {
+        self.listeners
+            .iter()
+            .find(|listener| listener.id == id)
+            .cloned()
+    }
+
+    /// Closes connections to upstreams that were kept too long.
+    pub(crate) fn sweep(&self) {
+        self.clusters.values().for_each(|cluster| cluster.sweep());
+    }
+}

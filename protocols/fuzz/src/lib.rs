@@ -1,0 +1,189 @@
+//! What the targets share: reading bytes as a connection does, in any portions, and telling what was read.
+
+use bytes::BytesMut;
+use ringway_protocols::Fields;
+use ringway_protocols::http1::{
+    BodyDecoder, BodyLimits, HeadLimits, Piece, RequestParser, ResponseParser, Violation,
+};
+use ringway_protocols::message::{Framing, Method, RequestHead, ResponseHead};
+
+/// Small enough for the fuzzer to reach.
+pub const HEAD: HeadLimits = HeadLimits {
+    start_line: 120,
+    field: 80,
+    fields_total: 300,
+    fields: 12,
+};
+
+/// Small enough for the fuzzer to reach.
+pub const BODY: BodyLimits = BodyLimits {
+    chunk_line: 40,
+    extensions_total: 60,
+    trailer: 40,
+    trailers_total: 100,
+    trailers: 4,
+};
+
+/// One message: its head as text, its body, its trailers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// All of the head.
+    pub head: String,
+    /// The body so far.
+    pub body: Vec<u8>,
+    /// Its trailers.
+    pub trailers: Option<String>,
+    /// Whether the body ended.
+    pub whole: bool,
+}
+
+/// What bytes were read as.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// The rule broken at the end.
+    pub end: Option<Violation>,
+    /// Bytes that wait for more.
+    pub left: usize,
+}
+
+/// Reads the head of the next message: as text, and its framing.
+pub trait Heads: Default {
+    /// As the parsers do.
+    fn next(&mut self, input: &mut BytesMut) -> Result<Option<(String, Framing)>, Violation>;
+}
+
+/// Heads of requests.
+#[derive(Default)]
+pub struct Requests(RequestParser);
+
+impl Heads for Requests {
+    fn next(&mut self, input: &mut BytesMut) -> Result<Option<(String, Framing)>, Violation> {
+        let request = self.0.parse(input, &HEAD)?;
+        Ok(request.map(|request| {
+            assert!(!matches!(request.framing, Framing::Close));
+            (
+                format!("{request:?}{}", fields(&request.head.fields)),
+                request.framing,
+            )
+        }))
+    }
+}
+
+/// Heads of answers; the method changes from one to the next.
+#[derive(Default)]
+pub struct Responses(ResponseParser, usize);
+
+impl Heads for Responses {
+    fn next(&mut self, input: &mut BytesMut) -> Result<Option<(String, Framing)>, Violation> {
+        let method = if self.1 % 3 == 2 {
+            Method::Head
+        } else {
+            Method::Get
+        };
+        let response = self.0.parse(input, &method, &HEAD)?;
+        Ok(response.map(|response| {
+            self.1 += 1;
+            assert!(!(response.keep_alive && response.framing == Framing::Close));
+            (
+                format!("{response:?}{}", fields(&response.head.fields)),
+                response.framing,
+            )
+        }))
+    }
+}
+
+/// Reads bytes that come in these portions.
+pub fn read<'a, H: Heads>(portions: impl Iterator<Item = &'a [u8]>) -> Seen {
+    let (mut heads, mut seen) = (H::default(), Seen::default());
+    let (mut input, mut body) = (BytesMut::new(), None);
+    for portion in portions {
+        input.extend_from_slice(portion);
+        if let Err(violation) = step(&mut heads, &mut body, &mut input, &mut seen) {
+            seen.end = Some(violation);
+            return seen;
+        }
+    }
+    seen.left = input.len();
+    seen
+}
+
+fn step<H: Heads>(
+    heads: &mut H,
+    body: &mut Option<BodyDecoder>,
+    input: &mut BytesMut,
+    seen: &mut Seen,
+) -> Result<(), Violation> {
+    loop {
+        let (Some(decoder), Some(message)) = (&mut *body, seen.messages.last_mut()) else {
+            let Some((head, framing)) = heads.next(input)? else {
+                return Ok(());
+            };
+            *body = Some(BodyDecoder::new(framing, BODY));
+            seen.messages.push(Message {
+                head,
+                ..Message::default()
+            });
+            continue;
+        };
+        match decoder.decode(input)? {
+            Piece::NeedMore => return Ok(()),
+            Piece::Data(data) => {
+                assert!(!data.is_empty());
+                message.body.extend_from_slice(&data);
+            }
+            Piece::End(trailers) => {
+                message.trailers = trailers.as_ref().map(fields);
+                message.whole = true;
+                *body = None;
+            }
+        }
+    }
+}
+
+/// All fields as they are written.
+pub fn fields(fields: &Fields) -> String {
+    let mut out = BytesMut::new();
+    fields.iter().for_each(|field| field.write(&mut out));
+    out.escape_ascii().to_string()
+}
+
+/// The same in one piece, byte by byte, and in portions of the sizes that `sizes` says.
+pub fn same_in_any_portions<H: Heads>(sizes: &[u8], bytes: &[u8]) -> Seen {
+    let whole = read::<H>(std::iter::once(bytes));
+    assert_eq!(read::<H>(bytes.chunks(1)), whole, "byte by byte");
+    let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());
+    let portions = std::iter::from_fn(|| {
+        let size = usize::from(*sizes.next().unwrap_or(&7)) % 32 + 1;
+        let (portion, after) = rest.split_at(size.min(rest.len()));
+        rest = after;
+        (!portion.is_empty()).then_some(portion)
+    });
+    assert_eq!(read::<H>(portions), whole, "in portions");
+    whole
+}
+
+/// The first bytes say how the rest is cut.
+pub fn split(data: &[u8]) -> (&[u8], &[u8]) {
+    data.split_at(data.len().min(4))
+}
+
+/// What two heads of one request have in common however it was written.
+pub fn essence(head: &RequestHead) -> (String, String, String, String) {
+    (
+        head.method.to_string(),
+        head.target.escape_ascii().to_string(),
+        head.authority.escape_ascii().to_string(),
+        fields(&head.fields),
+    )
+}
+
+/// The same for answers.
+pub fn response_essence(head: &ResponseHead) -> (u16, String, String) {
+    (
+        head.status,
+        head.reason.escape_ascii().to_string(),
+        fields(&head.fields),
+    )
+}

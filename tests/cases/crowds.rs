@@ -1,0 +1,175 @@
+//! Many clients, slow clients, too few descriptors: the proxy keeps serving and stays small.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use ringway_tests::{Broken, Client, Driver, Origin, Proxy, both_drivers, site, sys, wait_until};
+
+both_drivers! {
+    ten_thousand_idle_connections_cost_little,
+    slow_heads_do_not_keep_others_out,
+    slow_bodies_do_not_keep_others_out,
+    too_few_descriptors_neither_spin_nor_stop_it,
+    a_hundred_clients_at_once_are_each_answered_rightly,
+}
+
+fn everything_to(origin: &Origin, limits: &str) -> String {
+    site(
+        "- { match: { prefix: / }, cluster: up }",
+        &[("up", &[origin.addr()])],
+    )
+    .replace(
+        "    routes:",
+        &format!("    limits: {{ {limits} }}\n    routes:"),
+    )
+}
+
+fn ten_thousand_idle_connections_cost_little(driver: Driver) {
+    // This process and the proxy each need one descriptor a connection.
+    let files = usize::try_from(sys::raise_nofile()).unwrap_or(usize::MAX);
+    let count = 10_000.min(files.saturating_sub(2000));
+    if count < 10_000 {
+        eprintln!("only {count} connections: the limit of open files is {files}");
+    }
+    let origin = Origin::start("a");
+    let proxy = Proxy::with(driver)
+        .process(&format!("max_connections: {}", count + 100))
+        .start(&everything_to(&origin, "idle_timeout: 10m"));
+    let addr = proxy.addr("web");
+    assert_eq!(Client::connect(addr).get("/").status, 200);
+    let before = sys::rss_kib(proxy.pid());
+    let mut idle: Vec<TcpStream> = Vec::with_capacity(count);
+    for _ in 0..count {
+        idle.push(TcpStream::connect_timeout(&addr, ringway_tests::DEADLINE).unwrap());
+    }
+    wait_until("all are accepted", || {
+        proxy.metric(
+            "ringway_listener_downstream_cx_active",
+            &["listener=\"web\""],
+        ) >= count as f64
+    });
+    let grown = sys::rss_kib(proxy.pid()).saturating_sub(before);
+    // The bar for a release build is 2 KiB; this holds any build to the order of magnitude.
+    let each = grown as f64 / count as f64;
+    eprintln!(
+        "{count} idle connections: {each:.2} KiB each ({})",
+        driver.name()
+    );
+    assert!(each < 6.0, "{each:.2} KiB for an idle connection");
+    for stream in idle.iter_mut().step_by(500) {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+            .unwrap();
+    }
+    assert_eq!(Client::connect(addr).get("/").status, 200);
+    drop(idle);
+    wait_until("all are gone", || {
+        proxy.metric(
+            "ringway_listener_downstream_cx_active",
+            &["listener=\"web\""],
+        ) < 50.0
+    });
+}
+
+fn slow_heads_do_not_keep_others_out(driver: Driver) {
+    let origin = Origin::start("a");
+    let proxy = Proxy::start(driver, &everything_to(&origin, "header_timeout: 500ms"));
+    let addr = proxy.addr("web");
+    let mut slow: Vec<Client> = (0..200).map(|_| Client::connect(addr)).collect();
+    for client in &mut slow {
+        client.send("GET / HTTP/1.1\r\nHost: t\r\nX-A");
+    }
+    let start = Instant::now();
+    assert_eq!(Client::connect(addr).get("/").status, 200);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    for client in &mut slow {
+        assert_eq!(client.try_read("GET").map(|answer| answer.status), Ok(408));
+        client.expect_closed();
+    }
+}
+
+fn slow_bodies_do_not_keep_others_out(driver: Driver) {
+    let origin = Origin::start("a");
+    let proxy = Proxy::start(
+        driver,
+        &everything_to(&origin, "body_rate: 1KiB, body_rate_grace: 500ms"),
+    );
+    let addr = proxy.addr("web");
+    let mut slow: Vec<Client> = (0..50).map(|_| Client::connect(addr)).collect();
+    for client in &mut slow {
+        client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\nx");
+    }
+    assert_eq!(Client::connect(addr).get("/").status, 200);
+    for client in &mut slow {
+        match client.try_read("POST") {
+            Ok(answer) => assert_eq!(answer.status, 408),
+            Err(broken) => assert_ne!(broken, Broken::TimedOut),
+        }
+    }
+    // An idle one stays in the pool; those with half a body do not.
+    wait_until("the upstream connections are let go", || origin.open() <= 2);
+}
+
+fn too_few_descriptors_neither_spin_nor_stop_it(driver: Driver) {
+    let origin = Origin::start("a");
+    let proxy = Proxy::with(driver)
+        .nofile(64)
+        .start(&everything_to(&origin, "idle_timeout: 10m"));
+    let addr = proxy.addr("web");
+    let mut first = Client::connect(addr);
+    assert_eq!(first.get("/").status, 200);
+    let crowd: Vec<Client> = (0..200).map(|_| Client::connect(addr)).collect();
+    let mut steady = (0, 0);
+    wait_until("it has taken in what it can", || {
+        let now = sys::open_files(proxy.pid());
+        steady = if now == steady.0 {
+            (now, steady.1 + 1)
+        } else {
+            (now, 0)
+        };
+        steady.1 > 40
+    });
+    assert!(steady.0 <= 64);
+    // It keeps serving those inside, upstreams and all, and does not spin.
+    let ticks = sys::cpu_ticks(proxy.pid());
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        assert_eq!(first.get("/").status, 200);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let used = sys::cpu_ticks(proxy.pid()) - ticks;
+    assert!(
+        used < 50,
+        "{used} ticks of 10 ms in a second with nothing to do"
+    );
+    assert!(
+        proxy
+            .try_admin("GET", "/ready")
+            .is_some_and(|answer| answer.status == 200)
+    );
+    drop(crowd);
+    // And it recovers.
+    let mut clients: Vec<Client> = (0..10).map(|_| Client::connect(addr)).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
+}
+
+fn a_hundred_clients_at_once_are_each_answered_rightly(driver: Driver) {
+    let origins = [Origin::start("a"), Origin::start("b")];
+    let proxy = Proxy::to(driver, &origins.each_ref().map(Origin::addr));
+    let addr = proxy.addr("web");
+    std::thread::scope(|scope| {
+        for who in 0..100 {
+            scope.spawn(move || {
+                let mut client = Client::connect(addr);
+                for n in 0..20 {
+                    let text = format!("client {who} request {n}");
+                    let answer = client.post("/echo", &text);
+                    assert_eq!((answer.status, answer.text()), (200, text));
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,130 @@
+//! Every file in `config/examples` loads, starts and answers, with its ports and paths made ours.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ringway_tests::proxy::{root, run};
+use ringway_tests::{Client, Driver, Origin, Proxy, TempDir, both_drivers};
+
+both_drivers! { every_example_starts_and_answers }
+
+fn examples() -> Vec<PathBuf> {
+    let dir = root().join("config/examples");
+    let known = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|end| end == "yaml" || end == "json" || end == "toml")
+    };
+    let entries =
+        std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(known)
+        .collect();
+    files.sort();
+    assert!(files.len() >= 10, "one for each feature: {files:?}");
+    files
+}
+
+#[test]
+fn every_example_validates() {
+    for path in examples() {
+        let (code, out, err) = run(&["validate", "-c", path.to_str().unwrap()], "");
+        assert_eq!(code, 0, "{}: {out}{err}", path.display());
+    }
+}
+
+/// The example with its listeners (ports 8080 to 8099) on free ports, its upstreams ours, its files in `DIR`.
+fn remap(text: &str, origin: &Origin) -> String {
+    let part = |c: char| c.is_ascii_alphanumeric() || ".:-".contains(c);
+    let mut out = String::new();
+    let text = text
+        .replace("[::]:", "127.0.0.1:")
+        .replace("[::1]:", "127.0.0.1:");
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(part) {
+        let (before, from) = rest.split_at(at);
+        let (word, after) = from.split_at(from.find(|c| !part(c)).unwrap_or(from.len()));
+        out += before;
+        let is_listener = |port: u16| (8080..8100).contains(&port);
+        match (word.parse::<SocketAddr>(), word.rsplit_once(':')) {
+            (Ok(addr), _) if addr.port() == 9901 => out += "unix:DIR/admin.sock",
+            (Ok(addr), _) if is_listener(addr.port()) => out += "127.0.0.1:0",
+            (Ok(_), _) => out += &origin.addr().to_string(),
+            (Err(_), Some((host, port))) if host == "localhost" && port.parse::<u16>().is_ok() => {
+                out += &origin.addr().to_string();
+            }
+            (Err(_), _) => out += word,
+        }
+        rest = after;
+    }
+    out += rest;
+    for dir in ["/var/log/ringway", "/run/ringway", "/tmp"] {
+        out = out.replace(&format!("{dir}/"), "DIR/");
+    }
+    out
+}
+
+/// Adds the driver and an admin socket where the example has none of its own.
+fn complete(text: &str, end: &str, driver: Driver) -> String {
+    let (process, admin) = (!text.contains("process"), !text.contains("admin"));
+    let name = driver.name();
+    let mut out = text.to_owned();
+    match end {
+        "json" => {
+            let mut head = String::from("{");
+            if process {
+                head += &format!("\"process\": {{\"io_driver\": \"{name}\", \"cores\": 2}},");
+            }
+            if admin {
+                head += "\"admin\": {\"address\": \"unix:DIR/admin.sock\"},";
+            }
+            out = out.replacen('{', &head, 1);
+        }
+        "toml" => {
+            if process {
+                out += &format!("\n[process]\nio_driver = \"{name}\"\ncores = 2\n");
+            }
+            if admin {
+                out += "\n[admin]\naddress = \"unix:DIR/admin.sock\"\n";
+            }
+        }
+        _ => {
+            if process {
+                out += &format!("\nprocess: {{ io_driver: {name}, cores: 2 }}\n");
+            }
+            if admin {
+                out += "\nadmin: { address: \"unix:DIR/admin.sock\" }\n";
+            }
+        }
+    }
+    out
+}
+
+fn every_example_starts_and_answers(driver: Driver) {
+    for path in examples() {
+        let origin = Origin::start("example");
+        let text = remap(&std::fs::read_to_string(&path).unwrap(), &origin);
+        let end = path.extension().and_then(|end| end.to_str()).unwrap();
+        let dir = TempDir::new();
+        let file = dir.join(&format!("ringway.{end}"));
+        let text = complete(&text, end, driver);
+        let mut proxy = Proxy::with(driver).verbatim().spawn_in(dir, &file, &text);
+        proxy.wait_ready();
+        let listeners = proxy.admin("GET", "/listeners").text();
+        assert!(!listeners.trim().is_empty(), "{}", path.display());
+        for line in listeners.lines() {
+            let at = line.split_once("::").unwrap().1;
+            let mut client = match at.parse() {
+                Ok(addr) => Client::connect(addr),
+                Err(_) => Client::try_unix(Path::new(at.trim_start_matches("unix:"))).unwrap(),
+            };
+            // An example whose upstream is a Unix socket finds nobody there.
+            let status = client.get("/").status;
+            assert!(
+                status < 500 || text.contains("endpoints: [\"unix:"),
+                "{}: {status} from {at}",
+                path.display()
+            );
+        }
+    }
+}

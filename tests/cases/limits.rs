@@ -1,0 +1,303 @@
+//! Every limit, at its value and one beyond.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use ringway_tests::client::chunk;
+use ringway_tests::{Broken, Client, Driver, Origin, Proxy, both_drivers, site, wait_until};
+
+both_drivers! {
+    a_request_line_of_the_limit_passes_and_one_byte_more_is_414,
+    a_field_of_the_limit_passes_and_one_byte_more_is_431,
+    all_fields_of_the_limit_pass_and_one_byte_more_is_431,
+    so_many_fields_pass_and_one_more_is_431,
+    a_body_of_the_limit_passes_and_one_byte_more_is_413,
+    a_chunked_body_of_the_limit_passes_and_one_byte_more_is_413,
+    a_head_that_takes_too_long_is_408,
+    a_body_slower_than_the_rate_is_cut,
+    a_reader_slower_than_the_rate_is_cut,
+    the_last_request_of_a_connection_says_close,
+    a_listener_admits_so_many_connections,
+    the_process_admits_so_many_connections,
+    an_endless_head_is_refused_before_it_ends,
+    a_limit_that_bites_is_counted,
+}
+
+fn limited(driver: Driver, limits: &str) -> (Origin, Proxy) {
+    let origin = Origin::start("a");
+    let config = site(
+        "- { match: { prefix: / }, cluster: up }",
+        &[("up", &[origin.addr()])],
+    )
+    .replace(
+        "    routes:",
+        &format!("    limits: {{ {limits} }}\n    routes:"),
+    );
+    let proxy = Proxy::start(driver, &config);
+    (origin, proxy)
+}
+
+/// Whether this head is let through, else the status of the refusal.
+fn verdict(proxy: &Proxy, head: &str) -> u16 {
+    let mut client = proxy.client();
+    let answer = client.try_ask(head).unwrap();
+    if answer.status != 200 {
+        assert!(answer.closes());
+        client.expect_closed();
+    }
+    answer.status
+}
+
+fn a_request_line_of_the_limit_passes_and_one_byte_more_is_414(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "request_line: 300B");
+    // "GET /" and " HTTP/1.1" are 14 bytes.
+    for (length, status) in [(300, 200), (301, 414), (5000, 414)] {
+        let path = "a".repeat(length - 14);
+        assert_eq!(
+            verdict(&proxy, &format!("GET /{path} HTTP/1.1\r\nHost: t\r\n\r\n")),
+            status,
+            "{length}"
+        );
+    }
+}
+
+fn a_field_of_the_limit_passes_and_one_byte_more_is_431(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "field: 300B");
+    for (length, status) in [(300, 200), (301, 431), (5000, 431)] {
+        let value = "a".repeat(length - 5);
+        assert_eq!(
+            verdict(
+                &proxy,
+                &format!("GET / HTTP/1.1\r\nHost: t\r\nX-A: {value}\r\n\r\n")
+            ),
+            status,
+            "{length}"
+        );
+    }
+}
+
+fn all_fields_of_the_limit_pass_and_one_byte_more_is_431(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "fields_total: 1000B");
+    for (length, status) in [(900, 200), (1100, 431)] {
+        let mut head = String::from("GET / HTTP/1.1\r\n");
+        let mut fields = String::from("Host: t\r\n");
+        while fields.len() + 60 < length {
+            let _ = write!(fields, "X-A: {}\r\n", "a".repeat(43));
+        }
+        head += &fields;
+        // One field that fills it up, its line end counted or not: the margin above is wider than that.
+        let _ = write!(
+            head,
+            "X-B: {}\r\n\r\n",
+            "b".repeat(length - fields.len() - 7)
+        );
+        assert_eq!(verdict(&proxy, &head), status, "{length}");
+    }
+}
+
+fn so_many_fields_pass_and_one_more_is_431(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "fields: 10");
+    for (count, status) in [(10, 200), (11, 431), (1000, 431)] {
+        let fields = "X-A: 1\r\n".repeat(count - 1);
+        assert_eq!(
+            verdict(
+                &proxy,
+                &format!("GET / HTTP/1.1\r\nHost: t\r\n{fields}\r\n")
+            ),
+            status,
+            "{count}"
+        );
+    }
+}
+
+fn a_body_of_the_limit_passes_and_one_byte_more_is_413(driver: Driver) {
+    let (origin, proxy) = limited(driver, "body: 1KiB");
+    assert_eq!(proxy.client().post("/", "a".repeat(1024)).status, 200);
+    let mut client = proxy.client();
+    assert_eq!(client.post("/", "a".repeat(1025)).status, 413);
+    assert!(
+        origin.seen().iter().all(|seen| seen.length == 1024),
+        "a body known to be too long was sent on"
+    );
+}
+
+fn a_chunked_body_of_the_limit_passes_and_one_byte_more_is_413(driver: Driver) {
+    let (origin, proxy) = limited(driver, "body: 1KiB");
+    for (length, status) in [(1024_usize, 200), (1025, 413)] {
+        let mut client = proxy.client();
+        client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client
+            .send(chunk(&vec![b'a'; 1000]))
+            .send(chunk(&vec![b'a'; length - 1000]));
+        let _ = client.try_send("0\r\n\r\n");
+        assert_eq!(client.read("POST").status, status, "{length}");
+    }
+    wait_until("both seen", || origin.seen().len() <= 2);
+    assert!(
+        origin
+            .seen()
+            .iter()
+            .all(|seen| seen.broken.is_some() || seen.length == 1024)
+    );
+}
+
+fn a_head_that_takes_too_long_is_408(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "header_timeout: 300ms");
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n");
+    let mut writer = client.again();
+    // A byte now and then does not put it off.
+    let trickle = std::thread::spawn(move || {
+        while writer.try_send("X-A: 1\r\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let start = Instant::now();
+    assert_eq!(client.try_read("GET").map(|answer| answer.status), Ok(408));
+    assert!(
+        (200..5000).contains(&start.elapsed().as_millis()),
+        "{:?}",
+        start.elapsed()
+    );
+    client.expect_closed();
+    trickle.join().unwrap();
+}
+
+fn a_body_slower_than_the_rate_is_cut(driver: Driver) {
+    let (origin, proxy) = limited(driver, "body_rate: 10KiB, body_rate_grace: 300ms");
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n");
+    let mut writer = client.again();
+    let trickle = std::thread::spawn(move || {
+        while writer.try_send("x").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let start = Instant::now();
+    match client.try_read("POST") {
+        Ok(answer) => assert_eq!(answer.status, 408),
+        Err(broken) => assert_ne!(broken, Broken::TimedOut),
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        origin.nth(1).broken.is_some(),
+        "the upstream must see a broken request"
+    );
+    trickle.join().unwrap();
+}
+
+fn a_reader_slower_than_the_rate_is_cut(driver: Driver) {
+    let (origin, proxy) = limited(driver, "body_rate: 100KiB, body_rate_grace: 300ms");
+    let mut client = proxy.client();
+    client.send("GET /bytes/100000000 HTTP/1.1\r\nHost: t\r\n\r\n");
+    let (status, _, framing) = client.head("GET");
+    assert_eq!(status, 200);
+    // Nothing is read; the proxy gives up on this client and lets go of the upstream.
+    wait_until("the upstream connection is let go", || origin.open() == 0);
+    assert!(matches!(
+        client.pattern_body(framing),
+        Err(Broken::Truncated | Broken::Reset)
+    ));
+}
+
+fn the_last_request_of_a_connection_says_close(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "requests_per_connection: 3");
+    let mut client = proxy.client();
+    assert!(!client.get("/").closes());
+    assert!(!client.get("/").closes());
+    assert!(client.get("/").closes());
+    client.expect_closed();
+}
+
+fn a_listener_admits_so_many_connections(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "connections: 5");
+    let mut inside: Vec<Client> = (0..5).map(|_| proxy.client()).collect();
+    for client in &mut inside {
+        assert_eq!(client.get("/").status, 200);
+    }
+    // The sixth waits in the kernel's queue (or is turned away) and is served once there is room.
+    let mut sixth = proxy.client();
+    sixth.set_timeout(Duration::from_millis(200));
+    sixth.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(
+        sixth.try_read("GET").map(|answer| answer.status),
+        Err(Broken::TimedOut)
+    );
+    sixth.set_timeout(ringway_tests::DEADLINE);
+    drop(inside.pop());
+    assert_eq!(sixth.read("GET").status, 200);
+    for client in &mut inside {
+        assert_eq!(client.get("/").status, 200);
+    }
+}
+
+fn the_process_admits_so_many_connections(driver: Driver) {
+    let origin = Origin::start("a");
+    let config = site(
+        "- { match: { prefix: / }, cluster: up }",
+        &[("up", &[origin.addr()])],
+    );
+    let proxy = Proxy::with(driver)
+        .process("max_connections: 4")
+        .start(&config);
+    let mut inside: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut inside {
+        assert_eq!(client.get("/").status, 200);
+    }
+    let mut waiting: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut waiting {
+        client.set_timeout(Duration::from_millis(100));
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+        assert_eq!(
+            client.try_read("GET").map(|answer| answer.status),
+            Err(Broken::TimedOut)
+        );
+        client.set_timeout(ringway_tests::DEADLINE);
+    }
+    drop(inside);
+    // No core starves: whichever core each of them belongs to takes it.
+    for client in &mut waiting {
+        assert_eq!(client.read("GET").status, 200);
+    }
+}
+
+fn an_endless_head_is_refused_before_it_ends(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "fields_total: 4KiB");
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n");
+    let mut sent = 0;
+    while sent < 1 << 20
+        && client
+            .try_send("X-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n")
+            .is_ok()
+    {
+        sent += 50;
+    }
+    match client.try_read("GET") {
+        Ok(answer) => assert_eq!(answer.status, 431),
+        // The refusal may be lost behind the reset that the unread rest brings about.
+        Err(broken) => assert_eq!(broken, Broken::Reset),
+    }
+}
+
+fn a_limit_that_bites_is_counted(driver: Driver) {
+    let (_origin, proxy) = limited(driver, "body: 1KiB, header_timeout: 100ms");
+    assert_eq!(proxy.client().post("/", "a".repeat(2000)).status, 413);
+    let mut client = proxy.client();
+    assert_eq!(client.send("GET / HT").read("GET").status, 408);
+    for name in ["body_too_large", "header_timeout"] {
+        let label = format!("limit=\"{name}\"");
+        wait_until("the limit is counted", || {
+            (proxy.metric(
+                "ringway_listener_limit_total",
+                &["listener=\"web\"", &label],
+            ) - 1.0)
+                .abs()
+                < 0.1
+        });
+    }
+}

@@ -1,0 +1,160 @@
+//! A connection becomes a tunnel only after the upstream's 101, and nothing of the client's goes there before.
+
+use std::time::Duration;
+
+use ringway_tests::{Broken, Driver, Origin, Proxy, WireServer, both_drivers, site};
+
+const ASK: &str = "GET /ws HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
+
+both_drivers! {
+    tunnels_after_101,
+    holds_client_bytes_until_101,
+    a_refused_upgrade_stays_http,
+    an_unasked_101_is_an_upstream_fault,
+    a_tunnel_closes_with_either_end,
+    an_idle_tunnel_is_closed,
+    a_route_may_forbid_upgrades,
+}
+
+fn tunnels_after_101(driver: Driver) {
+    let origin = Origin::start("a");
+    let proxy = Proxy::to(driver, &[origin.addr()]);
+    let mut client = proxy.client();
+    let head = client.send(ASK).try_head().unwrap();
+    assert!(head.start.starts_with("HTTP/1.1 101"), "{head:?}");
+    assert!(
+        head.lists("connection", "upgrade") && head.lists("upgrade", "websocket"),
+        "{head:?}"
+    );
+    let big = ringway_tests::pattern::bytes(300_000);
+    for piece in big.chunks(9_999) {
+        client.send(piece);
+        assert_eq!(client.take(piece.len()), piece);
+    }
+    let seen_upgrade = origin.connections();
+    assert_eq!(seen_upgrade, 1);
+}
+
+fn holds_client_bytes_until_101(driver: Driver) {
+    let server = WireServer::bind();
+    let proxy = Proxy::to(driver, &[server.addr()]);
+    let mut client = proxy.client();
+    client.send(format!("{ASK}early"));
+    let mut wire = server.accept();
+    let head = wire.head().to_ascii_lowercase();
+    assert!(
+        head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"),
+        "{head:?}"
+    );
+    wire.expect_silence(Duration::from_millis(150));
+    wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst");
+    wire.expect("early");
+    assert!(client.try_head().unwrap().start.starts_with("HTTP/1.1 101"));
+    assert_eq!(client.take(5), b"first");
+}
+
+fn a_refused_upgrade_stays_http(driver: Driver) {
+    let server = WireServer::bind();
+    let proxy = Proxy::to(driver, &[server.addr()]);
+    let mut client = proxy.client();
+    // What follows is a request of its own, whatever it was meant to be.
+    client.send(format!("{ASK}GET /next HTTP/1.1\r\nHost: t\r\n\r\n"));
+    let mut wire = server.accept();
+    wire.head();
+    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno");
+    assert_eq!(client.read("GET").text(), "no");
+    // Either the connection goes on as HTTP, or it is closed; a tunnel it is not.
+    match wire.try_until("\r\n\r\n") {
+        Ok(head) => {
+            assert!(head.starts_with("GET /next HTTP/1.1\r\n"), "{head:?}");
+            assert!(
+                head.to_ascii_lowercase().contains("\r\nvia:"),
+                "passed on raw: {head:?}"
+            );
+        }
+        Err(broken) => {
+            assert_ne!(broken, Broken::TimedOut);
+            client.expect_closed();
+        }
+    }
+}
+
+fn an_unasked_101_is_an_upstream_fault(driver: Driver) {
+    let server = WireServer::bind();
+    let routes = "- { match: { prefix: / }, cluster: up, retry: { retries: 0 } }";
+    let proxy = Proxy::start(driver, &site(routes, &[("up", &[server.addr()])]));
+    let asks = [
+        "GET / HTTP/1.1\r\nHost: t\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ];
+    for ask in asks {
+        let mut client = proxy.client();
+        client.send(ask);
+        let server_side = std::thread::scope(|scope| {
+            let serve = scope.spawn(|| {
+                let mut wire = server.accept();
+                wire.head();
+                wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nevil");
+                wire.until_closed()
+            });
+            assert_eq!(client.read("GET").status, 502, "{ask:?}");
+            serve.join().unwrap()
+        });
+        assert!(server_side.is_empty(), "{ask:?}: {server_side:?}");
+    }
+}
+
+fn a_tunnel_closes_with_either_end(driver: Driver) {
+    let server = WireServer::bind();
+    let proxy = Proxy::to(driver, &[server.addr()]);
+    for client_first in [true, false] {
+        let mut client = proxy.client();
+        client.send(ASK);
+        let mut wire = server.accept();
+        wire.head();
+        wire.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        client.try_head().unwrap();
+        if client_first {
+            client.send("bye").finish();
+            wire.expect("bye");
+            // The other direction is still open until its end says so, or the proxy closes both.
+            wire.finish();
+            assert!(wire.until_closed().is_empty());
+        } else {
+            wire.send("bye");
+            drop(wire);
+            assert_eq!(client.take(3), b"bye");
+        }
+        client.finish();
+        client.expect_closed();
+    }
+}
+
+fn an_idle_tunnel_is_closed(driver: Driver) {
+    let origin = Origin::start("a");
+    let routes = "- { match: { prefix: / }, cluster: up, idle_timeout: 200ms }";
+    let proxy = Proxy::start(driver, &site(routes, &[("up", &[origin.addr()])]));
+    let mut client = proxy.client();
+    client.send(ASK).try_head().unwrap();
+    client.send("x");
+    assert_eq!(client.take(1), b"x");
+    client.expect_closed();
+}
+
+fn a_route_may_forbid_upgrades(driver: Driver) {
+    let origin = Origin::start("a");
+    let routes = "- { match: { prefix: / }, cluster: up, upgrade: false }";
+    let proxy = Proxy::start(driver, &site(routes, &[("up", &[origin.addr()])]));
+    let answer = proxy
+        .client()
+        .send(ASK.replace("/ws", "/plain"))
+        .read("GET");
+    // Refused, or passed on without the wish.
+    if answer.status == 200 {
+        assert_eq!(origin.only().get("upgrade"), None);
+    }
+    assert_ne!(answer.status, 101);
+}

@@ -1,0 +1,101 @@
+//! What only the system can tell or do: signals, descriptor limits, resets, memory and CPU of a process.
+#![allow(
+    unsafe_code,
+    reason = "four calls of libc that std has no safe form for"
+)]
+
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Sends a signal to a process of ours.
+pub fn signal(pid: u32, signal: libc::c_int) {
+    let pid = libc::pid_t::try_from(pid).expect("a process id");
+    // SAFETY: kill takes two numbers and touches no memory; the pid is a child not yet waited for.
+    let result = unsafe { libc::kill(pid, signal) };
+    assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
+}
+
+/// Makes closing this socket send a reset instead of a FIN.
+pub fn reset_on_close(stream: &TcpStream) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // SAFETY: the descriptor is open while `stream` is borrowed; the pointer and length describe `linger`.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            u32::try_from(size_of::<libc::linger>()).expect("small"),
+        )
+    };
+    assert_eq!(result, 0, "SO_LINGER: {}", std::io::Error::last_os_error());
+}
+
+/// Raises this process's soft limit of open files to the hard one, and returns it.
+pub fn raise_nofile() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls are given a pointer to a live rlimit.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+    limit.rlim_cur
+}
+
+/// Whether the kernel lets us make an io_uring.
+pub fn io_uring_allowed() -> bool {
+    // struct io_uring_params is 120 bytes, all zero for the defaults.
+    let mut params = [0_u64; 15];
+    // SAFETY: the pointer is to 120 writable, aligned bytes, which is what the call fills.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) };
+    let Ok(fd) = i32::try_from(fd) else {
+        return false;
+    };
+    if fd < 0 {
+        return false;
+    }
+    // SAFETY: the kernel just gave us this descriptor and nobody else has it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    true
+}
+
+/// Resident memory of a process, in KiB.
+pub fn rss_kib(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("VmRSS");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .expect("VmRSS in kB")
+}
+
+/// CPU time of a process so far, in ticks of 10 ms.
+pub fn cpu_ticks(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a live process");
+    let after = text.rsplit(')').next().expect("a name in parentheses");
+    let mut words = after.split_whitespace().skip(11);
+    let mut next = || {
+        words
+            .next()
+            .and_then(|word| word.parse::<u64>().ok())
+            .expect("ticks")
+    };
+    next() + next()
+}
+
+/// Open descriptors of a process.
+pub fn open_files(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("a live process")
+        .count()
+}

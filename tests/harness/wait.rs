@@ -1,0 +1,35 @@
+//! Waiting for a condition with a deadline: the only way a test waits.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Generous, because the machine may be busy; nothing waits it out
+/// when all is well.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until `probe` gives a value.
+///
+/// # Panics
+/// When the deadline passes, naming `what`.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Waits until `probe` holds.
+///
+/// # Panics
+/// When the deadline passes, naming `what`.
+#[track_caller]
+pub fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
+    wait_for(what, || probe().then_some(()));
+}
