@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ringway_config::Config;
+use ringway_engine::observe::Stats;
 
 use crate::admin::client;
 use crate::cli::{self, ADMIN_DEFAULT, Command, ReloadArgs};
 use crate::demo;
-use crate::face::{Inputs, Registry, Snapshot, Stats};
+use crate::face::{Inputs, Registry, Snapshot};
 use crate::files::{LoadError, Source};
 use crate::process;
 use crate::{say, say_error};
@@ -75,20 +76,26 @@ fn validate(path: &Path) -> ExitCode {
 
 fn check(path: &Path) -> Result<(Config, String), LoadError> {
     let parsed = Source::of_argument(path)?.load()?;
-    let stats = Arc::new(Stats::new(1, []));
-    Snapshot::build(&parsed.config, &Registry, &Inputs::default(), &stats, None)
-        .map_err(|errors| LoadError::Config(parsed.spans.errors(errors)))?;
+    let stats = Arc::new(Stats::new(1));
+    Snapshot::build(
+        &parsed.config,
+        &Registry::builtin(),
+        &Inputs::default(),
+        &stats,
+        None,
+    )
+    .map_err(|errors| LoadError::Config(parsed.spans.errors(errors)))?;
     let warnings = parsed.spans.render_warnings(&parsed.warnings);
     Ok((parsed.config, warnings))
 }
 
 fn init(path: &Path) -> ExitCode {
     if path == Path::new("-") {
-        return print(crate::face::starter().as_bytes());
+        return print(ringway_config::starter().as_bytes());
     }
     // Never over a file that is there: it may be the one that serves.
     let written = fs::File::create_new(path)
-        .and_then(|mut file| file.write_all(crate::face::starter().as_bytes()));
+        .and_then(|mut file| file.write_all(ringway_config::starter().as_bytes()));
     match written {
         Ok(()) => {
             say(format_args!(

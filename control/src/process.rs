@@ -11,10 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use ringway_config::PathError;
+use ringway_engine::observe::Stats;
 use tokio::sync::mpsc;
 
 use crate::cores::Cores;
-use crate::face::{BuildError, Handle, Snapshot, Stats};
+use crate::face::{DriverChoice, Handle, Snapshot};
 use crate::limits::Plan;
 use crate::logging::Logging;
 use crate::store::Ask;
@@ -45,8 +47,10 @@ pub(crate) enum Order {
 
 /// The running process, as the store and the admin interface see it.
 pub(crate) struct Process {
-    /// The engine.
-    pub(crate) handle: Handle,
+    /// The engine. No borrow of it lives across an await.
+    pub(crate) handle: RefCell<Handle>,
+    /// How its cores do their I/O.
+    pub(crate) driver: DriverChoice,
     /// What it counts.
     pub(crate) stats: Arc<Stats>,
     /// Its own log.
@@ -83,8 +87,8 @@ impl Process {
     }
 
     /// Has the cores take a snapshot over. An error changes nothing.
-    pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Result<(), Vec<BuildError>> {
-        self.handle.publish(Arc::clone(&next))?;
+    pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Result<(), Vec<PathError>> {
+        self.handle.borrow_mut().publish(Arc::clone(&next))?;
         self.stats
             .process
             .config_version
@@ -92,6 +96,18 @@ impl Process {
         self.snapshot.replace(next);
         self.stats.sweep();
         Ok(())
+    }
+
+    /// Says and counts that it began.
+    fn note_start(&self) {
+        if self.driver.fallback {
+            tracing::warn!("{}", self.driver.reason);
+        }
+        let counts = &self.stats.process;
+        counts.start_time.set(unix_seconds());
+        counts.config_version.set(signed(self.snapshot().version()));
+        // Nobody else sets it: the first word stays.
+        let _first = self.stats.io_driver.set(self.driver.setup.driver());
     }
 
     /// Counts a reload.
@@ -113,7 +129,7 @@ impl Process {
             snapshot.config().listeners.len(),
             snapshot.config().clusters.len(),
             self.cores.cpus.len(),
-            self.handle.driver().kind,
+            self.driver.setup.driver(),
             snapshot.version(),
         )
     }
@@ -128,7 +144,7 @@ impl Process {
     fn begin_drain(&self) {
         self.phase.set(Phase::Draining);
         self.stats.process.draining.set(1);
-        self.handle.drain();
+        self.handle.borrow().drain();
     }
 }
 

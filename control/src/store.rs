@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ringway_config::{Config, Errors, Parsed, PathError, Problem};
+use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::LogTargets;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +17,7 @@ use tokio::task::{JoinSet, spawn_local};
 
 use crate::diff::{self, Change};
 use crate::dns::{self, LookupError, Names};
-use crate::face::{Inputs, Registry, Snapshot, Stats};
+use crate::face::{Inputs, Registry, Snapshot};
 use crate::files::{LoadError, Source};
 use crate::process::{Phase, Process};
 use crate::systemd;
@@ -88,8 +89,8 @@ impl Refusal {
     /// What is wrong, one by one.
     pub(crate) fn problems(&self) -> &[Problem] {
         match self {
-            Self::Load(LoadError::Config(errors)) | Self::Wrong(errors) => errors.problems(),
-            Self::Load(LoadError::Read { .. }) | Self::Stopping => &[],
+            Self::Load(LoadError::Config(errors)) | Self::Wrong(errors) => &errors.problems,
+            Self::Load(LoadError::Read { .. } | LoadError::Format { .. }) | Self::Stopping => &[],
         }
     }
 }
@@ -136,6 +137,11 @@ impl Store {
         let inputs = self.inputs(&self.names);
         Snapshot::build(&self.parsed.config, &self.registry, &inputs, stats, None)
             .map_err(|errors| self.parsed.spans.errors(errors))
+    }
+
+    /// Errors of the first snapshot's listeners, each at its line.
+    pub(crate) fn errors(&self, errors: Vec<PathError>) -> Errors {
+        self.parsed.spans.errors(errors)
     }
 
     fn inputs(&self, names: &Names) -> Inputs {

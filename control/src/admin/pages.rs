@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::router::{Does, Page, Query, ROWS};
 use super::{Answer, TEXT, dump};
+use crate::face::BoundAddress;
 use crate::logging;
 use crate::process::{Order, Phase, Process};
 use crate::store::{Ask, Cause, Refusal};
@@ -180,12 +181,12 @@ fn figures(total: &[Numeral]) -> impl Iterator<Item = (&'static str, &'static st
 }
 
 fn listeners(process: &Process, query: &Query) -> Answer {
-    let bound = process.handle.listeners();
+    let bound = process.handle.borrow().listeners();
     if query.value("format") == Some("json") {
         let rows: Vec<Value> = bound
             .iter()
             .map(|(name, address)| {
-                json!({ "name": name.as_str(), "local_address": address_json(address) })
+                json!({ "name": name.as_str(), "local_address": bound_json(address) })
             })
             .collect();
         return Answer::json(StatusCode::OK, &json!({ "listener_statuses": rows }));
@@ -196,23 +197,27 @@ fn listeners(process: &Process, query: &Query) -> Answer {
     Answer::text(StatusCode::OK, lines.collect::<String>())
 }
 
-/// An address in the form of Envoy's JSON; a path, with or without `unix:` before it, is a pipe.
-fn address_json(address: &str) -> Value {
-    let socket = Some(address)
-        .filter(|address| !address.starts_with(['/', 'u']))
-        .and_then(|address| address.rsplit_once(':'))
-        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-    match socket {
-        Some((host, port)) => json!({ "socket_address": {
-            "address": host.trim_start_matches('[').trim_end_matches(']'),
-            "port_value": port,
+/// An address in the form of Envoy's JSON.
+fn bound_json(address: &BoundAddress) -> Value {
+    match address {
+        BoundAddress::Tcp(address) => json!({ "socket_address": {
+            "address": address.ip(),
+            "port_value": address.port(),
         }}),
-        None => json!({ "pipe": { "path": address.trim_start_matches("unix:") } }),
+        BoundAddress::Unix(path) => json!({ "pipe": { "path": path.display().to_string() } }),
     }
 }
 
+/// The same of a host as the counters name it: an address, else a path.
+fn address_json(address: &str) -> Value {
+    let address = address
+        .parse()
+        .map_or_else(|_| BoundAddress::Unix(address.into()), BoundAddress::Tcp);
+    bound_json(&address)
+}
+
 fn server_info(process: &Process) -> Value {
-    let driver = process.handle.driver();
+    let driver = &process.driver;
     let snapshot = process.snapshot();
     let state = match process.phase() {
         Phase::Live => "LIVE",
@@ -226,11 +231,11 @@ fn server_info(process: &Process) -> Value {
         "uptime_all_epochs": uptime,
         "config_source": process.source,
         "config_version": snapshot.version(),
-        "config_version_applied": process.handle.applied(),
-        "io_driver": { "kind": driver.kind, "setup": driver.setup, "reason": driver.reason },
-        "cores": { "cpus": process.cores.cpus, "pinned": process.cores.pin, "reason": process.cores.reason },
+        "config_version_applied": process.handle.borrow().applied(),
+        "io_driver": { "kind": driver.setup.driver(), "setup": driver.setup.name(), "reason": driver.reason },
+        "cores": { "alive": process.handle.borrow().alive(), "cpus": process.cores.cpus, "pinned": process.cores.pin, "reason": process.cores.reason },
         "max_connections": process.plan.connections,
-        "connections": process.handle.connections(),
+        "connections": process.handle.borrow().connections(),
         "pid": std::process::id(),
     })
 }

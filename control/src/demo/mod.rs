@@ -73,12 +73,13 @@ admin: {{ address: "127.0.0.1:{admin_port}" }}
 }
 
 fn banner(process: &Rc<Process>, ends: &str) -> String {
-    let driver = process.handle.driver();
+    let driver = &process.driver;
     let cores = &process.cores;
-    let listeners = process.handle.listeners();
+    let listeners = process.handle.borrow().listeners();
     let at = listeners
         .first()
-        .map_or("", |(_, address)| address.as_str());
+        .map(|(_, address)| address.to_string())
+        .unwrap_or_default();
     let admin = process.admin.as_deref().unwrap_or_default();
     let mut out = String::new();
     // Writing to a String does not fail.
@@ -90,7 +91,9 @@ fn banner(process: &Rc<Process>, ends: &str) -> String {
     let _ = writeln!(
         out,
         "  I/O driver  {} ({}): {}",
-        driver.kind, driver.setup, driver.reason
+        driver.setup.driver(),
+        driver.setup.name(),
+        driver.reason
     );
     let pinned = if cores.pin { ", pinned" } else { "" };
     let _ = writeln!(

@@ -38,6 +38,11 @@ pub(crate) enum LoadError {
         /// Why.
         error: io::Error,
     },
+    /// The ending is none that is known.
+    Format {
+        /// Which.
+        name: String,
+    },
     /// What it says is wrong.
     Config(Errors),
 }
@@ -46,6 +51,10 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { name, error } => write!(f, "error: cannot read `{name}`: {error}"),
+            Self::Format { name } => write!(
+                f,
+                "error: `{name}` does not say what it is: name it `.yaml`, `.yml`, `.json` or `.toml`"
+            ),
             Self::Config(errors) => errors.fmt(f),
         }
     }
@@ -55,7 +64,7 @@ impl std::error::Error for LoadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { error, .. } => Some(error),
-            Self::Config(_) => None,
+            Self::Format { .. } | Self::Config(_) => None,
         }
     }
 }
@@ -110,14 +119,16 @@ impl Source {
 
     /// Makes a configuration of a text of its.
     pub(crate) fn parse(&self, text: &str) -> Result<Parsed, LoadError> {
-        let path = match self {
-            Self::File(path) => path,
+        let (format, base) = match self {
+            Self::File(path) => {
+                let format =
+                    Format::of_path(path).ok_or_else(|| LoadError::Format { name: self.name() })?;
+                (format, path.parent().unwrap_or(Path::new("")))
+            }
             // Relative paths in a text are the working directory's.
-            Self::Text { .. } => Path::new("-"),
+            Self::Text { .. } => (Format::sniff(text), Path::new("")),
         };
-        let format = Format::of_path(path, text);
         let env = |name: &str| std::env::var(name).ok();
-        let base = path.parent().unwrap_or(Path::new(""));
         ringway_config::parse(text, format, &self.name(), &env, base).map_err(LoadError::Config)
     }
 }

@@ -76,7 +76,7 @@ impl Serving {
             spawn_local(watch(path, process.asks.clone()));
         }
         tracing::info!(
-            driver = process.handle.driver().kind,
+            driver = process.driver.setup.driver(),
             cores = process.cores.cpus.len(),
             "serving {}",
             process.source
@@ -123,9 +123,9 @@ async fn drain(process: &Process) {
     quiesce(process, true).await;
     let limit = process.snapshot().config().process.drain_timeout;
     let deadline = Instant::now() + limit;
-    while process.handle.connections() > 0 {
+    while process.handle.borrow().connections() > 0 {
         if Instant::now() >= deadline {
-            let left = process.handle.connections();
+            let left = process.handle.borrow().connections();
             tracing::warn!(left, "drain_timeout is over: cutting what is left");
             return;
         }
@@ -139,7 +139,7 @@ async fn quiesce(process: &Process, graceful: bool) {
     if graceful {
         sleep(process.snapshot().config().process.drain_delay).await;
     }
-    process.handle.close();
+    process.handle.borrow_mut().close();
 }
 
 async fn watch(path: PathBuf, asks: mpsc::Sender<Ask>) {

@@ -6,19 +6,20 @@ use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringway_config::{AdminAddress, Config, Errors, LogTarget, Parsed};
+use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::{self, LogTargets};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::{Banner, Phase, Process, serve, signed, unix_seconds};
+use super::{Banner, Phase, Process, serve};
 use crate::admin::{self, AdminListener};
-use crate::cores;
-use crate::face::{Handle, Options, Registry, StartError, Stats};
+use crate::cores::{self, Cores};
+use crate::face::{Handle, Options, Registry, StartError};
 use crate::files::{LoadError, Source};
-use crate::limits::{self, LimitError, Needs};
+use crate::limits::{self, LimitError, Needs, Plan};
 use crate::logging::Logging;
 use crate::os;
 use crate::store::{self, Store};
@@ -96,10 +97,7 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::System {
-            what: "the control thread's runtime",
-            error,
-        })?;
+        .map_err(system("the control thread's runtime"))?;
     let local = LocalSet::new();
     let process = local.block_on(&runtime, async {
         let (process, serving) = start(source, text, parsed, logging).await?;
@@ -110,7 +108,7 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
     // The tasks hold the process too; with them gone it is ours alone, and the engine can be stopped.
     drop(local);
     if let Some(process) = Rc::into_inner(process) {
-        process.handle.stop();
+        process.handle.into_inner().stop();
         if !process.writer.stop(LOGS_TIMEOUT) {
             tracing::warn!(
                 "the access logs' last lines were not written: their reader does not read"
@@ -130,49 +128,36 @@ async fn start(
     logging: Logging,
 ) -> Result<(Rc<Process>, serve::Serving), Failure> {
     // First of all: a signal from here on stops the process in order.
-    let signals = serve::Signals::new().map_err(|error| Failure::System {
-        what: "signal handlers",
-        error,
-    })?;
-    let config = parsed.config.clone();
-    let cores = cores::detect(config.process.cores);
-    let files = os::raise_open_files().map_err(|error| Failure::System {
-        what: "the limit of open files",
-        error,
-    })?;
-    let needs = needs_of(&config, cores.cpus.len());
-    let plan =
-        limits::plan(files, &needs, config.process.max_connections).map_err(Failure::Limit)?;
-    let admin = bind_admin(&config)?;
-    let stats = Arc::new(Stats::new(cores.cpus.len(), []));
-    stats.process.start_time.set(unix_seconds());
+    let signals = serve::Signals::new().map_err(system("signal handlers"))?;
     let name = source.name();
     let watched = source.file().map(ToOwned::to_owned);
+    let (cores, plan) = means(&parsed.config)?;
+    let admin = bind_admin(&parsed.config)?;
+    let stats = Arc::new(Stats::new(cores.cpus.len()));
     let (port, log_source) = log_ring::ring(cores.cpus.len());
     let targets = LogTargets::default();
-    let store = Store::new(source, text, parsed, Registry, targets.clone()).await;
+    let store = Store::new(source, text, parsed, Registry::builtin(), targets.clone()).await;
     let snapshot = store.first(&stats).map_err(Failure::Config)?;
+    let writer = LogWriter::start(log_source, targets, Arc::clone(&stats))
+        .map_err(system("the access logs' thread"))?;
     let options = Options {
         cores: cores.cpus.clone(),
-        driver: config.process.io_driver,
+        driver: snapshot.config().process.io_driver,
         pin: cores.pin,
         max_connections: plan.connections,
         logs: port,
+        stats: Arc::clone(&stats),
+        seed: seed(),
     };
-    let writer = LogWriter::start(log_source, targets, Arc::clone(&stats)).map_err(|error| {
-        Failure::System {
-            what: "the access logs' thread",
-            error,
-        }
+    let handle = Handle::start(options, Arc::clone(&snapshot)).map_err(|error| match error {
+        StartError::Listen(errors) => Failure::Config(store.errors(errors)),
+        StartError::Driver(_) | StartError::Io(_) => Failure::Engine(error),
     })?;
-    let handle = Handle::start(options, Arc::clone(&snapshot)).map_err(Failure::Engine)?;
-    stats.process.config_version.set(signed(snapshot.version()));
-    // Nobody else sets it: the first word stays.
-    let _first = stats.io_driver.set(handle.driver().kind);
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let process = Rc::new(Process {
-        handle,
+        driver: handle.driver().clone(),
+        handle: RefCell::new(handle),
         stats,
         logging,
         writer,
@@ -186,6 +171,7 @@ async fn start(
         phase: Cell::new(Phase::Live),
         snapshot: RefCell::new(snapshot),
     });
+    process.note_start();
     let serving = serve::Serving {
         signals,
         ordered,
@@ -195,6 +181,27 @@ async fn start(
         watched,
     };
     Ok((process, serving))
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::System { what, error }
+}
+
+/// The cores, and how many connections they can hold.
+fn means(config: &Config) -> Result<(Cores, Plan), Failure> {
+    let cores = cores::detect(config.process.cores);
+    let files = os::raise_open_files().map_err(system("the limit of open files"))?;
+    let needs = needs_of(config, cores.cpus.len());
+    let plan =
+        limits::plan(files, &needs, config.process.max_connections).map_err(Failure::Limit)?;
+    Ok((cores, plan))
+}
+
+/// Chance that differs between processes: the clock's nanoseconds, the process's number.
+fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since.map_or(0, |since| since.as_nanos() as u64);
+    nanos.rotate_left(32) ^ u64::from(std::process::id())
 }
 
 fn needs_of(config: &Config, cores: usize) -> Needs {

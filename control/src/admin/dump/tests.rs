@@ -88,7 +88,7 @@ admin: { address: "unix:/tmp/admin.sock" }
 "#;
 
 fn parse(text: &str) -> Config {
-    let format = ringway_config::Format::of_path(Path::new("-"), text);
+    let format = ringway_config::Format::sniff(text);
     let parsed = ringway_config::parse(text, format, "test", &|_| None, Path::new(""));
     parsed.unwrap_or_else(|errors| panic!("{errors}")).config
 }
