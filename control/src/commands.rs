@@ -12,10 +12,11 @@ use ringway_engine::observe::Stats;
 use crate::admin::client;
 use crate::cli::{self, ADMIN_DEFAULT, Command, ReloadArgs};
 use crate::demo;
-use crate::face::{Inputs, Registry, Snapshot};
 use crate::files::{LoadError, Source};
 use crate::process;
 use crate::{say, say_error};
+use ringway_engine::filter::Registry;
+use ringway_engine::{Inputs, Snapshot};
 
 /// Does what is asked for.
 pub(crate) fn run(command: Command) -> ExitCode {

@@ -9,7 +9,6 @@ mod cores;
 mod demo;
 mod diff;
 mod dns;
-mod face;
 mod files;
 mod limits;
 mod logging;

@@ -16,11 +16,11 @@ use ringway_engine::observe::Stats;
 use tokio::sync::mpsc;
 
 use crate::cores::Cores;
-use crate::face::{DriverChoice, Handle, Snapshot};
 use crate::limits::Plan;
 use crate::logging::Logging;
 use crate::store::Ask;
 use crate::telemetry::access_log::LogWriter;
+use ringway_engine::{DriverChoice, Handle, Snapshot};
 
 pub(crate) use start::run;
 

@@ -17,11 +17,12 @@ use tokio::task::{JoinSet, spawn_local};
 
 use crate::diff::{self, Change};
 use crate::dns::{self, LookupError, Names};
-use crate::face::{Inputs, Registry, Snapshot};
 use crate::files::{LoadError, Source};
 use crate::process::{Phase, Process};
 use crate::systemd;
 use crate::telemetry::access_log;
+use ringway_engine::filter::Registry;
+use ringway_engine::{Inputs, Snapshot};
 
 /// Why a reload is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

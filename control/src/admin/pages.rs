@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 
 use super::router::{Does, Page, Query, ROWS};
 use super::{Answer, TEXT, dump};
-use crate::face::BoundAddress;
 use crate::logging;
 use crate::process::{Order, Phase, Process};
 use crate::store::{Ask, Cause, Refusal};
 use crate::telemetry::{self, Selection};
+use ringway_engine::BoundAddress;
 
 /// Answers a page.
 pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answer {

@@ -17,13 +17,14 @@ use tokio::task::LocalSet;
 use super::{Banner, Phase, Process, serve};
 use crate::admin::{self, AdminListener};
 use crate::cores::{self, Cores};
-use crate::face::{Handle, Options, Registry, StartError};
 use crate::files::{LoadError, Source};
 use crate::limits::{self, LimitError, Needs, Plan};
 use crate::logging::Logging;
 use crate::os;
 use crate::store::{self, Store};
 use crate::telemetry::access_log::LogWriter;
+use ringway_engine::filter::Registry;
+use ringway_engine::{Handle, Options, StartError};
 
 /// Reloads, lookups' answers: each is small, and who asks waits when so many are asked for.
 const ASKS_MAX: usize = 64;
