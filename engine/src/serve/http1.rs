@@ -302,6 +302,9 @@ fn is_last(client: &Client) -> bool {
 /// Whether what is still to come of a body may be read and thrown away. Of a chunked one that shows only then.
 fn is_drainable(upload: &SharedUpload<'_>, listener: &Listener) -> bool {
     let upload = upload.borrow();
+    if upload.has_failed() {
+        return false;
+    }
     match upload.framing() {
         Framing::Length(length) => {
             length - upload.received.min(length) <= listener.spec.config.limits.drain_body.0
