@@ -91,15 +91,8 @@ impl Cluster {
         }
     }
 
-    /// A host that was not tried yet; when all were, any.
-    pub(crate) fn pick(
-        &self,
-        tried: &mut Vec<usize>,
-        rng: &Rng,
-    ) -> Result<(usize, Rc<Host>), Fault> {
-        if tried.len() >= self.hosts.len() {
-            tried.clear();
-        }
+    /// A host that was not tried yet.
+    pub(crate) fn pick(&self, tried: &[usize], rng: &Rng) -> Result<(usize, Rc<Host>), Fault> {
         let index = self
             .balance
             .borrow_mut()
