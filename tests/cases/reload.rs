@@ -7,7 +7,7 @@ use ringway_tests::http::Framing;
 use ringway_tests::proxy::run;
 use ringway_tests::wire::steady_port;
 use ringway_tests::{
-    Broken, Client, Driver, Origin, Proxy, TempDir, both_drivers, site, wait_until,
+    Broken, Client, Driver, Origin, Proxy, TempDir, Until, both_drivers, site, wait_until,
 };
 
 both_drivers! {
