@@ -35,7 +35,7 @@ fn a_cut_answer_looks_cut(driver: Driver) {
             let broken = result.map(|answer| (answer.status, answer.body.len()));
             let cut = match broken {
                 // To HTTP/1.0 a chunked answer has no length: only a reset tells.
-                Err(Broken::Truncated | Broken::Reset) => true,
+                Err(Broken::Closed | Broken::Truncated | Broken::Reset) => true,
                 // The head may not have gone on yet.
                 Ok((status, _)) => status == 502,
                 Err(_) => false,
