@@ -115,13 +115,18 @@ fn a_reload_keeps_pools_of_untouched_clusters(driver: Driver) {
     let mut client = proxy.client();
     client.get("/kept");
     client.get("/");
+    // A cluster that changes keeps the connections to the hosts that it keeps.
     proxy.reload(&config.replace("name: changed,", "name: changed, connect_timeout: 1s,"));
-    wait_until("the changed cluster's old pool is closed", || {
+    assert_eq!(client.get("/").text(), "changed");
+    assert_eq!((kept.connections(), changed.connections()), (1, 1));
+    let other = Origin::start("other");
+    proxy.reload(&config.replace(&changed.addr().to_string(), &other.addr().to_string()));
+    wait_until("the pool of the host that is gone is closed", || {
         changed.open() == 0
     });
     assert_eq!(client.get("/kept").text(), "kept");
-    assert_eq!(client.get("/").text(), "changed");
-    assert_eq!((kept.connections(), changed.connections()), (1, 2));
+    assert_eq!(client.get("/").text(), "other");
+    assert_eq!((kept.connections(), changed.connections()), (1, 1));
 }
 
 fn a_bad_configuration_is_refused_and_the_old_one_serves(driver: Driver) {

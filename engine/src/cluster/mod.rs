@@ -5,6 +5,7 @@
 
 mod balance;
 mod host;
+mod picker;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,6 +23,7 @@ use crate::time::{Deadline, Timer};
 pub(crate) use balance::Ask;
 use balance::{Balance, LeastRequest, Random, RoundRobin};
 pub(crate) use host::{ANSWER_READ, Active, Connection, Host};
+pub use picker::Picker;
 
 /// A host as the snapshot knows it.
 #[derive(Debug)]
