@@ -5,6 +5,7 @@
 
 mod balance;
 mod host;
+mod picker;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -21,6 +22,7 @@ use crate::time::{Deadline, Timer};
 
 pub(crate) use balance::Ask;
 use balance::{Balance, LeastRequest, Random, RoundRobin};
+pub use picker::Picker;
 pub(crate) use host::{ANSWER_READ, Active, Connection, Host};
 
 /// A host as the snapshot knows it.
