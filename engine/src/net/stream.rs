@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use monoio::buf::{IoBuf, IoBufMut, IoVecBuf};
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller};
 use monoio::net::TcpStream;
 
 use super::Ready;
@@ -67,6 +67,7 @@ impl Stream {
                 socket: Rc::clone(&socket),
                 input: BytesMut::new(),
                 flight: None,
+                canceller: None,
                 ended: false,
             },
             writer: Writer {
@@ -118,6 +119,8 @@ pub(crate) struct Reader {
     /// Bytes that came in. While a read is in flight it is empty: they travel with the read.
     pub(crate) input: BytesMut,
     flight: Option<Flight>,
+    /// Takes retractable reads back.
+    canceller: Option<Canceller>,
     ended: bool,
 }
 
@@ -132,12 +135,14 @@ impl Reader {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        let flight = self.flight.get_or_insert_with(|| {
-            let mut buffer = std::mem::take(&mut self.input);
-            buffer.reserve(want);
+        if self.flight.is_none() {
+            let tail = self.tail(want);
             let socket = Rc::clone(&self.socket);
-            Box::pin(async move { socket.get().read(Tail(buffer)).await })
-        });
+            self.flight = Some(Box::pin(async move { socket.get().read(tail).await }));
+        }
+        let Some(flight) = &mut self.flight else {
+            return Poll::Pending;
+        };
         let (result, Tail(buffer)) = ready!(flight.as_mut().poll(cx));
         self.flight = None;
         self.input = buffer;
@@ -148,6 +153,59 @@ impl Reader {
     /// [`Self::poll_fill`], awaited.
     pub(crate) async fn fill(&mut self, want: usize) -> io::Result<usize> {
         std::future::poll_fn(|cx| self.poll_fill(want, cx)).await
+    }
+
+    /// [`Self::fill`] by a read that [`Self::retract`] can take back. It costs a little more.
+    pub(crate) async fn fill_retractably(&mut self, want: usize) -> io::Result<usize> {
+        if self.flight.is_none() && !self.ended {
+            let tail = self.tail(want);
+            let socket = Rc::clone(&self.socket);
+            let handle = self.canceller.get_or_insert_default().handle();
+            self.flight = Some(Box::pin(async move {
+                socket.get().cancelable_read(tail, handle).await
+            }));
+        }
+        self.fill(want).await
+    }
+
+    /// Takes the read in flight back, if it is a retractable one, and waits for what it did: bytes that came meanwhile are
+    /// in `input`. The memory of an empty `input` is given back, so that waiting for [`Self::readable`] pins none.
+    pub(crate) async fn retract(&mut self) -> io::Result<usize> {
+        let Some(canceller) = self.canceller.take() else {
+            return Ok(0);
+        };
+        let Some(flight) = &mut self.flight else {
+            return Ok(0);
+        };
+        let _cancelled = canceller.cancel();
+        let (result, Tail(buffer)) = flight.await;
+        self.flight = None;
+        if !buffer.is_empty() {
+            self.input = buffer;
+        }
+        match result {
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Ok(0),
+            result => {
+                self.ended = !matches!(result, Ok(1..));
+                result
+            }
+        }
+    }
+
+    /// Until a read would not block. May be dropped.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.socket.get().readable(false).await
+    }
+
+    /// Whether the other end has ended, or the connection failed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn tail(&mut self, want: usize) -> Tail {
+        let mut buffer = std::mem::take(&mut self.input);
+        buffer.reserve(want);
+        Tail(buffer)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A client's HTTP/1 connection: request after request, in order.
 
 use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,11 +22,13 @@ use crate::proxy::{
     tunnel,
 };
 use crate::request::{Peer, RequestCx};
-use crate::time::Deadline;
+use crate::time::{Deadline, Timer};
 use crate::view::Listener;
 
 /// What a read for a new head makes room for: most heads fit, and an idle connection keeps no more than that.
 const HEAD_READ: usize = 1 << 10;
+/// How long a connection is waited for with a buffer in hand: clients that go on at once need not wait for one to be found.
+const QUIET_AFTER: Duration = Duration::from_millis(32);
 /// How long a connection is read on after its last answer, so that what the client still sends does not reset it
 /// before the answer is read (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
@@ -111,8 +114,16 @@ async fn next(connection: &mut Connection) -> Next {
             return Next::Ended;
         }
         client.ticket.set_idle(!begun);
-        let room = HEAD_READ.max(reader.input.len());
-        match client.timer.within(deadline, reader.fill(room)).await {
+        let timer = &client.timer;
+        let read = if begun {
+            let room = HEAD_READ.max(reader.input.len());
+            timer.within(deadline, reader.fill(room)).await
+        } else if client.requests > 0 {
+            timer.within(deadline, again(reader, timer)).await
+        } else {
+            timer.within(deadline, quiet(reader)).await
+        };
+        match read {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) => return Next::Ended,
             Err(_elapsed) if begun => {
@@ -125,6 +136,25 @@ async fn next(connection: &mut Connection) -> Next {
             }
         }
     }
+}
+
+/// The first bytes of a head after an answer: most clients go on at once, and have a buffer waiting.
+async fn again(reader: &mut Reader, timer: &Timer) -> io::Result<usize> {
+    let soon = Deadline::after(QUIET_AFTER);
+    if let Ok(read) = timer.within(soon, reader.fill_retractably(HEAD_READ)).await {
+        return read;
+    }
+    match reader.retract().await? {
+        0 if !reader.has_ended() => quiet(reader).await,
+        read => Ok(read),
+    }
+}
+
+/// The first bytes of a head from a client that is quiet, or new and perhaps only one of a crowd: it has no buffer until
+/// there is something to read.
+async fn quiet(reader: &mut Reader) -> io::Result<usize> {
+    reader.readable().await?;
+    reader.fill(HEAD_READ).await
 }
 
 async fn refuse(connection: &mut Connection, status: u16, why: &'static str) -> End {
