@@ -18,7 +18,7 @@ pub(crate) use wire::{FaultRecord, HeadersRecord, IpAccessRecord};
 
 use crate::{Config, PathError};
 use tree::{Node, SyntaxError, Value};
-use wire::{Cx, KnownName, Root, Wire};
+use wire::{Cx, Known, Root, Wire};
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,16 +169,16 @@ fn settle_below(node: &mut Node, source: &str, env: &dyn Fn(&str) -> Option<Stri
 
 /// The names of the items of a list, before anything is read: what refers to them may stand before them, and an item
 /// with a problem of its own is still there.
-fn names(tree: &Node, list: &str) -> Vec<KnownName> {
+fn names(tree: &Node, list: &str) -> Known {
     let items = tree.child(list).and_then(Node::items).unwrap_or(&[]);
-    let name = |item: &Node| {
-        let node = item.child("name")?;
-        Some(KnownName {
-            name: node.text()?.to_owned(),
-            secret: node.expanded,
-        })
-    };
-    items.iter().filter_map(name).collect()
+    let mut known = Known::default();
+    for node in items.iter().filter_map(|item| item.child("name")) {
+        let Some(name) = node.text() else { continue };
+        if known.names.insert(name.to_owned()) && !node.expanded {
+            known.shown.push(name.to_owned());
+        }
+    }
+    known
 }
 
 /// Reads a part of a configuration from plain JSON, as a filter does.

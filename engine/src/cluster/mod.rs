@@ -51,6 +51,8 @@ pub struct ClusterSpec {
 pub(crate) struct Cluster {
     pub(crate) spec: Arc<ClusterSpec>,
     pub(crate) stats: Slot<ClusterStats>,
+    /// Its name, of this core's own, so that a request's copy of it bounces no line between cores.
+    pub(crate) name: config::Name,
     hosts: Vec<Rc<Host>>,
     balance: RefCell<Box<dyn Balance>>,
     /// Copies of requests under way to this cluster on this core.
@@ -82,6 +84,7 @@ impl Cluster {
         Self {
             spec: Arc::clone(spec),
             stats,
+            name: config::Name::new(spec.config.name.as_str()),
             hosts,
             balance: RefCell::new(balance),
             mirrors_in_flight: Cell::new(0),
@@ -136,9 +139,10 @@ impl Cluster {
             Err(_elapsed) => Fault::new(FaultKind::ConnectTimeout),
         };
         host.stats.cx_connect_fail.inc();
-        match fault.kind {
-            FaultKind::ConnectTimeout => self.stats.upstream_cx_connect_timeout.inc(),
-            _ => self.stats.upstream_cx_connect_fail.inc(),
+        if fault.kind == FaultKind::ConnectTimeout {
+            self.stats.upstream_cx_connect_timeout.inc();
+        } else {
+            self.stats.upstream_cx_connect_fail.inc();
         }
         Err(fault.retry(Retry::Safe))
     }

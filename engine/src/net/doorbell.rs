@@ -8,7 +8,7 @@ use super::Ready;
 
 /// The outside: may be rung by any thread, and never blocks.
 #[derive(Clone, Debug)]
-pub struct Bell(Arc<OwnedFd>);
+pub(crate) struct Bell(Arc<OwnedFd>);
 
 /// The core's side, to be opened on its thread.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Bell {
 
     /// Wakes the core. A bell that rings already is not an error.
     #[expect(unsafe_code, reason = "write(2) on an eventfd")]
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         let one = 1_u64;
         // SAFETY: eight readable bytes, as an eventfd wants; EAGAIN (counter full) means that it rings already.
         unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };

@@ -36,7 +36,7 @@ impl fmt::Display for BoundAddress {
 ///
 /// The address is bound once without `SO_REUSEPORT` first, so that another process that listens there is an error and not a
 /// partner that silently gets a share of the connections. That socket then keeps the port until the others have it.
-pub fn bind(
+pub(crate) fn bind(
     address: &ListenAddress,
     backlog: u32,
     cores: usize,

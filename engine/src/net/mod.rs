@@ -13,10 +13,10 @@ mod stream;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use connect::{ConnectError, connect};
-pub use doorbell::Bell;
-pub(crate) use doorbell::Doorbell;
+pub(crate) use doorbell::{Bell, Doorbell};
+pub use listen::BoundAddress;
+pub(crate) use listen::bind;
 pub(crate) use listen::{AcceptError, Accepted, Acceptor};
-pub use listen::{BoundAddress, bind};
 pub(crate) use ready::Ready;
 pub use runtime::{DriverChoice, DriverError, Setup, probe};
 pub(crate) use runtime::{run, spawn};

@@ -149,16 +149,6 @@ impl Reader {
     pub(crate) async fn fill(&mut self, want: usize) -> io::Result<usize> {
         std::future::poll_fn(|cx| self.poll_fill(want, cx)).await
     }
-
-    /// Whether a read is in flight.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.flight.is_some()
-    }
-
-    /// Whether the peer has ended its side, or it failed.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
-    }
 }
 
 /// The writing side.

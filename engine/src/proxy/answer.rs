@@ -66,11 +66,6 @@ impl<'a> AnswerBody<'a> {
         self.framing
     }
 
-    /// Whether its last byte has come.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.connection.is_none()
-    }
-
     /// Goes on with sending the request, for as long as nobody pulls.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(outgoing) = &mut self.outgoing else {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ringway_config as config;
 use ringway_protocols::message::Framing;
 
 use super::answer::Answer;
@@ -14,7 +15,7 @@ use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, local_reply, mir
 use crate::cluster::{Active, Cluster};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::request::{LocalReply, RequestCx};
-use crate::route::{Forward, Found};
+use crate::route::{BadPath, Forward, Found};
 use crate::time::Deadline;
 use crate::view::Table;
 
@@ -40,37 +41,18 @@ pub(super) async fn forward<'a, 'c>(
     else {
         return Err(Fault::new(FaultKind::NoHost));
     };
-    trace.cluster = Some(cluster.spec.config.name.clone());
-    head::forward(
-        &mut request.head,
-        cx.intro,
-        &cx.listener.spec.config.forwarded,
-        &cx.local.rng,
-    );
-    found.route.request_headers.apply_request(request);
-    let target = match found.rewrite(&request.head.target) {
-        Ok(Some(target)) => target,
-        Ok(None) => request.head.target.clone(),
+    trace.cluster = Some(Rc::clone(cluster));
+    let framing = upload.borrow().framing();
+    let head = match outgoing(cx, found, forward, request, framing) {
+        Ok(head) => head,
         Err(bad) => {
-            return Ok(local_reply(LocalReply::text(
-                400,
-                bad.details(),
-                "the path cannot be served\n",
-            )));
+            let reply = LocalReply::text(400, bad.details(), "the path cannot be served\n");
+            return Ok(local_reply(reply));
         }
     };
-    let upgrade = cx.upgrade.as_deref().filter(|_| config.upgrade);
-    let hop = HopFields {
-        upgrade,
-        te_trailers: cx.te_trailers,
-    };
-    let authority = forward.host.as_ref().unwrap_or(&request.head.authority);
-    let framing = upload.borrow().framing();
-    let head = head::write_request(&request.head, authority, &target, framing, hop).freeze();
     if framing != Framing::Empty && config.retry.retries > 0 {
-        upload
-            .borrow_mut()
-            .keep(usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX));
+        let limit = usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX);
+        upload.borrow_mut().keep(limit);
     }
     copy(cx, table, forward, request, framing, &head, upload);
 
@@ -87,14 +69,8 @@ pub(super) async fn forward<'a, 'c>(
         tried: Vec::new(),
         trace,
     };
-    let all = attempts.run(
-        request,
-        head,
-        upgrade.is_some(),
-        config.retry.per_try_timeout,
-        upload,
-        interim,
-    );
+    let upgrade = config.upgrade && cx.upgrade.is_some();
+    let all = attempts.run(request, head, upgrade, config, upload, interim);
     let answer = match cx.timer.within(deadline, all).await {
         Ok(answer) => answer?,
         Err(_elapsed) => {
@@ -113,6 +89,27 @@ pub(super) async fn forward<'a, 'c>(
         deadline,
         idle,
     })
+}
+
+/// The request's head as it goes to the upstream.
+fn outgoing(
+    cx: &Cx<'_>,
+    found: Found<'_>,
+    forward: &Forward,
+    request: &mut RequestCx,
+    framing: Framing,
+) -> Result<Bytes, BadPath> {
+    let forwarded = &cx.listener.spec.config.forwarded;
+    head::forward(&mut request.head, cx.intro, forwarded, &cx.local.rng);
+    found.route.request_headers.apply_request(request);
+    let rewritten = found.rewrite(&request.head.target)?;
+    let target = rewritten.as_ref().unwrap_or(&request.head.target);
+    let authority = forward.host.as_ref().unwrap_or(&request.head.authority);
+    let hop = HopFields {
+        upgrade: cx.upgrade.as_deref().filter(|_| forward.config.upgrade),
+        te_trailers: cx.te_trailers,
+    };
+    Ok(head::write_request(&request.head, authority, target, framing, hop).freeze())
 }
 
 /// Starts the copy for a mirror, for its share of the requests.
@@ -163,10 +160,11 @@ impl Attempts<'_, '_> {
         request: &RequestCx,
         head: Bytes,
         upgrade: bool,
-        per_try: Option<Duration>,
+        config: &config::Forward,
         upload: &SharedUpload<'a>,
         interim: &mut dyn Interim,
     ) -> Result<Answer<'a>, Fault> {
+        let per_try = config.retry.per_try_timeout;
         let mut fresh = false;
         loop {
             let sending = Sending {

@@ -19,10 +19,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringway_config::Name;
 use ringway_protocols::Fields;
 use ringway_protocols::message::{Method, ResponseHead, Version};
 
+use crate::cluster::Cluster;
 use crate::fault::{Fault, FaultKind};
 use crate::filter::{Flow, Running};
 use crate::request::{LocalReply, RequestCx};
@@ -83,7 +83,7 @@ pub(crate) struct Cx<'c> {
 #[derive(Default)]
 pub(crate) struct Trace<'c> {
     pub(crate) table: Option<Rc<Table>>,
-    pub(crate) cluster: Option<Name>,
+    pub(crate) cluster: Option<Rc<Cluster>>,
     pub(crate) host: Option<Rc<str>>,
     pub(crate) attempts: u32,
     pub(crate) service_time: Option<Duration>,
@@ -106,6 +106,10 @@ pub(crate) struct Reply<'a> {
 }
 
 /// An answer's body.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one to a request, and almost always the large one"
+)]
 pub(crate) enum ReplyBody<'a> {
     /// Made here.
     Local(Bytes),

@@ -142,6 +142,7 @@ impl Open {
     fn new(local: &Rc<Local>, listener: &Rc<Listener>) -> Self {
         listener.stats.downstream_cx_total.inc();
         listener.stats.downstream_cx_active.inc();
+        local.stats.connections_active.inc();
         Self {
             local: Rc::clone(local),
             listener: Rc::clone(listener),
@@ -153,7 +154,8 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.listener.stats.downstream_cx_active.dec();
         self.listener.stats.downstream_cx_destroyed.inc();
-        self.local.ended();
+        self.local.stats.connections_active.dec();
+        self.local.ended(&self.listener);
     }
 }
 

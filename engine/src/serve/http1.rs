@@ -62,7 +62,7 @@ pub(super) async fn serve(mut client: Client, mut stream: Stream) {
                 // Boxed, so that a connection between requests holds none of what a request needs.
                 match Box::pin(exchange(&mut client, &mut stream, *request)).await {
                     End::KeepAlive => shrink(&mut stream.reader),
-                    end => break end,
+                    end @ (End::Close | End::Linger | End::Reset) => break end,
                 }
             }
             Next::Refused(violation) => {

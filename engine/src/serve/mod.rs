@@ -95,9 +95,8 @@ fn introduction(listener: &Listener, remote: &PeerAddr) -> Introduction {
 
 /// Serves one connection to its end.
 async fn serve(local: Rc<Local>, listener: Rc<Listener>, accepted: Accepted, ticket: Ticket) {
-    let stats = listener.stats.clone();
-    let Some(client) = Client::new(local, listener, &accepted, ticket) else {
-        stats.downstream_cx_no_chain.inc();
+    let Some(client) = Client::new(local, Rc::clone(&listener), &accepted, ticket) else {
+        listener.stats.downstream_cx_no_chain.inc();
         return;
     };
     if let Ok(stream) = Stream::new(accepted.fd) {

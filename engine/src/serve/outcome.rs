@@ -119,7 +119,7 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
         duration,
         response_duration: trace.response_duration,
         upstream_service_time: trace.service_time,
-        cluster: trace.cluster.clone(),
+        cluster: trace.cluster.as_ref().map(|cluster| cluster.name.clone()),
         upstream_host: trace.host.clone(),
         attempts: trace.attempts,
     };

@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ListenerId;
 use crate::net::{cut, end_reading};
@@ -45,11 +43,6 @@ impl Connections {
         }
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.borrow().len() - self.free.borrow().len()
-    }
-
     fn enter(&self, entry: Entry) -> usize {
         let free = self.free.borrow_mut().pop();
         let mut entries = self.entries.borrow_mut();
@@ -66,23 +59,15 @@ impl Connections {
     }
 }
 
-/// A connection's place among them, and its share of the limits. Dropped before its descriptor is closed, so that no
+/// A connection's place among them. Dropped before its descriptor is closed, so that no
 /// number that the kernel has given to another connection is ever shut down.
 pub(crate) struct Ticket {
     connections: Rc<Connections>,
     place: usize,
-    /// The process's count of connections, and the listener's.
-    open: [Arc<AtomicU64>; 2],
 }
 
 impl Ticket {
-    /// A place for a connection that has been counted in `open` already.
-    pub(super) fn new(
-        connections: &Rc<Connections>,
-        fd: RawFd,
-        listener: ListenerId,
-        open: [Arc<AtomicU64>; 2],
-    ) -> Self {
+    pub(super) fn new(connections: &Rc<Connections>, fd: RawFd, listener: ListenerId) -> Self {
         let place = connections.enter(Entry {
             fd,
             listener,
@@ -91,7 +76,6 @@ impl Ticket {
         Self {
             connections: Rc::clone(connections),
             place,
-            open,
         }
     }
 
@@ -109,8 +93,5 @@ impl Drop for Ticket {
             *slot = None;
         }
         self.connections.free.borrow_mut().push(self.place);
-        for open in &self.open {
-            open.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }

@@ -94,17 +94,12 @@ impl Local {
 
     /// The place of a connection that was admitted.
     pub(crate) fn ticket(&self, fd: RawFd, listener: &Listener) -> Ticket {
-        self.stats.connections_active.inc();
-        let open = [
-            Arc::clone(&self.shared.open),
-            Arc::clone(&listener.spec.open),
-        ];
-        Ticket::new(&self.connections, fd, listener.id, open)
+        Ticket::new(&self.connections, fd, listener.id)
     }
 
-    /// Says that a connection has ended, to those who wait for that.
-    pub(crate) fn ended(&self) {
-        self.stats.connections_active.dec();
+    /// A connection that was admitted has ended: makes room, and says so to those who wait for it.
+    pub(crate) fn ended(&self, listener: &Listener) {
+        self.release(listener);
         let waiting = self.waiting.take();
         waiting.into_iter().for_each(Waker::wake);
     }

@@ -78,7 +78,6 @@ impl Listener {
 
 /// One core's live side of a snapshot.
 pub(crate) struct View {
-    pub(crate) version: u64,
     listeners: Vec<Rc<Listener>>,
     tables: BTreeMap<Name, Rc<Table>>,
     clusters: BTreeMap<Name, Rc<Cluster>>,
@@ -88,7 +87,6 @@ impl View {
     /// Before the first snapshot.
     pub(crate) fn empty() -> Self {
         Self {
-            version: 0,
             listeners: Vec::new(),
             tables: BTreeMap::new(),
             clusters: BTreeMap::new(),
@@ -123,7 +121,6 @@ impl View {
             .filter_map(|(spec, id)| self.listener(*id, spec, &tables, core))
             .collect();
         Self {
-            version: snapshot.version(),
             listeners,
             tables,
             clusters,

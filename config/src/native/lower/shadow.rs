@@ -5,30 +5,65 @@ use std::collections::HashMap;
 use crate::native::wire::Cx;
 use crate::{PathMatch, Route, RouteMatch, ValueMatch};
 
-/// Earlier routes that are compared with each; a virtual host of many thousands should not take minutes to load.
-const COMPARED_MAX: usize = 2000;
+/// Earlier routes of a kind that are compared with each: a table of many thousands should not take minutes to load.
+const COMPARED_MAX: usize = 1000;
+
+/// Earlier routes, by what they could shadow: of the thousands of a large table only a few concern each later route.
+#[derive(Default)]
+struct Earlier<'a> {
+    /// By the whole path.
+    exact: HashMap<&'a str, Vec<usize>>,
+    /// By the prefix, without a slash at its end.
+    prefix: HashMap<&'a str, Vec<usize>>,
+    /// Raw beginnings and regular expressions, which few tables have many of.
+    other: Vec<usize>,
+}
+
+impl<'a> Earlier<'a> {
+    fn add(&mut self, path: &'a PathMatch, index: usize) {
+        let list = match path {
+            PathMatch::Exact(path) => self.exact.entry(path).or_default(),
+            PathMatch::Prefix(prefix) => self.prefix.entry(bare(prefix)).or_default(),
+            PathMatch::StartsWith(_) | PathMatch::Regex(_) => &mut self.other,
+        };
+        list.push(index);
+    }
+
+    /// Those that may take all of a path's requests.
+    fn suspects<'b>(&'b self, path: &'b PathMatch) -> impl Iterator<Item = usize> + 'b {
+        let (exact, text) = match path {
+            PathMatch::Exact(path) => (self.exact.get(path.as_str()), path.as_str()),
+            PathMatch::Prefix(text) | PathMatch::StartsWith(text) => (None, text.as_str()),
+            PathMatch::Regex(_) => (None, ""),
+        };
+        let parents = std::iter::successors(Some(bare(text)), |path| {
+            path.rfind('/').and_then(|end| path.get(..end))
+        });
+        let prefixes = parents.filter_map(|parent| self.prefix.get(parent));
+        exact
+            .into_iter()
+            .chain(prefixes)
+            .chain([&self.other])
+            .flat_map(|list| list.iter().take(COMPARED_MAX).copied())
+    }
+}
+
+fn bare(prefix: &str) -> &str {
+    prefix.trim_end_matches('/')
+}
 
 /// Notes each route that an earlier one takes all of. Matches that were not `sound` prove nothing.
 pub(crate) fn check(routes: &[Route], paths: &[String], sound: &[bool], cx: &mut Cx) {
-    // Most earlier routes take one path exactly, and can only shadow a route of that very path: those are looked up, and
-    // the others, which are few, are compared one by one.
-    let mut exact: HashMap<&str, Vec<usize>> = HashMap::new();
-    let mut wide: Vec<usize> = Vec::new();
+    let mut earlier = Earlier::default();
     for (index, route) in routes.iter().enumerate() {
         if !sound.get(index).copied().unwrap_or(false) {
             continue;
         }
-        let same = match &route.matches.path {
-            PathMatch::Exact(path) => exact.get(path.as_str()).map_or(&[][..], Vec::as_slice),
-            PathMatch::Prefix(_) | PathMatch::StartsWith(_) | PathMatch::Regex(_) => &[],
+        let takes = |suspect: &usize| {
+            let suspect = routes.get(*suspect);
+            suspect.is_some_and(|suspect| takes_all_of(&suspect.matches, &route.matches))
         };
-        let earlier = same.iter().chain(wide.iter().take(COMPARED_MAX)).copied();
-        let first = earlier
-            .filter(|earlier| {
-                let earlier = routes.get(*earlier);
-                earlier.is_some_and(|earlier| takes_all_of(&earlier.matches, &route.matches))
-            })
-            .min();
+        let first = earlier.suspects(&route.matches.path).filter(takes).min();
         if let (Some(first), Some(path)) = (first, paths.get(index)) {
             let by = paths.get(first).map_or("an earlier route", String::as_str);
             let message = format!(
@@ -36,12 +71,7 @@ pub(crate) fn check(routes: &[Route], paths: &[String], sound: &[bool], cx: &mut
             );
             cx.problem(path, message);
         }
-        match &route.matches.path {
-            PathMatch::Exact(path) => exact.entry(path).or_default().push(index),
-            PathMatch::Prefix(_) | PathMatch::StartsWith(_) | PathMatch::Regex(_) => {
-                wide.push(index);
-            }
-        }
+        earlier.add(&route.matches.path, index);
     }
 }
 
@@ -61,7 +91,7 @@ fn path_takes_all_of(a: &PathMatch, b: &PathMatch) -> bool {
         (PathMatch::Exact(a), PathMatch::Exact(b)) => a == b,
         (PathMatch::Regex(a), PathMatch::Regex(b)) => a == b,
         (PathMatch::Regex(a), _) => matches!(a.0.as_str(), ".*" | "/.*" | "^.*$" | "^/.*$"),
-        (PathMatch::Prefix(a), _) if a.trim_end_matches('/').is_empty() => true,
+        (PathMatch::Prefix(a), _) if bare(a).is_empty() => true,
         (PathMatch::StartsWith(a), _) if a == "/" => true,
         (PathMatch::Prefix(a), PathMatch::Exact(b) | PathMatch::Prefix(b)) => in_segments(a, b),
         (PathMatch::Prefix(a), PathMatch::StartsWith(b)) => b
@@ -71,9 +101,7 @@ fn path_takes_all_of(a: &PathMatch, b: &PathMatch) -> bool {
             b.starts_with(a.as_str())
         }
         // `/api/` as a prefix takes `/api` too, which does not begin with `/api/`.
-        (PathMatch::StartsWith(a), PathMatch::Prefix(b)) => {
-            b.trim_end_matches('/').starts_with(a.as_str())
-        }
+        (PathMatch::StartsWith(a), PathMatch::Prefix(b)) => bare(b).starts_with(a.as_str()),
         (PathMatch::Exact(_), _)
         | (PathMatch::Prefix(_) | PathMatch::StartsWith(_), PathMatch::Regex(_)) => false,
     }
@@ -81,8 +109,7 @@ fn path_takes_all_of(a: &PathMatch, b: &PathMatch) -> bool {
 
 /// Whether `path` is `prefix` or lies below it.
 fn in_segments(prefix: &str, path: &str) -> bool {
-    let prefix = prefix.trim_end_matches('/');
-    path.strip_prefix(prefix)
+    path.strip_prefix(bare(prefix))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

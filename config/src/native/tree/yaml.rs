@@ -38,17 +38,49 @@ fn scan_error(text: &str, error: &ScanError) -> SyntaxError {
     let at = error.marker().byte_offset().unwrap_or(text.len());
     let at = at.min(text.len());
     let what = error.info();
-    let tab = text
-        .get(..at)
-        .map(|before| before.rsplit('\n').next().unwrap_or(""))
-        .is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'))
-        || text.get(at..).is_some_and(|rest| rest.starts_with('\t'));
-    let hint = if tab {
-        "; indent with spaces, never with tabs"
-    } else {
-        ""
-    };
-    SyntaxError::new(at..at, format!("this is no YAML: {what}{hint}"))
+    let hint = hint(text, at, &what);
+    SyntaxError::new(at..at, format!("this is no YAML: {what}; {hint}"))
+}
+
+/// What to write instead, by what the parser says and what stands there: it says what it expected, not what to do.
+fn hint(text: &str, at: usize, what: &str) -> &'static str {
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+    let line = before.rsplit('\n').next().unwrap_or("");
+    if line.trim_start_matches(' ').starts_with('\t') || after.starts_with('\t') {
+        return "indent with spaces, never with tabs";
+    }
+    if after.starts_with(['*', '&', '!', '%', '@', '`', '|', '>']) {
+        return "put a text that begins with this character in quotes";
+    }
+    for (part, hint) in [
+        ("mapping values", "put a text that holds `: ` in quotes"),
+        (
+            "expected key",
+            "put a text that begins with `[` or `{` in quotes, and give the keys of one map the same indentation",
+        ),
+        (
+            "block collection",
+            "give the items of one list the same indentation",
+        ),
+        (
+            "block mapping",
+            "give the keys of one map the same indentation",
+        ),
+        (
+            "quote",
+            "end a text that begins with a quote with the same quote",
+        ),
+        (
+            "flow",
+            "separate items with `,` and close every `[` and `{`",
+        ),
+        ("bracket", "close every `[` and `{`"),
+    ] {
+        if what.contains(part) {
+            return hint;
+        }
+    }
+    "look at the indentation, and put texts with special characters in quotes"
 }
 
 /// An open list or map.
@@ -314,6 +346,22 @@ mod tests {
             ("a: |\n  x\n  y\n", r#"{"a":"x\ny\n"}"#),
         ] {
             assert_eq!(json(text), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn syntax_errors_say_what_to_write_instead() {
+        for (text, expect) in [
+            ("a: [*.example.com]", "begins with this character in quotes"),
+            ("a: [::]:80\nb: 1", "begins with `[` or `{` in quotes"),
+            ("a:\n  - b: 1\n   c: 2", "the same indentation"),
+            ("a: b: c", "holds `: ` in quotes"),
+            ("a:\n\t- b", "never with tabs"),
+            ("a: @b", "begins with this character in quotes"),
+            ("a: {b: 1\nc: 2", "close every"),
+            ("a: \"b", "the same quote"),
+        ] {
+            assert!(json(text).contains(expect), "{text}: {}", json(text));
         }
     }
 

@@ -58,18 +58,18 @@ pub(crate) struct Cx {
     /// Where relative paths begin.
     pub base: PathBuf,
     /// The names of all clusters, known before any reference is read.
-    pub clusters: Vec<KnownName>,
+    pub clusters: Known,
     /// The names of all route tables.
-    pub route_tables: Vec<KnownName>,
+    pub route_tables: Known,
 }
 
-/// A name that a reference may say.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownName {
-    /// The name.
-    pub name: String,
-    /// Whether it came from the environment.
-    pub secret: bool,
+/// The names that a reference may say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// All of them.
+    pub names: HashSet<String>,
+    /// Those that an error may suggest, in order: not those from the environment.
+    pub shown: Vec<String>,
 }
 
 impl Cx {
@@ -81,8 +81,8 @@ impl Cx {
             spans,
             secret: HashSet::new(),
             base: base.to_owned(),
-            clusters: Vec::new(),
-            route_tables: Vec::new(),
+            clusters: Known::default(),
+            route_tables: Known::default(),
         }
     }
 

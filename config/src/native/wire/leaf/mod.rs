@@ -9,7 +9,7 @@ pub(crate) use address::*;
 pub(crate) use text::*;
 pub(crate) use units::*;
 
-use super::{ANY_TEXT, Cx, Form, KnownName, Shape, Wire, nearest, whole};
+use super::{ANY_TEXT, Cx, Form, Known, Shape, Wire, nearest, whole};
 use crate::Name;
 use crate::native::tree::{Node, Value};
 
@@ -149,17 +149,16 @@ impl Leaf for RouteTableRef {
     }
 }
 
-fn known(text: &str, names: &[KnownName], kind: &str, list: &str) -> Result<Name, Wrong> {
-    if names.iter().any(|known| known.name == text) {
+fn known(text: &str, known: &Known, kind: &str, list: &str) -> Result<Name, Wrong> {
+    if known.names.contains(text) {
         return Ok(Name::new(text));
     }
-    let open = names.iter().filter(|known| !known.secret);
-    let open: Vec<_> = open.map(|known| known.name.as_str()).collect();
-    let hint = match nearest(text, open.iter().copied()) {
+    let shown = &known.shown;
+    let hint = match nearest(text, shown.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if open.is_empty() => format!("add it to `{list}`"),
+        None if shown.is_empty() => format!("add it to `{list}`"),
         None => {
-            let some: Vec<_> = open
+            let some: Vec<_> = shown
                 .iter()
                 .take(8)
                 .map(|name| format!("`{name}`"))

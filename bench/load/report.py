@@ -1,0 +1,171 @@
+"""The results as a table, as JSON and as a plot: medians of all rounds, with the least and the greatest beside them."""
+
+import html
+import json
+import statistics
+
+import measure
+import peers
+
+# Columns of a table: title, key of a round's numbers, digits after the point, divisor.
+LOAD_COLUMNS = [
+    ("CPU µs/request", "cpu_us", 1, 1),
+    ("user µs", "user_us", 1, 1),
+    ("requests/s", "requests_per_second", 0, 1),
+    ("p50 µs", "p50_us", 0, 1),
+    ("p99 µs", "p99_us", 0, 1),
+    ("peak RSS MiB", "peak_rss_kib", 1, 1024),
+    ("upstream connections", "upstream_connections", 0, 1),
+]
+COLUMNS = {
+    measure.LOAD: LOAD_COLUMNS,
+    measure.POUR: [
+        ("peak RSS MiB", "peak_rss_kib", 1, 1024),
+        ("of it for the answer, MiB", "growth_kib", 2, 1024),
+        ("seconds without the pause", "seconds", 2, 1),
+    ],
+    measure.IDLE: [
+        ("KiB/connection, nothing asked", "bare_kib", 2, 1),
+        ("KiB/connection, after an answer", "asked_kib", 2, 1),
+        ("peak RSS MiB", "peak_rss_kib", 1, 1024),
+    ],
+}
+BAR_IDLE_KIB = 2.0
+
+
+def median(rounds, key):
+    """The median of one number over the rounds."""
+    return statistics.median(one[key] for one in rounds)
+
+
+def cell(rounds, key, digits, divisor):
+    """Median and spread, as `33.2 (32.8–34.0)`; the median alone where there is no spread to see."""
+    values = [one[key] / divisor for one in rounds]
+    middle, low, high = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def reference(by_peer):
+    """The CPU per request of the better of Debian's nginx and HAProxy; none if neither ran."""
+    return min((median(by_peer[name], "cpu_us") for name in peers.DEBIAN if by_peer.get(name)), default=None)
+
+
+def case_table(case, by_peer, versions):
+    """One case's table as lines of Markdown."""
+    columns = COLUMNS[case.kind]
+    base = reference(by_peer) if case.kind == measure.LOAD else None
+    titles = ["proxy", *([] if base is None else ["ratio"]), *(title for title, *_ in columns), "errors"]
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    for name in peers.NAMES:
+        rounds = by_peer.get(name)
+        if not rounds:
+            continue
+        label = f"{name.removesuffix('-current')} {versions[name]}"
+        row = [f"**{label}**" if name == "ringway" else label]
+        if base is not None:
+            row.append(f"{median(rounds, 'cpu_us') / base:.2f}")
+        row += [cell(rounds, key, digits, divisor) for _, key, digits, divisor in columns]
+        row.append(str(sum(one["errors"] for one in rounds)))
+        lines.append("| " + " | ".join(row) + " |")
+    return lines
+
+
+def verdict(case, by_peer):
+    """What the bar says of Ringway; nothing where there is no bar or no Ringway."""
+    rounds = by_peer.get("ringway")
+    if not rounds:
+        return None
+    if case.kind == measure.IDLE:
+        worst = max(median(rounds, "bare_kib"), median(rounds, "asked_kib"))
+        met = "met" if worst <= BAR_IDLE_KIB else "missed"
+        return f"Bar: at most {BAR_IDLE_KIB:.0f} KiB per idle connection; {worst:.2f}: {met}."
+    base = reference(by_peer)
+    if case.bar is None or base is None:
+        return None
+    ratio = median(rounds, "cpu_us") / base
+    met = "met" if ratio <= case.bar else "missed"
+    return f"Bar: at most {case.bar:.1f} × the better of nginx and HAProxy (Debian); {ratio:.2f}: {met}."
+
+
+def noise(results):
+    """How many measurements were repeated because of other processes, and how many were kept in spite of them."""
+    thrown = results["thrown_away"]
+    rounds = [one for by_peer in results["cases"].values() for all_of in by_peer.values() for one in all_of]
+    kept = sum(one["others"] > measure.NOISE_LIMIT for one in rounds)
+    text = f"Of {len(rounds) + thrown} measurements {thrown} were thrown away because other processes used more than "
+    text += f"{measure.NOISE_LIMIT:.0%} of a core meanwhile"
+    return text + (f"; **{kept} were kept in spite of that, after all repeats were as noisy**." if kept else ".")
+
+
+def markdown(results):
+    """The whole report."""
+    about = results["machine"] | results["settings"]
+    lines = [
+        f"{about['date']}, {about['cpu']}, {about['cores']} cores, Linux {about['kernel']}; "
+        f"{about['rounds']} interleaved rounds of {about['seconds']} s each after {about['warmup']} s of warm-up; "
+        "median (least–greatest). *ratio*: CPU per request to the better of Debian's nginx and HAProxy.",
+        "",
+        noise(results),
+    ]
+    for failure in results["failures"]:
+        lines += ["", f"**Failed**: {failure.splitlines()[0]}"]
+    for case in measure.CASES:
+        by_peer = results["cases"].get(case.name)
+        if not by_peer:
+            continue
+        rate = f", {about['rate']} requests/s" if case.name == "rate" else ""
+        lines += ["", f"**{case.title}{rate}**", "", *case_table(case, by_peer, results["versions"])]
+        judged = verdict(case, by_peer)
+        if judged:
+            lines += ["", judged]
+    return "\n".join(lines) + "\n"
+
+
+# The plot: a panel a case, a bar a proxy.
+WIDTH, LABEL, BAR, GAP, HEAD = 760, 150, 18, 6, 34
+COLORS = {"ringway": "#c2410c", "nginx": "#475569", "haproxy": "#475569"}
+OTHER_COLOR = "#94a3b8"
+
+
+def panel(title, rows, top):
+    """A title and a bar for each (name, label, values); returns its SVG and its height."""
+    scale = (WIDTH - LABEL - 150) / max(max(values) for _, _, values in rows)
+    parts = [f'<text x="10" y="{top + 20}" font-weight="bold">{html.escape(title)}</text>']
+    y = top + HEAD
+    for name, label, values in rows:
+        middle, low, high = (LABEL + scale * v for v in (statistics.median(values), min(values), max(values)))
+        center = y + BAR / 2
+        parts += [
+            f'<text x="{LABEL - 8}" y="{y + 14}" text-anchor="end">{html.escape(label)}</text>',
+            f'<rect x="{LABEL}" y="{y}" width="{middle - LABEL:.1f}" height="{BAR}" fill="{COLORS.get(name, OTHER_COLOR)}"/>',
+            f'<path d="M{low:.1f} {center}H{high:.1f}M{low:.1f} {center - 4}v8M{high:.1f} {center - 4}v8" stroke="#000" fill="none"/>',
+            f'<text x="{high + 8:.1f}" y="{y + 14}">{statistics.median(values):.1f}</text>',
+        ]
+        y += BAR + GAP
+    return parts, y - top + 8
+
+
+def plot(results):
+    """CPU per request of every load case, and memory per idle connection, as an SVG picture."""
+    parts, top = [], 6
+    for case in measure.CASES:
+        by_peer = results["cases"].get(case.name)
+        key = {measure.LOAD: "cpu_us", measure.IDLE: "asked_kib", measure.POUR: None}[case.kind]
+        if not by_peer or key is None:
+            continue
+        unit = "CPU µs per request" if case.kind == measure.LOAD else "KiB of memory per connection"
+        rows = [
+            (name, f"{name.removesuffix('-current')} {results['versions'][name]}", [max(0.0, one[key]) for one in by_peer[name]])
+            for name in peers.NAMES
+            if by_peer.get(name)
+        ]
+        drawn, height = panel(f"{case.title}: {unit}", rows, top)
+        parts += drawn
+        top += height
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" font-family="sans-serif" font-size="13">'
+    return "\n".join([head, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>", ""])
+
+
+def as_json(results):
+    """All numbers of all rounds."""
+    return json.dumps(results, indent=1) + "\n"

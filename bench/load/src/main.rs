@@ -1,0 +1,49 @@
+//! The load benchmark's two ends: an origin with fixed answers and a load generator, each one thread on epoll.
+//!
+//! Both share a core while the proxy has another to itself, so they must be light: one `recv` and one `send` per
+//! message, nothing allocated per request. The generator also reads the proxy's CPU time, at the very moments its
+//! measuring starts and ends, so that no start-up or warm-up is counted.
+
+mod args;
+mod cpu;
+mod error;
+mod exchange;
+mod latency;
+mod load;
+mod origin;
+mod poller;
+mod pour;
+
+use std::process::ExitCode;
+
+use crate::args::Args;
+use crate::error::LoadError;
+
+const USAGE: &str = "\
+bench-load origin --listen ADDR
+bench-load load   --target ADDR --path PATH --connections N --warmup SECONDS --seconds SECONDS
+                  [--rate PER_SECOND] [--close yes] [--proxy PID --origin PID --cores 0,1]
+bench-load pour   --target ADDR --path PATH [--pause-at BYTES --pause SECONDS]
+";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let done = Args::parse(words).and_then(|args| match command.as_str() {
+        "origin" => origin::run(&args),
+        "load" => load::run(&args),
+        "pour" => pour::run(&args),
+        _ => Err(LoadError::Usage("no such command")),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(LoadError::Usage(what)) => {
+            eprintln!("bench-load: {what}\n{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(LoadError::Io(what, error)) => {
+            eprintln!("bench-load: {what}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
