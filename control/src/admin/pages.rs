@@ -22,10 +22,11 @@ pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answ
         Page::Stats => stats(process, query),
         Page::Prometheus => prometheus(process, &Selection::default()),
         Page::ConfigDump => {
-            let snapshot = process.snapshot();
+            let version = process.snapshot().version();
+            let config = dump::parsed(&process.parsed.borrow());
             Answer::json(
                 StatusCode::OK,
-                &json!({ "version": snapshot.version(), "config": dump::config(snapshot.config()) }),
+                &json!({ "version": version, "config": config }),
             )
         }
         Page::Clusters => clusters(process, query),
