@@ -150,8 +150,7 @@ async fn watch(path: PathBuf, asks: mpsc::Sender<Ask>) {
             return;
         }
     };
-    loop {
-        watch.changed().await;
+    while watch.changed().await {
         let ask = Ask::Reload {
             cause: Cause::Watched,
             reply: None,
