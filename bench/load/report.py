@@ -79,8 +79,8 @@ def verdict(case, by_peer):
         worst = max(median(rounds, "bare_kib"), median(rounds, "asked_kib"))
         met = "met" if worst <= BAR_IDLE_KIB else "missed"
         return f"Bar: at most {BAR_IDLE_KIB:.0f} KiB per idle connection; {worst:.2f}: {met}."
-    base = reference(by_peer)
-    if case.bar is None or base is None:
+    base = None if case.bar is None else reference(by_peer)
+    if base is None:
         return None
     ratio = median(rounds, "cpu_us") / base
     met = "met" if ratio <= case.bar else "missed"

@@ -5,18 +5,22 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use crossbeam_channel::{Sender, unbounded};
-use ringway_config::{IoDriver, ListenAddress, Name, PathError};
+use ringway_config::{self as config, IoDriver, ListenAddress, Name, PathError};
 
 use crate::core::{Command, Core};
-use crate::net::{self, Bell, BoundAddress, DriverChoice, DriverError};
+use crate::net::{self, Bell, BoundAddress, DriverChoice, DriverError, Others};
 use crate::observe::Stats;
 use crate::observe::log_ring::LogPort;
 use crate::rng::Rng;
 use crate::snapshot::Snapshot;
 use crate::view::{ListenerId, Local, Shared};
+
+/// How long sockets that were given up may still be there: longer than a core takes to empty their queues.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// How to start.
 #[derive(Debug)]
@@ -95,11 +99,21 @@ struct Socket {
     bound: BoundAddress,
 }
 
+impl Socket {
+    /// Whether it is the listener's: a new name on an old address keeps the socket. Free ports differ under one address.
+    fn serves(&self, listener: &config::Listener) -> bool {
+        let free = matches!(&listener.address, ListenAddress::Tcp(address) if address.port() == 0);
+        self.address == listener.address && (!free || self.name == listener.name)
+    }
+}
+
 /// The running engine.
 pub struct Handle {
     threads: Vec<Thread>,
     driver: DriverChoice,
     sockets: Vec<Socket>,
+    /// Addresses given up, and when.
+    closing: Vec<(BoundAddress, Instant)>,
     next_id: u32,
     shared: Arc<Shared>,
     alive: Arc<AtomicU32>,
@@ -117,6 +131,7 @@ impl Handle {
             threads: Vec::new(),
             driver,
             sockets: Vec::new(),
+            closing: Vec::new(),
             next_id: 0,
             shared,
             alive: Arc::default(),
@@ -193,10 +208,7 @@ impl Handle {
         let mut next_id = self.next_id;
         for (at, spec) in snapshot.listeners().iter().enumerate() {
             let config = &spec.config;
-            let kept = self
-                .sockets
-                .iter()
-                .find(|socket| socket.name == config.name && socket.address == config.address);
+            let kept = self.sockets.iter().find(|socket| socket.serves(config));
             if let Some(Socket { id, bound, .. }) = kept {
                 sockets.push(Socket {
                     id: *id,
@@ -206,7 +218,12 @@ impl Handle {
                 });
                 continue;
             }
-            match net::bind(&config.address, config.backlog, self.threads.len()) {
+            match net::bind(
+                &config.address,
+                self.others(&config.address),
+                config.backlog,
+                self.threads.len(),
+            ) {
                 Ok((bound, fds)) => {
                     let id = ListenerId(next_id);
                     next_id += 1;
@@ -231,7 +248,7 @@ impl Handle {
             return Err(errors);
         }
         let gone = mem::replace(&mut self.sockets, sockets);
-        self.remove_files(&gone);
+        self.leave(gone);
         self.next_id = next_id;
         let ids: Arc<[ListenerId]> = self.sockets.iter().map(|socket| socket.id).collect();
         for (thread, opened) in self.threads.iter().zip(opened) {
@@ -244,20 +261,28 @@ impl Handle {
         Ok(())
     }
 
-    /// Removes the files of Unix sockets that nobody listens on any more.
-    fn remove_files(&self, gone: &[Socket]) {
-        let kept = |path| {
-            self.sockets
-                .iter()
-                .any(|socket| matches!(&socket.bound, BoundAddress::Unix(other) if other == path))
-        };
+    /// Looks after addresses that are listened on no more.
+    fn leave(&mut self, gone: Vec<Socket>) {
+        self.closing.retain(|(_, since)| since.elapsed() < CLOSING);
         for socket in gone {
-            if let BoundAddress::Unix(path) = &socket.bound
-                && !kept(path)
-                && let Err(error) = std::fs::remove_file(path)
-            {
-                tracing::warn!(%error, path = %path.display(), "the socket's file cannot be removed");
+            if self.sockets.iter().any(|kept| kept.bound == socket.bound) {
+                continue;
             }
+            net::remove_file(&socket.bound);
+            self.closing.push((socket.bound, Instant::now()));
+        }
+    }
+
+    /// Who else may hold an address that is to be bound: our own sockets, for a while after they were given up.
+    fn others(&self, address: &ListenAddress) -> Others {
+        let ours = |(bound, since): &(BoundAddress, Instant)| {
+            since.elapsed() < CLOSING
+                && matches!((bound, address), (BoundAddress::Tcp(a), ListenAddress::Tcp(b)) if a == b)
+        };
+        if self.closing.iter().any(ours) {
+            Others::Closing
+        } else {
+            Others::None
         }
     }
 
@@ -306,7 +331,7 @@ impl Handle {
             .iter()
             .for_each(|thread| thread.tell(Command::Close));
         let gone = mem::take(&mut self.sockets);
-        self.remove_files(&gone);
+        self.leave(gone);
     }
 
     /// Cuts what is left and waits for the threads to end.
@@ -316,7 +341,7 @@ impl Handle {
 
     fn end(&mut self) {
         let gone = mem::take(&mut self.sockets);
-        self.remove_files(&gone);
+        self.leave(gone);
         self.threads
             .iter()
             .for_each(|thread| thread.tell(Command::Stop));

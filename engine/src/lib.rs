@@ -3,7 +3,7 @@
 //! A core owns its ring, its listeners, its pools and its balancing state, and shares nothing. Snapshots come down to it,
 //! counts go up from it, and it never waits for another core.
 
-mod cluster;
+pub mod cluster;
 mod core;
 pub mod fault;
 pub mod filter;

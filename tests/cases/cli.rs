@@ -109,11 +109,16 @@ fn exit_codes_tell_usage_from_failure() {
 
 #[test]
 fn init_writes_a_file_that_validates() {
-    let (code, text, _) = run(&["init"], "");
-    assert_eq!(code, 0);
+    let dir = TempDir::new();
+    let path = dir.join("new.yaml");
+    let args = ["init", path.to_str().unwrap()];
+    assert_eq!(run(&args, "").0, 0);
+    let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains('#') && text.contains("listeners"), "{text}");
     let (code, out, err) = run(&["validate", "-c", "-"], &text);
     assert_eq!(code, 0, "{out}{err}");
+    // What is there is never overwritten.
+    assert_eq!(run(&args, "").0, 1);
 }
 
 #[test]

@@ -26,15 +26,15 @@ fn everything_to(origin: &Origin, limits: &str) -> String {
 }
 
 fn ten_thousand_idle_connections_cost_little(driver: Driver) {
-    // This process and the proxy each need one descriptor a connection.
+    // The proxy keeps a descriptor for an upstream beside each client's.
     let files = usize::try_from(sys::raise_nofile()).unwrap_or(usize::MAX);
-    let count = 10_000.min(files.saturating_sub(2000));
+    let count = 10_000.min(files.saturating_sub(400) / 2);
     if count < 10_000 {
         eprintln!("only {count} connections: the limit of open files is {files}");
     }
     let origin = Origin::start("a");
     let proxy = Proxy::with(driver)
-        .process(&format!("max_connections: {}", count + 100))
+        .process(&format!("max_connections: {}", count + 10))
         .start(&everything_to(&origin, "idle_timeout: 10m"));
     let addr = proxy.addr("web");
     assert_eq!(Client::connect(addr).get("/").status, 200);

@@ -7,7 +7,7 @@ use ringway_tests::http::Framing;
 use ringway_tests::proxy::run;
 use ringway_tests::wire::steady_port;
 use ringway_tests::{
-    Broken, Client, Driver, Origin, Proxy, TempDir, both_drivers, site, wait_until,
+    Broken, Client, Driver, Origin, Proxy, TempDir, Until, both_drivers, site, wait_until,
 };
 
 both_drivers! {
@@ -19,6 +19,7 @@ both_drivers! {
     hup_and_the_command_reload,
     a_new_listener_serves_and_a_removed_one_closes,
     a_hundred_removals_under_a_storm_reset_nobody,
+    a_removed_listener_may_come_back_at_once,
     an_address_in_use_is_refused_and_changes_nothing,
     what_needs_a_restart_is_refused,
     a_request_under_way_keeps_its_world,
@@ -44,6 +45,7 @@ fn a_hundred_reloads_disturb_nobody(driver: Driver) {
     let served = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (done, served, origin) = (&done, &served, &origin);
+        let until = Until(done);
         let download = scope.spawn(move || {
             let mut client = Client::connect(addr);
             client.send("GET /stream HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -83,7 +85,7 @@ fn a_hundred_reloads_disturb_nobody(driver: Driver) {
         wait_until("the last version serves", || {
             Client::connect(addr).get("/version").text() == "v100"
         });
-        done.store(true, Ordering::SeqCst);
+        drop(until);
         assert!(socket.join().unwrap() > 100);
         origin.release();
         assert!(
@@ -113,13 +115,18 @@ fn a_reload_keeps_pools_of_untouched_clusters(driver: Driver) {
     let mut client = proxy.client();
     client.get("/kept");
     client.get("/");
+    // A cluster that changes keeps the connections to the hosts that it keeps.
     proxy.reload(&config.replace("name: changed,", "name: changed, connect_timeout: 1s,"));
-    wait_until("the changed cluster's old pool is closed", || {
+    assert_eq!(client.get("/").text(), "changed");
+    assert_eq!((kept.connections(), changed.connections()), (1, 1));
+    let other = Origin::start("other");
+    proxy.reload(&config.replace(&changed.addr().to_string(), &other.addr().to_string()));
+    wait_until("the pool of the host that is gone is closed", || {
         changed.open() == 0
     });
     assert_eq!(client.get("/kept").text(), "kept");
-    assert_eq!(client.get("/").text(), "changed");
-    assert_eq!((kept.connections(), changed.connections()), (1, 2));
+    assert_eq!(client.get("/").text(), "other");
+    assert_eq!((kept.connections(), changed.connections()), (1, 1));
 }
 
 fn a_bad_configuration_is_refused_and_the_old_one_serves(driver: Driver) {
@@ -240,6 +247,7 @@ fn a_hundred_removals_under_a_storm_reset_nobody(driver: Driver) {
     let done = AtomicBool::new(false);
     let served = AtomicUsize::new(0);
     std::thread::scope(|scope| {
+        let until = Until(&done);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !done.load(Ordering::SeqCst) {
@@ -254,14 +262,17 @@ fn a_hundred_removals_under_a_storm_reset_nobody(driver: Driver) {
             });
         }
         for _ in 0..100 {
-            proxy.reload(&both);
+            // The last sockets of its former life may still be closing.
+            wait_until("its address is free", || {
+                proxy.try_reload(&both).status == 200
+            });
             let goal = served.load(Ordering::SeqCst) + 2;
             wait_until("the listener serves", || {
                 served.load(Ordering::SeqCst) >= goal
             });
             proxy.reload(&respond("web"));
         }
-        done.store(true, Ordering::SeqCst);
+        drop(until);
     });
 }
 
@@ -321,4 +332,20 @@ fn a_request_under_way_keeps_its_world(driver: Driver) {
         next == Ok("new".to_owned()) || next == Err(Broken::Closed),
         "{next:?}"
     );
+}
+
+fn a_removed_listener_may_come_back_at_once(driver: Driver) {
+    let proxy = Proxy::start(driver, &respond("web"));
+    let other = respond("other")
+        .replace("name: web", "name: other")
+        .replace("127.0.0.1:0", &format!("127.0.0.1:{}", steady_port()));
+    let both = respond("web") + &other.replace("listeners:\n", "");
+    for _ in 0..10 {
+        proxy.reload(&both);
+        assert_eq!(
+            Client::connect(proxy.addr("other")).get("/").text(),
+            "other"
+        );
+        proxy.reload(&respond("web"));
+    }
 }

@@ -138,7 +138,9 @@ fn listeners_that_come_and_go_leave_no_descriptor(driver: Driver) {
         (sys::open_files(proxy.pid()) == now).then_some(now)
     });
     for _ in 0..30 {
-        proxy.reload(&both);
+        wait_until("its address is free", || {
+            proxy.try_reload(&both).status == 200
+        });
         assert_eq!(Client::connect(proxy.addr("other")).get("/").text(), "a");
         proxy.reload(&config);
     }

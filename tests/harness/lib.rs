@@ -25,7 +25,7 @@ pub use http::{Broken, Head, Response};
 pub use origin::{Origin, Seen};
 pub use proxy::{Driver, Proxy, site};
 pub use tempdir::TempDir;
-pub use wait::{DEADLINE, wait_for, wait_until};
+pub use wait::{DEADLINE, Until, wait_for, wait_until};
 pub use wire::{Wire, WireServer};
 
 /// Runs each of these cases (functions of a [`Driver`]) under both I/O drivers, as `name::io_uring` and `name::epoll`.

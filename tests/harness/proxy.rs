@@ -63,8 +63,12 @@ pub fn binary() -> &'static Path {
         if release {
             cargo.arg("--release");
         }
-        let status = cargo.status().expect("cargo runs");
-        assert!(status.success(), "the proxy does not build");
+        let output = cargo.output().expect("cargo runs");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "the proxy does not build:\n{words}"
+        );
         profile_dir.join("ringway")
     })
 }

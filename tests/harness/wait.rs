@@ -1,5 +1,6 @@
 //! Waiting for a condition with a deadline: the only way a test waits.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. Generous, because the machine may be busy; nothing waits it out
@@ -32,4 +33,14 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 #[track_caller]
 pub fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
     wait_for(what, || probe().then_some(()));
+}
+
+/// Sets a flag when it goes, so that threads that run until then end also when a test fails.
+#[derive(Debug)]
+pub struct Until<'a>(pub &'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

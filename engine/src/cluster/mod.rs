@@ -5,6 +5,7 @@
 
 mod balance;
 mod host;
+mod picker;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,6 +23,7 @@ use crate::time::{Deadline, Timer};
 pub(crate) use balance::Ask;
 use balance::{Balance, LeastRequest, Random, RoundRobin};
 pub(crate) use host::{ANSWER_READ, Active, Connection, Host};
+pub use picker::Picker;
 
 /// A host as the snapshot knows it.
 #[derive(Debug)]
@@ -91,15 +93,8 @@ impl Cluster {
         }
     }
 
-    /// A host that was not tried yet; when all were, any.
-    pub(crate) fn pick(
-        &self,
-        tried: &mut Vec<usize>,
-        rng: &Rng,
-    ) -> Result<(usize, Rc<Host>), Fault> {
-        if tried.len() >= self.hosts.len() {
-            tried.clear();
-        }
+    /// A host that was not tried yet.
+    pub(crate) fn pick(&self, tried: &[usize], rng: &Rng) -> Result<(usize, Rc<Host>), Fault> {
         let index = self
             .balance
             .borrow_mut()

@@ -25,7 +25,12 @@ impl Picker {
             let address = SocketAddr::from(([127, 0, 0, 1], at + 1));
             let label = Name::new(&address.to_string());
             let stats = stats.host(&name, &label);
-            HostSpec { address: address.into(), label, weight: u32::from(at % 3) + 1, stats }
+            HostSpec {
+                address: address.into(),
+                label,
+                weight: u32::from(at % 3) + 1,
+                stats,
+            }
         };
         let spec = ClusterSpec {
             config: config::Cluster {

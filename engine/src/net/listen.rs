@@ -32,23 +32,34 @@ impl fmt::Display for BoundAddress {
     }
 }
 
+/// Who else may hold the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// Nobody.
+    None,
+    /// Sockets of our own that are about to close.
+    Closing,
+}
+
 /// Binds one listening socket for each core.
 ///
 /// The address is bound once without `SO_REUSEPORT` first, so that another process that listens there is an error and not a
 /// partner that silently gets a share of the connections. That socket then keeps the port until the others have it.
 pub(crate) fn bind(
     address: &ListenAddress,
+    others: Others,
     backlog: u32,
     cores: usize,
 ) -> io::Result<(BoundAddress, Vec<OwnedFd>)> {
     match address {
-        ListenAddress::Tcp(address) => bind_tcp(*address, backlog, cores),
+        ListenAddress::Tcp(address) => bind_tcp(*address, others, backlog, cores),
         ListenAddress::Unix { path, mode } => bind_unix(path.clone(), *mode, backlog, cores),
     }
 }
 
 fn bind_tcp(
     address: SocketAddr,
+    others: Others,
     backlog: u32,
     cores: usize,
 ) -> io::Result<(BoundAddress, Vec<OwnedFd>)> {
@@ -65,6 +76,9 @@ fn bind_tcp(
         Ok(socket)
     };
     let guard = open()?;
+    if others == Others::Closing {
+        guard.set_reuse_port(true)?;
+    }
     guard.bind(&address.into())?;
     guard.set_reuse_port(true)?;
     let bound = guard.local_addr()?.as_socket().unwrap_or(address);
@@ -112,6 +126,15 @@ fn bind_unix(
         .collect::<io::Result<Vec<_>>>()?;
     sockets.push(first);
     Ok((BoundAddress::Unix(path), sockets))
+}
+
+/// Removes the file of a Unix socket that nobody listens on any more.
+pub(crate) fn remove_file(address: &BoundAddress) {
+    if let BoundAddress::Unix(path) = address
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(%error, path = %path.display(), "the socket's file cannot be removed");
+    }
 }
 
 /// A listening socket in its core.

@@ -32,6 +32,8 @@ pub(crate) struct AnswerBody<'a> {
     decoder: BodyDecoder,
     framing: Framing,
     keep_alive: bool,
+    /// It is a 101: its connection is to become a tunnel.
+    switch: bool,
     trailers: Option<Fields>,
     cluster: Rc<Cluster>,
     /// Counts the try as in flight until the body's end.
@@ -52,11 +54,12 @@ impl<'a> AnswerBody<'a> {
             decoder: BodyDecoder::new(response.framing, BodyLimits::default()),
             framing: response.framing,
             keep_alive: response.keep_alive,
+            switch: response.head.status == 101,
             trailers: None,
             cluster,
             _active: active,
         };
-        if response.head.status != 101 && body.decoder.is_done() {
+        if !body.switch && body.decoder.is_done() {
             body.end();
         }
         body
@@ -142,6 +145,11 @@ impl<'a> AnswerBody<'a> {
     /// The trailer fields, after the end.
     pub(crate) fn trailers(&self) -> Option<&Fields> {
         self.trailers.as_ref()
+    }
+
+    /// Whether it is a 101.
+    pub(crate) fn is_switch(&self) -> bool {
+        self.switch
     }
 
     /// The connection itself, after a 101.

@@ -182,8 +182,12 @@ impl Attempts<'_, '_> {
             };
             let rewound = || upload.borrow_mut().rewind();
             match verdict {
-                Verdict::AgainFresh if rewound() => fresh = true,
-                Verdict::Again if rewound() => {
+                Verdict::AgainFresh if rewound() => {
+                    // It was the connection's fault and not the host's, which may be picked again.
+                    self.tried.pop();
+                    fresh = true;
+                }
+                Verdict::Again if self.has_untried() && rewound() => {
                     fresh = false;
                     drop(tried);
                     crate::time::sleep(self.tries.back_off(&self.cx.local.rng)).await;
@@ -195,6 +199,11 @@ impl Attempts<'_, '_> {
             }
             self.cluster.stats.upstream_rq_retry.inc();
         }
+    }
+
+    /// Whether there is a host to go to that was not tried yet.
+    fn has_untried(&self) -> bool {
+        self.tried.len() < self.cluster.spec.hosts.len()
     }
 
     fn count_end(&self, verdict: Verdict, answered: bool) {
@@ -217,7 +226,7 @@ impl Attempts<'_, '_> {
     ) -> Result<Answer<'a>, Fault> {
         self.tries.made += 1;
         self.trace.attempts = self.tries.made;
-        let (index, host) = self.cluster.pick(&mut self.tried, &self.cx.local.rng)?;
+        let (index, host) = self.cluster.pick(&self.tried, &self.cx.local.rng)?;
         self.tried.push(index);
         self.trace.host = Some(Rc::clone(&host.label));
         let timer = self.cx.timer;

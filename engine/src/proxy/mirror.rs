@@ -154,7 +154,7 @@ async fn copy(
     head: Bytes,
     mut body: CopiedBody,
 ) -> Result<(), Fault> {
-    let (_, host) = cluster.pick(&mut Vec::new(), rng)?;
+    let (_, host) = cluster.pick(&[], rng)?;
     let connection = cluster.checkout(&host, false, timer).await?;
     let active = Active::new(&host);
     let upload = Rc::new(RefCell::new(Upload::new(&mut body)));

@@ -35,6 +35,8 @@ pub(crate) struct Upload<'a> {
     /// More was sent than could be kept.
     overflowed: bool,
     ended: bool,
+    /// It broke off: where the next request begins is not known.
+    failed: bool,
     trailers: Option<Fields>,
     mirror: Option<Feed>,
     /// Bytes that came from the client.
@@ -52,6 +54,7 @@ impl<'a> Upload<'a> {
             cursor: 0,
             overflowed: false,
             ended,
+            failed: false,
             trailers: None,
             mirror: None,
             received: 0,
@@ -79,6 +82,11 @@ impl<'a> Upload<'a> {
     /// Whether all of it has come from the client.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether it broke off before its end.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Goes back to its beginning for another try; `false` if that is gone.
@@ -115,6 +123,7 @@ impl<'a> Upload<'a> {
                 Poll::Ready(Ok(None))
             }
             Poll::Ready(Err(fault)) => {
+                self.failed = true;
                 self.mirror = None;
                 Poll::Ready(Err(fault))
             }

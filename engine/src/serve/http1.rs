@@ -182,7 +182,7 @@ async fn exchange(client: &mut Client, stream: &mut Stream, request: Request) ->
         expects_continue: expect_continue,
         deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
     };
-    let keep = keep_alive && stays && !is_last(client);
+    let keep = keep_alive && stays;
     let mut done = answer(&around, stream, framing, keep, &mut cx, &mut trace, client).await;
     if let Some(upstream) = done.upstream.take() {
         switch(
@@ -217,14 +217,15 @@ async fn answer<'c>(
         waits: around.expects_continue,
         speaks_11: cx.head.version > Version::Http10,
     };
-    let mut reply = if outcome::is_too_long(framing, listener) {
+    let too_long = outcome::is_too_long(framing, listener);
+    let mut reply = if too_long {
         outcome::too_long()
     } else {
         proxy(around, cx, &upload, &mut informer, trace).await
     };
     // A client that waited for `100 Continue` in vain may send its body or not: what comes next cannot be told.
     let in_step = !informer.waits || upload.borrow().has_ended();
-    let keep = keep && in_step && is_drainable(&upload, listener);
+    let keep = keep && in_step && !too_long && !is_last(client) && is_drainable(&upload, listener);
     let mut sent = respond(client, &cx.head, writer, &mut reply, keep).await;
     if !upload.borrow().has_ended() {
         sent.end = drain(sent.end, &upload, listener).await;
@@ -302,6 +303,9 @@ fn is_last(client: &Client) -> bool {
 /// Whether what is still to come of a body may be read and thrown away. Of a chunked one that shows only then.
 fn is_drainable(upload: &SharedUpload<'_>, listener: &Listener) -> bool {
     let upload = upload.borrow();
+    if upload.has_failed() {
+        return false;
+    }
     match upload.framing() {
         Framing::Length(length) => {
             length - upload.received.min(length) <= listener.spec.config.limits.drain_body.0

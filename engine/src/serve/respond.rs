@@ -196,11 +196,20 @@ struct Streaming<'s, 'a> {
 
 impl Streaming<'_, '_> {
     async fn run(&mut self, mut outbox: Outbox, sent: &mut u64) -> Result<(), Fault> {
+        if self.answer.is_switch() {
+            // What comes behind the head is the tunnel's.
+            return self.send(&mut outbox, None).await;
+        }
         loop {
             let answer = &mut *self.answer;
             let here = std::future::poll_fn(|cx| Poll::Ready(answer.poll_next(cx))).await;
             let part = match here {
-                Poll::Ready(part) => part?,
+                Poll::Ready(Err(fault)) => {
+                    // What came before it broke is the client's all the same.
+                    let _gone_too = self.send(&mut outbox, None).await;
+                    return Err(fault);
+                }
+                Poll::Ready(Ok(part)) => part,
                 Poll::Pending => {
                     if !outbox.is_empty() {
                         self.send(&mut outbox, None).await?;
