@@ -64,7 +64,7 @@ fn validate(path: &Path) -> ExitCode {
                 say_error(warnings);
             }
             say(format_args!(
-                "{}: good, {} listeners, {} clusters",
+                "{}: good (listeners: {}, clusters: {})",
                 path.display(),
                 config.listeners.len(),
                 config.clusters.len()
