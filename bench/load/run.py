@@ -18,6 +18,8 @@ import report
 
 ROOT = os.path.dirname(os.path.dirname(peers.HERE))
 README = os.path.join(ROOT, "bench", "README.md")
+# Memory does not mind noise: more rounds say nothing more.
+MEMORY_ROUNDS = 3
 MARKS = ("<!-- results -->\n", "<!-- /results -->\n")
 
 
@@ -92,7 +94,7 @@ def run_all(bench, cases, found, arguments):
     measured, thrown_away, failures = {}, 0, []
     for case in cases:
         by_peer = measured.setdefault(case.name, {peer.name: [] for peer in found})
-        for _ in range(arguments.rounds):
+        for _ in range(arguments.rounds if case.kind == measure.LOAD else min(arguments.rounds, MEMORY_ROUNDS)):
             for peer in found:
                 try:
                     result, thrown = measure_quietly(bench, case, peer, arguments.repeats)

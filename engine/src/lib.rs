@@ -20,6 +20,7 @@ pub mod snapshot;
 pub mod time;
 mod view;
 
+pub use cluster::Picker;
 pub use handle::{Handle, Options, StartError};
 pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe};
 pub use snapshot::{Inputs, Snapshot};

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use ringway_config::Balance;
-use ringway_engine::cluster::Picker;
+use ringway_engine::Picker;
 
 use crate::Micro;
 

@@ -52,7 +52,7 @@ impl Picker {
 
     /// The index of the host that the next request goes to.
     pub fn pick(&self) -> Option<usize> {
-        let picked = self.cluster.pick(&mut Vec::new(), &self.rng);
+        let picked = self.cluster.pick(&[], &self.rng);
         picked.ok().map(|(index, _)| index)
     }
 }
