@@ -12,6 +12,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
+
 /// How coarse deadlines are: it bounds how often an idle core wakes for them.
 pub const TICK: Duration = Duration::from_millis(TICK_MILLIS);
 const TICK_MILLIS: u64 = 8;
@@ -277,29 +279,13 @@ impl Timer {
 
     /// Runs `future` until `deadline`. Deadlines nest: the earliest of those around counts for waking, each for itself.
     /// On `Elapsed` the future is dropped, so it must be one that loses nothing by that (a read lives in its stream).
-    pub async fn within<F: Future>(
-        &self,
-        deadline: Deadline,
-        future: F,
-    ) -> Result<F::Output, Elapsed> {
-        let mut future = pin!(future);
-        let _outer = Outer {
+    pub fn within<F: Future>(&self, deadline: Deadline, future: F) -> Within<'_, F> {
+        Within {
             timer: self,
-            deadline: self.current.get(),
-        };
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(value) = future.as_mut().poll(cx) {
-                return Poll::Ready(Ok(value));
-            }
-            if deadline.has_passed() {
-                return Poll::Ready(Err(Elapsed));
-            }
-            // At every poll and not only at the first: an inner wait that ended has put back what it had found.
-            self.current.set(deadline.0.min(self.current.get()));
-            self.arm(cx);
-            Poll::Pending
-        })
-        .await
+            deadline,
+            outer: None,
+            future,
+        }
     }
 
     /// Whether `deadline` has come; if not, the task is woken when it has.
@@ -342,15 +328,48 @@ impl Drop for Timer {
     }
 }
 
-/// Puts the deadline around back when a nested wait ends, however it ends.
-struct Outer<'a> {
-    timer: &'a Timer,
-    deadline: u64,
+pin_project! {
+    /// What [`Timer::within`] returns. A type of its own, since an `async fn` would hold the future twice, and nested
+    /// deadlines would double it each time.
+    pub struct Within<'t, F> {
+        timer: &'t Timer,
+        deadline: Deadline,
+        // The deadline around, from the first poll to the end.
+        outer: Option<u64>,
+        #[pin]
+        future: F,
+    }
+
+    impl<F> PinnedDrop for Within<'_, F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(outer) = this.outer.take() {
+                this.timer.current.set(outer);
+            }
+        }
+    }
 }
 
-impl Drop for Outer<'_> {
-    fn drop(&mut self) {
-        self.timer.current.set(self.deadline);
+impl<F: Future> Future for Within<'_, F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let timer = *this.timer;
+        let outer = *this.outer.get_or_insert_with(|| timer.current.get());
+        let output = match this.future.poll(cx) {
+            Poll::Ready(value) => Ok(value),
+            Poll::Pending if this.deadline.has_passed() => Err(Elapsed),
+            Poll::Pending => {
+                // At every poll and not only at the first: an inner wait that ended has put back what it had found.
+                timer.current.set(this.deadline.0.min(timer.current.get()));
+                timer.arm(cx);
+                return Poll::Pending;
+            }
+        };
+        timer.current.set(outer);
+        *this.outer = None;
+        Poll::Ready(output)
     }
 }
 

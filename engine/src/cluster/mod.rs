@@ -22,8 +22,8 @@ use crate::time::{Deadline, Timer};
 
 pub(crate) use balance::Ask;
 use balance::{Balance, LeastRequest, Random, RoundRobin};
-pub use picker::Picker;
 pub(crate) use host::{ANSWER_READ, Active, Connection, Host};
+pub use picker::Picker;
 
 /// A host as the snapshot knows it.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use super::exchange::{SendFuture, Stopped};
 use crate::cluster::{ANSWER_READ, Active, Cluster, Connection};
 use crate::fault::{Fault, FaultKind};
 
-/// What a read for a large body makes room for: below it a copy costs more per byte, above it no less.
-const BULK_READ: usize = 64 << 10;
+/// What a read for a large body makes room for: below 64 KiB a copy costs more per byte, above it no less; and a head.
+const BULK_READ: usize = 68 << 10;
 
 /// An answer whose head is here.
 pub(crate) struct Answer<'a> {
@@ -32,6 +32,8 @@ pub(crate) struct AnswerBody<'a> {
     decoder: BodyDecoder,
     framing: Framing,
     keep_alive: bool,
+    /// It is whole.
+    ended: bool,
     /// It is a 101: its connection is to become a tunnel.
     switch: bool,
     trailers: Option<Fields>,
@@ -54,14 +56,13 @@ impl<'a> AnswerBody<'a> {
             decoder: BodyDecoder::new(response.framing, BodyLimits::default()),
             framing: response.framing,
             keep_alive: response.keep_alive,
+            ended: false,
             switch: response.head.status == 101,
             trailers: None,
             cluster,
             _active: active,
         };
-        if !body.switch && body.decoder.is_done() {
-            body.end();
-        }
+        body.ended = !body.switch && body.decoder.is_done();
         body
     }
 
@@ -94,6 +95,9 @@ impl<'a> AnswerBody<'a> {
     /// The next bytes; `None` at the end. Nothing is lost if it is left pending.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         self.drive(cx)?;
+        if self.ended {
+            return Poll::Ready(Ok(None));
+        }
         loop {
             let Some(connection) = &mut self.connection else {
                 return Poll::Ready(Ok(None));
@@ -104,14 +108,12 @@ impl<'a> AnswerBody<'a> {
             match self.decoder.decode(&mut reader.input) {
                 Ok(Piece::Data(bytes)) => {
                     self.cluster.stats.bytes_received.add(bytes.len() as u64);
-                    if self.decoder.is_done() {
-                        self.end();
-                    }
+                    self.ended = self.decoder.is_done();
                     return Poll::Ready(Ok(Some(bytes)));
                 }
                 Ok(Piece::End(trailers)) => {
                     self.trailers = trailers;
-                    self.end();
+                    self.ended = true;
                     return Poll::Ready(Ok(None));
                 }
                 Ok(Piece::NeedMore) => {}
@@ -128,7 +130,7 @@ impl<'a> AnswerBody<'a> {
                 Ok(1..) => {}
                 Ok(0) if self.decoder.on_eof().is_ok() => {
                     self.keep_alive = false;
-                    self.end();
+                    self.ended = true;
                     return Poll::Ready(Ok(None));
                 }
                 Ok(0) => return Poll::Ready(Err(self.broken("closed before its end"))),
@@ -164,14 +166,22 @@ impl<'a> AnswerBody<'a> {
         Fault::new(FaultKind::Truncated).because(why)
     }
 
-    /// The answer is whole. With the request sent as well, the connection is in step and may be kept; the pool sees to the rest.
-    fn end(&mut self) {
+    /// Gives the connection up, when what was pulled has been sent and dropped: its read buffer is its own again then, and
+    /// the next read need not make another. With the answer whole and the request sent, the connection is in step and may
+    /// be kept; the pool sees to the rest.
+    pub(crate) fn release(&mut self) {
+        let outgoing = self.outgoing.take();
         let Some(connection) = self.connection.take() else {
             return;
         };
-        if self.keep_alive && self.outgoing.is_none() {
+        if self.ended && self.keep_alive && outgoing.is_none() {
             self.cluster.park(connection);
         }
-        self.outgoing = None;
+    }
+}
+
+impl Drop for AnswerBody<'_> {
+    fn drop(&mut self) {
+        self.release();
     }
 }

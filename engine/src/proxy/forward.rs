@@ -242,15 +242,10 @@ impl Attempts<'_, '_> {
             )
             .await
         };
-        let result = match per_try {
-            None => one.await,
-            Some(limit) => match timer.within(Deadline::after(limit), one).await {
-                Ok(result) => result,
-                Err(_elapsed) => {
-                    Err(Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent))
-                }
-            },
-        };
+        let limit = Deadline::after_opt(per_try);
+        let result = timer.within(limit, one).await.unwrap_or_else(|_elapsed| {
+            Err(Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent))
+        });
         if let Err(fault) = &result {
             host.stats.rq_error.inc();
             self.count_fault(fault.kind);

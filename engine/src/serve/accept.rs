@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::serve;
+use super::{Connection, http1};
 use crate::net::{AcceptError, Acceptor, spawn};
 use crate::time::{Deadline, Timer};
 use crate::view::{Listener, ListenerId, Local};
@@ -113,8 +113,10 @@ fn batch(local: &Rc<Local>, listener: &Rc<Listener>, acceptor: &Acceptor) -> Bat
         local.stats.connections_accepted.inc();
         let ticket = local.ticket(accepted.fd.as_raw_fd(), listener);
         let open = Open::new(local, listener);
-        let connection = serve(Rc::clone(local), Rc::clone(listener), accepted, ticket);
-        spawn(Root { open, connection });
+        if let Some(connection) = Connection::open(local, listener, accepted, ticket) {
+            let connection = http1::serve(connection);
+            spawn(Root { open, connection });
+        }
     }
     Batch::Full
 }

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
-use ringway_protocols::http1::{self, Request, RequestParser, Violation};
+use ringway_protocols::http1::{self, Request};
 use ringway_protocols::message::{Framing, RequestHead, ResponseHead, Version};
 
-use super::Client;
 use super::body::ClientBody;
 use super::outcome;
 use super::respond::{Sent, respond};
-use crate::cluster::Connection;
+use super::{Client, Connection};
+use crate::cluster::Connection as Upstream;
 use crate::fault::{Fault, FaultKind};
 use crate::net::{Reader, Stream, Writer};
 use crate::proxy::{
@@ -21,7 +21,7 @@ use crate::proxy::{
     tunnel,
 };
 use crate::request::{Peer, RequestCx};
-use crate::time::{Deadline, Timer};
+use crate::time::Deadline;
 use crate::view::Listener;
 
 /// What a read for a new head makes room for: most heads fit, and an idle connection keeps no more than that.
@@ -47,87 +47,94 @@ pub(super) enum End {
 
 enum Next {
     Request(Box<Request>),
-    Refused(Violation),
-    TooSlow,
+    /// No request: the status to answer with, and why.
+    Refused(u16, &'static str),
     Ended,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(mut client: Client, mut stream: Stream) {
-    let mut parser = RequestParser::new();
+/// Serves a connection to its end. What is seldom or large is boxed apart, so that a connection between requests holds none
+/// of it.
+pub(super) async fn serve(mut connection: Box<Connection>) {
     let end = loop {
-        match next(&mut client, &mut stream.reader, &mut parser).await {
+        match next(&mut connection).await {
             Next::Request(request) => {
-                client.ticket.set_idle(false);
-                // Boxed, so that a connection between requests holds none of what a request needs.
-                match Box::pin(exchange(&mut client, &mut stream, *request)).await {
-                    End::KeepAlive => shrink(&mut stream.reader),
+                connection.client.ticket.set_idle(false);
+                match Box::pin(exchange(&mut connection, request)).await {
+                    End::KeepAlive => shrink(&mut connection.stream.reader),
                     end @ (End::Close | End::Linger | End::Reset) => break end,
                 }
             }
-            Next::Refused(violation) => {
-                client.listener.stats.violation.inc(violation.index());
-                break outcome::refuse(
-                    &client,
-                    &mut stream.writer,
-                    violation.status(),
-                    violation.name(),
-                )
-                .await;
-            }
-            Next::TooSlow => {
-                client.listener.stats.limit_header_timeout.inc();
-                break outcome::refuse(&client, &mut stream.writer, 408, "request_header_timeout")
-                    .await;
+            Next::Refused(status, why) => {
+                break Box::pin(refuse(&mut connection, status, why)).await;
             }
             Next::Ended => break End::Close,
         }
     };
-    let Client { ticket, timer, .. } = client;
-    match end {
-        End::KeepAlive | End::Close => {}
-        End::Linger => linger(&mut stream, &timer).await,
-        End::Reset => {
-            drop(ticket);
-            return stream.abort();
-        }
+    if end == End::Linger {
+        Box::pin(linger(&mut connection)).await;
     }
+    let Connection { client, stream, .. } = *connection;
     // First the place among the connections: its descriptor may be another's as soon as it is closed.
-    drop(ticket);
-    stream.close();
+    drop(client);
+    if end == End::Reset {
+        stream.abort()
+    } else {
+        stream.close()
+    }
 }
 
 /// The next head. Between requests the connection waits for `idle_timeout`; from a head's first byte for `header_timeout`.
-async fn next(client: &mut Client, reader: &mut Reader, parser: &mut RequestParser) -> Next {
+async fn next(connection: &mut Connection) -> Next {
+    let Connection {
+        client,
+        stream: Stream { reader, .. },
+        parser,
+    } = connection;
+    let stats = &client.listener.stats;
     let limits = &client.listener.spec.config.limits;
-    let (idle, header) = (limits.idle_timeout, limits.header_timeout);
-    let mut begun = None;
-    let mut deadline = Deadline::after(idle);
+    let mut begun = false;
+    let mut deadline = Deadline::after(limits.idle_timeout);
     loop {
         match parser.parse(&mut reader.input, &client.listener.head_limits) {
             Ok(Some(request)) => return Next::Request(Box::new(request)),
             Ok(None) => {}
-            Err(violation) => return Next::Refused(violation),
+            Err(violation) => {
+                stats.violation.inc(violation.index());
+                return Next::Refused(violation.status(), violation.name());
+            }
         }
-        if !reader.input.is_empty() && begun.is_none() {
-            begun = Some(());
-            deadline = Deadline::after(header);
-        } else if begun.is_none() && client.requests > 0 && client.is_leaving() {
-            client.listener.stats.downstream_cx_drain_close.inc();
+        if !begun && !reader.input.is_empty() {
+            begun = true;
+            deadline = Deadline::after(limits.header_timeout);
+        } else if !begun && client.requests > 0 && client.is_leaving() {
+            stats.downstream_cx_drain_close.inc();
             return Next::Ended;
         }
-        client.ticket.set_idle(begun.is_none());
+        client.ticket.set_idle(!begun);
         let room = HEAD_READ.max(reader.input.len());
         match client.timer.within(deadline, reader.fill(room)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) => return Next::Ended,
-            Err(_elapsed) if begun.is_some() => return Next::TooSlow,
+            Err(_elapsed) if begun => {
+                stats.limit_header_timeout.inc();
+                return Next::Refused(408, "request_header_timeout");
+            }
             Err(_elapsed) => {
-                client.listener.stats.limit_idle_timeout.inc();
+                stats.limit_idle_timeout.inc();
                 return Next::Ended;
             }
         }
     }
+}
+
+async fn refuse(connection: &mut Connection, status: u16, why: &'static str) -> End {
+    outcome::refuse(
+        &connection.client,
+        &mut connection.stream.writer,
+        status,
+        why,
+    )
+    .await
 }
 
 /// Gives back what a large head or body made a connection hold.
@@ -137,7 +144,8 @@ fn shrink(reader: &mut Reader) {
     }
 }
 
-async fn linger(stream: &mut Stream, timer: &Timer) {
+async fn linger(connection: &mut Connection) {
+    let Connection { client, stream, .. } = connection;
     stream.writer.finish();
     let reader = &mut stream.reader;
     let drained = async {
@@ -150,11 +158,12 @@ async fn linger(stream: &mut Stream, timer: &Timer) {
             }
         }
     };
-    let _elapsed = timer.within(Deadline::after(LINGER), drained).await;
+    let _elapsed = client.timer.within(Deadline::after(LINGER), drained).await;
 }
 
 /// One request and its answer.
-async fn exchange(client: &mut Client, stream: &mut Stream, request: Request) -> End {
+async fn exchange(connection: &mut Connection, request: Box<Request>) -> End {
+    let Connection { client, stream, .. } = connection;
     client.requests += 1;
     let stays = client.refresh();
     let client = &*client;
@@ -168,7 +177,7 @@ async fn exchange(client: &mut Client, stream: &mut Stream, request: Request) ->
         upgrade,
         te_trailers,
         ..
-    } = request;
+    } = *request;
     let mut cx = request_cx(client, head);
     let mut trace = Trace::default();
     let around = Cx {
@@ -185,13 +194,13 @@ async fn exchange(client: &mut Client, stream: &mut Stream, request: Request) ->
     let keep = keep_alive && stays;
     let mut done = answer(&around, stream, framing, keep, &mut cx, &mut trace, client).await;
     if let Some(upstream) = done.upstream.take() {
-        switch(
+        Box::pin(switch(
             client,
             stream,
             upstream,
             done.idle.unwrap_or(Duration::MAX),
             &mut done.sent,
-        )
+        ))
         .await;
     }
     outcome::end(client, &cx, &mut trace, &done);
@@ -263,7 +272,7 @@ pub(super) struct Done {
     pub(super) details: &'static str,
     idle: Option<Duration>,
     /// The upstream's connection, to which the client's is joined now.
-    upstream: Option<Connection>,
+    upstream: Option<Upstream>,
 }
 
 fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
@@ -341,7 +350,7 @@ async fn drain(end: End, upload: &SharedUpload<'_>, listener: &Listener) -> End 
 async fn switch(
     client: &Client,
     stream: &mut Stream,
-    mut connection: Connection,
+    mut connection: Upstream,
     idle: Duration,
     sent: &mut Sent,
 ) {

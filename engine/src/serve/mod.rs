@@ -10,6 +10,7 @@ mod respond;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use ringway_protocols::http1::RequestParser;
 
 use crate::net::{Accepted, Stream};
 use crate::proxy::{Introduction, is_within};
@@ -93,13 +94,31 @@ fn introduction(listener: &Listener, remote: &PeerAddr) -> Introduction {
     }
 }
 
-/// Serves one connection to its end.
-async fn serve(local: Rc<Local>, listener: Rc<Listener>, accepted: Accepted, ticket: Ticket) {
-    let Some(client) = Client::new(local, Rc::clone(&listener), &accepted, ticket) else {
-        listener.stats.downstream_cx_no_chain.inc();
-        return;
-    };
-    if let Ok(stream) = Stream::new(accepted.fd) {
-        http1::serve(client, stream).await;
+/// A connection in service. One box, so that its task holds no more than a pointer and what it waits for.
+struct Connection {
+    client: Client,
+    stream: Stream,
+    parser: RequestParser,
+}
+
+impl Connection {
+    /// A connection that came in; none if no chain takes it, or the driver does not.
+    fn open(
+        local: &Rc<Local>,
+        listener: &Rc<Listener>,
+        accepted: Accepted,
+        ticket: Ticket,
+    ) -> Option<Box<Self>> {
+        let Some(client) = Client::new(Rc::clone(local), Rc::clone(listener), &accepted, ticket)
+        else {
+            listener.stats.downstream_cx_no_chain.inc();
+            return None;
+        };
+        let stream = Stream::new(accepted.fd).ok()?;
+        Some(Box::new(Self {
+            client,
+            stream,
+            parser: RequestParser::new(),
+        }))
     }
 }

@@ -226,7 +226,9 @@ impl Streaming<'_, '_> {
             }
         }
         outbox.end(self.answer.trailers());
-        self.send(&mut outbox, None).await
+        self.send(&mut outbox, None).await?;
+        self.answer.release();
+        Ok(())
     }
 
     /// The next part, within the limits of the request and of silence.
