@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Validate(FileArgs),
     /// Serve built-in back-ends on built-in defaults, to try things out
     Demo(DemoArgs),
-    /// Write a commented configuration to start from
+    /// Print a commented configuration to start from, or write it to a file
     Init(InitArgs),
     /// Print the JSON Schema of the configuration
     Schema,
@@ -84,9 +84,8 @@ pub(crate) struct DemoArgs {
 /// Where the starter goes.
 #[derive(Args, Debug)]
 pub(crate) struct InitArgs {
-    /// The file to write, which must not be there; `-` is standard output
-    #[arg(default_value = "ringway.yaml")]
-    pub(crate) file: PathBuf,
+    /// The file to write, which must not be there; without one it is printed
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Whom to ask.
@@ -201,7 +200,7 @@ mod tests {
         let Ok(Command::Init(init)) = parse("ringway init") else {
             panic!();
         };
-        assert_eq!(init.file, PathBuf::from("ringway.yaml"));
+        assert_eq!(init.file, None);
         let Ok(Command::Reload(reload)) = parse("ringway reload --admin unix:/run/a.sock") else {
             panic!();
         };

@@ -27,7 +27,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         },
         Command::Validate(args) => validate(&args.config),
         Command::Demo(args) => demo::run(&args),
-        Command::Init(args) => init(&args.file),
+        Command::Init(args) => init(args.file.as_deref()),
         Command::Schema => print(format!("{:#}\n", ringway_config::schema()).as_bytes()),
         Command::Reload(args) => reload(&args),
         Command::Version(args) => {
@@ -64,7 +64,7 @@ fn validate(path: &Path) -> ExitCode {
                 say_error(warnings);
             }
             say(format_args!(
-                "{}: good, {} listeners, {} clusters",
+                "{}: good (listeners: {}, clusters: {})",
                 path.display(),
                 config.listeners.len(),
                 config.clusters.len()
@@ -90,10 +90,10 @@ fn check(path: &Path) -> Result<(Config, String), LoadError> {
     Ok((parsed.config, warnings))
 }
 
-fn init(path: &Path) -> ExitCode {
-    if path == Path::new("-") {
+fn init(path: Option<&Path>) -> ExitCode {
+    let Some(path) = path else {
         return print(ringway_config::starter().as_bytes());
-    }
+    };
     // Never over a file that is there: it may be the one that serves.
     let written = fs::File::create_new(path)
         .and_then(|mut file| file.write_all(ringway_config::starter().as_bytes()));

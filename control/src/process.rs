@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ringway_config::PathError;
+use ringway_config::{Parsed, PathError};
 use ringway_engine::observe::Stats;
 use tokio::sync::mpsc;
 
@@ -71,6 +71,8 @@ pub(crate) struct Process {
     pub(crate) asks: mpsc::Sender<Ask>,
     /// To the main loop.
     pub(crate) orders: mpsc::Sender<Order>,
+    /// The configuration that serves, with its places in the source.
+    pub(crate) parsed: RefCell<Rc<Parsed>>,
     phase: Cell<Phase>,
     snapshot: RefCell<Arc<Snapshot>>,
 }

@@ -100,7 +100,7 @@ impl Refusal {
 pub(crate) struct Store {
     source: Source,
     registry: Registry,
-    parsed: Parsed,
+    parsed: Rc<Parsed>,
     /// The text that was last looked at, good or bad: a watch that sees it again has nothing new.
     seen: String,
     names: Names,
@@ -122,7 +122,7 @@ impl Store {
         Self {
             source,
             registry,
-            parsed,
+            parsed: Rc::new(parsed),
             seen,
             names,
             log_targets,
@@ -143,6 +143,16 @@ impl Store {
     /// Errors of the first snapshot's listeners, each at its line.
     pub(crate) fn errors(&self, errors: Vec<PathError>) -> Errors {
         self.parsed.spans.errors(errors)
+    }
+
+    /// The configuration that serves.
+    pub(crate) fn parsed(&self) -> Rc<Parsed> {
+        Rc::clone(&self.parsed)
+    }
+
+    fn keep_parsed(&mut self, process: &Process, parsed: Parsed) {
+        self.parsed = Rc::new(parsed);
+        process.parsed.replace(self.parsed());
     }
 
     fn inputs(&self, names: &Names) -> Inputs {
@@ -265,7 +275,7 @@ impl Store {
         }
         warn(&parsed);
         if changes.is_empty() {
-            self.parsed = parsed;
+            self.keep_parsed(process, parsed);
             let version = last.version();
             return Ok(Some(Report { version, changes }));
         }
@@ -281,7 +291,7 @@ impl Store {
             process.logging.apply(&config.process.log);
         }
         self.names = names;
-        self.parsed = parsed;
+        self.keep_parsed(process, parsed);
         Ok(Some(Report { version, changes }))
     }
 

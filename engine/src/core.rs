@@ -14,7 +14,7 @@ use crate::net::{Acceptor, Alarm, Doorbell, spawn};
 use crate::serve::{Gate, accept};
 use crate::snapshot::Snapshot;
 use crate::time;
-use crate::view::{ListenerId, Local};
+use crate::view::{ListenerId, Local, OpenGate};
 
 /// How often access log lines are handed on.
 const FLUSH: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ pub(crate) enum Command {
         /// The sockets' numbers, one for each listener of the snapshot.
         ids: Arc<[ListenerId]>,
         /// Sockets that are new.
-        opened: Vec<(ListenerId, OwnedFd)>,
+        opened: Vec<(ListenerId, OwnedFd, OpenGate)>,
     },
     /// Answers say `Connection: close` from now on.
     Drain,
@@ -92,18 +92,22 @@ fn apply(
     local: &Rc<Local>,
     snapshot: &Snapshot,
     ids: &[ListenerId],
-    opened: Vec<(ListenerId, OwnedFd)>,
+    opened: Vec<(ListenerId, OwnedFd, OpenGate)>,
     gates: &mut HashMap<ListenerId, Rc<Gate>>,
 ) {
     let view = local.view().next(snapshot, ids, local.core, &local.rng);
     local.replace_view(view);
     local.stats.snapshots_applied.inc();
-    for (id, fd) in opened {
+    for (id, fd, open) in opened {
         match Acceptor::new(fd) {
             Ok(acceptor) => {
                 let gate = Rc::new(Gate::default());
                 gates.insert(id, Rc::clone(&gate));
-                spawn(accept(Rc::clone(local), id, acceptor, gate));
+                let accepting = accept(Rc::clone(local), id, acceptor, gate);
+                spawn(async move {
+                    accepting.await;
+                    drop(open);
+                });
             }
             Err(error) => {
                 tracing::error!(%error, core = local.core, "a listening socket cannot be taken into the driver")

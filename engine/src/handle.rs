@@ -17,7 +17,7 @@ use crate::observe::Stats;
 use crate::observe::log_ring::LogPort;
 use crate::rng::Rng;
 use crate::snapshot::Snapshot;
-use crate::view::{ListenerId, Local, Shared};
+use crate::view::{ListenerId, Local, OpenGate, Shared};
 
 /// How long sockets that were given up may still be there: longer than a core takes to empty their queues.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -126,6 +126,7 @@ impl Handle {
         let shared = Arc::new(Shared {
             open: Arc::default(),
             max_connections: options.max_connections,
+            gates: Arc::default(),
         });
         let mut handle = Self {
             threads: Vec::new(),
@@ -202,7 +203,7 @@ impl Handle {
     /// Sends a snapshot to every core. New listeners are bound first: if one cannot be, nothing changes.
     pub fn publish(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Vec<PathError>> {
         let mut sockets = Vec::new();
-        let mut opened: Vec<Vec<(ListenerId, OwnedFd)>> =
+        let mut opened: Vec<Vec<(ListenerId, OwnedFd, OpenGate)>> =
             self.threads.iter().map(|_| Vec::new()).collect();
         let mut errors = Vec::new();
         let mut next_id = self.next_id;
@@ -233,10 +234,9 @@ impl Handle {
                         address: config.address.clone(),
                         bound,
                     });
-                    opened
-                        .iter_mut()
-                        .zip(fds)
-                        .for_each(|(opened, fd)| opened.push((id, fd)));
+                    opened.iter_mut().zip(fds).for_each(|(opened, fd)| {
+                        opened.push((id, fd, OpenGate::new(&self.shared.gates)));
+                    });
                 }
                 Err(error) => errors.push(PathError::new(
                     format!("listeners[{at}].address"),
@@ -316,6 +316,11 @@ impl Handle {
     /// Client connections open in the whole process.
     pub fn connections(&self) -> u64 {
         self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether clients may yet be let in: true from the start until some time after `close`, when every queue is empty.
+    pub fn is_accepting(&self) -> bool {
+        self.shared.gates.load(Ordering::Acquire) > 0
     }
 
     /// Answers say `Connection: close` from now on; accepting goes on.

@@ -99,7 +99,7 @@ pub fn parse(
     match config {
         Some(config) if cx.problems.is_empty() => Ok(Parsed {
             config,
-            spans: cx.spans,
+            spans: cx.spans.with_variables(&cx.secret),
             warnings: cx.warnings,
         }),
         Some(_) | None => Err(Errors::new(&cx.spans, cx.problems)),

@@ -1,6 +1,6 @@
 //! Problems, where they stand in the file, and how they are shown: all at once, each with its line and a caret.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct SpanMap {
     aliases: HashMap<String, String>,
     /// File paths of filters whose configuration stands below their name.
     filters: HashMap<String, String>,
+    /// File paths, in lower case, of texts that the environment filled in.
+    variables: HashSet<String>,
 }
 
 impl SpanMap {
@@ -51,7 +53,20 @@ impl SpanMap {
             spans: HashMap::new(),
             aliases: HashMap::new(),
             filters: HashMap::new(),
+            variables: HashSet::new(),
         }
+    }
+
+    pub(crate) fn with_variables(mut self, paths: &HashSet<String>) -> Self {
+        self.variables = paths.iter().map(|path| path.to_ascii_lowercase()).collect();
+        self
+    }
+
+    /// Whether the environment filled in (a part of) the text at a path: it may be a secret, and is not to be shown. Names of
+    /// fields in the path may be in any case.
+    pub fn has_variables(&self, path: &str) -> bool {
+        let path = self.file_path(path).to_ascii_lowercase();
+        self.variables.contains(&path)
     }
 
     pub(crate) fn insert(&mut self, path: &str, span: Range<usize>) {

@@ -11,8 +11,8 @@ mod tests;
 use std::time::Duration;
 
 use ringway_config::{
-    Admin, Balance, Cluster, Config, Endpoint, EndpointAddress, Filter, IoDriver, Log, Pool,
-    Process,
+    Admin, Balance, Cluster, Config, Endpoint, EndpointAddress, Filter, IoDriver, Log, Parsed,
+    Pool, Process, SpanMap,
 };
 use serde_json::{Map, Value, json};
 
@@ -36,8 +36,75 @@ const SECRET_WORDS: [&str; 9] = [
     "credential",
 ];
 
-/// The whole configuration.
-pub(super) fn config(config: &Config) -> Value {
+/// Keys below which a text that the environment filled in is hidden: those that carry what clients and upstreams are told. An
+/// address or a name from the environment is shown.
+const VARIABLE_KEYS: [&str; 6] = [
+    "request_headers",
+    "response_headers",
+    "filters",
+    "headers",
+    "query",
+    "respond",
+];
+
+/// The configuration that serves.
+pub(super) fn parsed(parsed: &Parsed) -> Value {
+    let mut out = config(&parsed.config);
+    hide_variables(&mut out, "", false, &parsed.spans);
+    out
+}
+
+/// Hides what the environment filled in; `within` is whether one of `VARIABLE_KEYS` stands above.
+fn hide_variables(value: &mut Value, path: &str, within: bool, spans: &SpanMap) {
+    match value {
+        Value::String(_) => {
+            if within && spans.has_variables(path) {
+                *value = HIDDEN.into();
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter_mut().enumerate() {
+                let path = format!("{path}[{at}]");
+                hide_variables(item, &path, within, spans);
+            }
+        }
+        Value::Object(entries) => {
+            // A filter's own configuration stands under its name in a file, but at the filter's path in the model.
+            let list = path
+                .strip_suffix(']')
+                .and_then(|path| path.rsplit_once('['))
+                .map_or("", |(list, _)| list);
+            if !list.ends_with(".filters") {
+                hide_entries(entries, path, within, spans);
+                return;
+            }
+            for config in entries.values_mut() {
+                if let Value::Object(config) = config {
+                    hide_entries(config, path, within, spans);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn hide_entries(entries: &mut Map<String, Value>, path: &str, within: bool, spans: &SpanMap) {
+    for (key, value) in entries {
+        let within = within || VARIABLE_KEYS.contains(&key.as_str());
+        let dot = if path.is_empty() { "" } else { "." };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        // As paths are written: a key that is no plain word stands in quotes.
+        let below = if !key.is_empty() && key.bytes().all(plain) {
+            format!("{path}{dot}{key}")
+        } else {
+            format!("{path}{dot}{key:?}")
+        };
+        hide_variables(value, &below, within, spans);
+    }
+}
+
+/// A whole configuration.
+fn config(config: &Config) -> Value {
     let Config {
         process: of_process,
         listeners,

@@ -18,14 +18,15 @@ pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answ
     match page {
         Page::Home => home(),
         Page::Help => Answer::text(StatusCode::OK, help()),
-        Page::Ready => ready(process.phase()),
+        Page::Ready => ready(process),
         Page::Stats => stats(process, query),
         Page::Prometheus => prometheus(process, &Selection::default()),
         Page::ConfigDump => {
-            let snapshot = process.snapshot();
+            let version = process.snapshot().version();
+            let config = dump::parsed(&process.parsed.borrow());
             Answer::json(
                 StatusCode::OK,
-                &json!({ "version": snapshot.version(), "config": dump::config(snapshot.config()) }),
+                &json!({ "version": version, "config": config }),
             )
         }
         Page::Clusters => clusters(process, query),
@@ -81,8 +82,16 @@ fn home() -> Answer {
     }
 }
 
-fn ready(phase: Phase) -> Answer {
-    match phase {
+fn ready(process: &Process) -> Answer {
+    // A core that is gone has taken its share of the connections with it: better no new ones, and a restart.
+    let alive = usize::try_from(process.handle.borrow().alive()).unwrap_or(usize::MAX);
+    if alive < process.cores.cpus.len() {
+        return Answer::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "FAILED: a core has stopped\n",
+        );
+    }
+    match process.phase() {
         Phase::Live => Answer::text(StatusCode::OK, "LIVE\n"),
         Phase::Draining => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n"),
     }

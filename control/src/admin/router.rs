@@ -98,7 +98,7 @@ pub(super) const ROWS: [Row; 14] = [
         "/ready",
         Page::Ready,
         Does::Reads,
-        "200 LIVE, or 503 DRAINING",
+        "200 LIVE, or 503 DRAINING or FAILED (a core has stopped)",
     ),
     row(
         "/reload",

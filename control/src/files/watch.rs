@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc::error::TrySendError;
 
 /// A write is often several events: the file is read when none has come for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -25,58 +27,65 @@ const LINKS_MAX: usize = 40;
 /// A name in a folder.
 type Place = (PathBuf, OsString);
 
-/// The watch of one file.
+/// The watch of one file, on a thread of its own: `notify` answers when its own thread gets to it, which a folder that somebody
+/// writes to without end may put off, and the control thread waits for nobody.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    path: PathBuf,
-    watcher: RecommendedWatcher,
-    /// What the path goes through now; the watcher's own thread reads it.
-    places: Arc<Mutex<BTreeSet<Place>>>,
-    folders: BTreeSet<PathBuf>,
-    changes: mpsc::Receiver<()>,
-}
+pub(crate) struct Watch(mpsc::Receiver<()>);
 
 impl Watch {
     /// Begins to watch.
     pub(crate) fn new(path: &Path) -> notify::Result<Self> {
         let path = std::path::absolute(path)?;
         let places = Arc::new(Mutex::new(BTreeSet::new()));
-        // One place is enough: a change that finds it taken is told by the one before it.
+        // In both channels one place is enough: a change that finds it taken is told by the one before it.
+        let (hear, heard) = sync_channel(1);
         let (tell, changes) = mpsc::channel(1);
         let seen = Arc::clone(&places);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if concerns(&event, &seen) {
-                let _already_told = tell.try_send(());
+                let _already_told = hear.try_send(());
             }
         })?;
-        let mut watch = Self {
+        let mut follower = Follower {
             path,
             watcher,
             places,
             folders: BTreeSet::new(),
-            changes,
         };
-        watch.follow()?;
-        Ok(watch)
+        follower.follow()?;
+        thread::Builder::new()
+            .name("config-watch".to_owned())
+            .spawn(move || follower.run(&heard, &tell))?;
+        Ok(Self(changes))
     }
 
-    /// Waits until something on the way to the file changed and then nothing for a moment. Dropping it loses no change but the
-    /// wait: the next call sees what came meanwhile.
-    pub(crate) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            // The watcher is ours and holds the other end, so this is not reached; if it were, there is nothing to wait for.
-            std::future::pending::<()>().await;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let quiet = Instant::min(Instant::now() + QUIET, deadline);
-            match timeout_at(quiet, self.changes.recv()).await {
-                Ok(Some(())) if Instant::now() < deadline => {}
-                Ok(_) | Err(_) => break,
+    /// Waits until something on the way to the file changed and then nothing for a moment. False: the watch has ended.
+    /// Dropping the wait loses no change: the next one sees what came meanwhile.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.0.recv().await.is_some()
+    }
+}
+
+struct Follower {
+    path: PathBuf,
+    watcher: RecommendedWatcher,
+    /// What the path goes through now; the watcher's own thread reads it.
+    places: Arc<Mutex<BTreeSet<Place>>>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Follower {
+    /// Ends when nobody wants to hear any more, at the next change.
+    fn run(mut self, heard: &Receiver<()>, tell: &mpsc::Sender<()>) {
+        while heard.recv().is_ok() {
+            settle(heard);
+            if let Err(error) = self.follow() {
+                tracing::warn!(%error, path = %self.path.display(), "the file cannot be watched: reload by HUP");
             }
-        }
-        if let Err(error) = self.follow() {
-            tracing::warn!(%error, path = %self.path.display(), "the file cannot be watched: reload by HUP");
+            match tell.try_send(()) {
+                Ok(()) | Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Closed(())) => return,
+            }
         }
     }
 
@@ -102,6 +111,17 @@ impl Watch {
         }
         self.folders = watched;
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Returns when nothing has come for a moment, or things have been coming for long enough.
+fn settle(heard: &Receiver<()>) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        match heard.recv_timeout(QUIET) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 
@@ -183,9 +203,8 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     async fn expect_change(watch: &mut Watch, what: &str) {
-        tokio::time::timeout(Duration::from_secs(10), watch.changed())
-            .await
-            .unwrap_or_else(|_| panic!("no change seen: {what}"));
+        let seen = tokio::time::timeout(Duration::from_secs(10), watch.changed()).await;
+        assert_eq!(seen, Ok(true), "no change seen: {what}");
     }
 
     fn run(test: impl Future<Output = ()>) {
@@ -271,7 +290,7 @@ mod tests {
             fs::write(&path, "two").unwrap();
             expect_change(&mut watch, "write").await;
             // Both writes came in order, so a change for the log would have been told by now.
-            assert!(watch.changes.try_recv().is_err());
+            assert!(watch.0.try_recv().is_err());
         });
     }
 }

@@ -123,7 +123,7 @@ async fn drain(process: &Process) {
     quiesce(process, true).await;
     let limit = process.snapshot().config().process.drain_timeout;
     let deadline = Instant::now() + limit;
-    while process.handle.borrow().connections() > 0 {
+    while is_busy(process) {
         if Instant::now() >= deadline {
             let left = process.handle.borrow().connections();
             tracing::warn!(left, "drain_timeout is over: cutting what is left");
@@ -131,6 +131,12 @@ async fn drain(process: &Process) {
         }
         sleep_until(Instant::min(Instant::now() + DRAIN_LOOK, deadline)).await;
     }
+}
+
+/// Whether somebody is here or may yet come in: clients whose connections were in a queue when it closed are served.
+fn is_busy(process: &Process) -> bool {
+    let handle = process.handle.borrow();
+    handle.is_accepting() || handle.connections() > 0
 }
 
 /// Stops accepting, with or without the delay.
@@ -150,8 +156,7 @@ async fn watch(path: PathBuf, asks: mpsc::Sender<Ask>) {
             return;
         }
     };
-    loop {
-        watch.changed().await;
+    while watch.changed().await {
         let ask = Ask::Reload {
             cause: Cause::Watched,
             reply: None,

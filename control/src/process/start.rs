@@ -169,6 +169,7 @@ async fn start(
         started: Instant::now(),
         asks,
         orders,
+        parsed: RefCell::new(store.parsed()),
         phase: Cell::new(Phase::Live),
         snapshot: RefCell::new(snapshot),
     });

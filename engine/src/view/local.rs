@@ -21,6 +21,26 @@ pub(crate) struct Shared {
     pub(crate) open: Arc<AtomicU64>,
     /// How many there may be.
     pub(crate) max_connections: u64,
+    /// Listening sockets that may yet let somebody in, over all cores.
+    pub(crate) gates: Arc<AtomicU64>,
+}
+
+/// Counts a listening socket of a core, from before the core hears of it until it lets nobody in any more.
+#[derive(Debug)]
+pub(crate) struct OpenGate(Arc<AtomicU64>);
+
+impl OpenGate {
+    pub(crate) fn new(gates: &Arc<AtomicU64>) -> Self {
+        gates.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(gates))
+    }
+}
+
+impl Drop for OpenGate {
+    fn drop(&mut self) {
+        // After the last connection it let in was counted, for whoever sees this.
+        self.0.fetch_sub(1, Ordering::Release);
+    }
 }
 
 /// One core's own.

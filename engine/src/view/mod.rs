@@ -21,7 +21,7 @@ use crate::route::Router;
 use crate::snapshot::{ListenerSpec, Snapshot, TableSpec};
 
 pub(crate) use connections::Ticket;
-pub(crate) use local::{Local, Shared};
+pub(crate) use local::{Local, OpenGate, Shared};
 
 /// A listener's socket as control numbers it: the same over reloads as long as its name and address are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -87,10 +87,39 @@ clusters:
 admin: { address: "unix:/tmp/admin.sock" }
 "#;
 
-fn parse(text: &str) -> Config {
+fn read(text: &str) -> Parsed {
     let format = ringway_config::Format::sniff(text);
-    let parsed = ringway_config::parse(text, format, "test", &|_| None, Path::new(""));
-    parsed.unwrap_or_else(|errors| panic!("{errors}")).config
+    let env = |name: &str| (name == "SECRET").then(|| "hush".to_owned());
+    let parsed = ringway_config::parse(text, format, "test", &env, Path::new(""));
+    parsed.unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn parse(text: &str) -> Config {
+    read(text).config
+}
+
+#[test]
+fn what_the_environment_filled_in_is_hidden_where_it_may_be_a_secret() {
+    let read = read(
+        r#"
+listeners:
+  - name: web
+    address: 127.0.0.1:8080
+    filters: [{ headers: { request: { set: { X.A: "a ${SECRET}" } } } }]
+    routes:
+      - match: { prefix: /a, headers: [{ name: x-key, exact: "${SECRET}" }] }
+        cluster: one
+        request_headers: { set: { X-B: "${SECRET}", x-c: shown } }
+        filters: [{ headers: { response: { add: { x-d: "${SECRET}" } } } }]
+      - { match: { prefix: / }, respond: { status: 200, body: "${SECRET}" } }
+clusters: [{ name: one, endpoints: ["${SECRET}.internal:80"] }]
+"#,
+    );
+    assert!(format!("{:?}", read.config).matches("hush").count() == 6);
+    let dumped = parsed(&read).to_string();
+    assert_eq!(dumped.matches("[hidden]").count(), 5, "{dumped}");
+    assert_eq!(dumped.matches("hush").count(), 1, "{dumped}");
+    assert!(dumped.contains("hush.internal:80") && dumped.contains("shown"));
 }
 
 #[test]
