@@ -1,6 +1,7 @@
 //! When one side breaks, the other sees it, and nobody else sees anything.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ringway_tests::{
     Broken, Client, Driver, Origin, Proxy, WireServer, both_drivers, site, wait_until,
@@ -324,6 +325,7 @@ fn aborted_requests_never_mix_answers(driver: Driver) {
                     let cut = (n * 7 + thread * 3) % (ask.len() + 1);
                     let _ = client.try_send(&ask[..cut]);
                     if n % 3 == 0 {
+                        client.set_timeout(Duration::from_millis(20));
                         let _ = client.try_head();
                     }
                     if n % 2 == 0 {

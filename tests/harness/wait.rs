@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. Generous, because the machine may be busy; nothing waits it out
 /// when all is well.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(5);
