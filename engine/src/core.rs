@@ -69,11 +69,10 @@ impl Core {
                     }
                     Command::Drain => self.local.draining.set(true),
                     Command::Close => {
-                        self.local.draining.set(true);
                         gates
                             .drain()
                             .for_each(|(_, gate): (ListenerId, Rc<Gate>)| gate.close());
-                        self.local.connections.end_idle(|_| true);
+                        self.local.close();
                     }
                     Command::Stop => {
                         self.local.connections.cut_all();
@@ -124,7 +123,6 @@ fn apply(
             gate.close();
         }
     }
-    local.connections.end_idle(|id| !ids.contains(&id));
 }
 
 /// Turns the core's wheel of deadlines. It sleeps until the next one, or until an earlier one is set.
@@ -153,6 +151,7 @@ async fn tick(local: Rc<Local>) {
     loop {
         timer.sleep_until(time::Deadline::after(FLUSH)).await;
         local.logs.flush();
+        local.end_leaving();
         flushes += 1;
         if flushes == FLUSHES_PER_SWEEP {
             flushes = 0;

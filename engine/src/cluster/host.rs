@@ -28,6 +28,8 @@ pub(crate) struct Host {
     idle: RefCell<Vec<Parked>>,
     /// Requests in flight on this core.
     active: Cell<u32>,
+    /// No version of the cluster has it any more: nothing is kept.
+    retired: Cell<bool>,
 }
 
 struct Parked {
@@ -46,6 +48,7 @@ impl Host {
             cluster,
             idle: RefCell::default(),
             active: Cell::new(0),
+            retired: Cell::new(false),
         }
     }
 
@@ -98,6 +101,19 @@ impl Host {
         }
     }
 
+    /// Closes what is kept, and keeps nothing more.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        self.close_idle();
+    }
+
+    fn close_idle(&self) {
+        for parked in self.idle.take() {
+            self.cluster.upstream_cx_idle.dec();
+            self.close(parked.stream);
+        }
+    }
+
     fn close(&self, stream: Stream) {
         self.stats.cx_active.dec();
         self.cluster.upstream_cx_active.dec();
@@ -108,10 +124,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        for parked in self.idle.take() {
-            self.cluster.upstream_cx_idle.dec();
-            self.close(parked.stream);
-        }
+        self.close_idle();
     }
 }
 
@@ -194,7 +207,7 @@ impl Connection {
         };
         if let Some(counter) = refused {
             counter.inc();
-        } else if !stream.writer.is_broken() && is_silent(&mut stream) {
+        } else if !host.retired.get() && !stream.writer.is_broken() && is_silent(&mut stream) {
             host.cluster.upstream_cx_idle.inc();
             host.idle.borrow_mut().push(Parked {
                 stream,

@@ -147,6 +147,17 @@ impl Cluster {
         connection.park(&self.spec.config.pool);
     }
 
+    /// Closes the pools of hosts that the next version of the cluster does not have.
+    pub(crate) fn retire(&self, next: Option<&Self>) {
+        for host in &self.hosts {
+            let stays =
+                next.is_some_and(|next| next.hosts.iter().any(|kept| Rc::ptr_eq(kept, host)));
+            if !stays {
+                host.retire();
+            }
+        }
+    }
+
     /// Closes what was unused for too long, or what the other end closed.
     pub(crate) fn sweep(&self) {
         for host in &self.hosts {

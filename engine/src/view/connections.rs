@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::ListenerId;
 use crate::net::{cut, end_reading};
+use crate::time::now_millis;
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -13,6 +14,21 @@ struct Entry {
     listener: ListenerId,
     /// Between requests: nothing is lost if it ends.
     idle: bool,
+    /// When it came in, until its first request.
+    born: Option<u64>,
+}
+
+/// How long a connection that came in may take to send its first request before it counts as idle, in milliseconds:
+/// a client that was let in while a listener closed is about to speak.
+const FRESH_MILLIS: u64 = 500;
+
+impl Entry {
+    fn is_idle(&self, now: u64) -> bool {
+        self.idle
+            && self
+                .born
+                .is_none_or(|born| now.saturating_sub(born) >= FRESH_MILLIS)
+    }
 }
 
 /// All of them.
@@ -24,16 +40,21 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// Ends the connections that are between requests, of the listeners that `of` names: their read ends, and they close.
-    pub(crate) fn end_idle(&self, of: impl Fn(ListenerId) -> bool) {
-        for entry in self
-            .entries
-            .borrow()
-            .iter()
-            .flatten()
-            .filter(|entry| entry.idle && of(entry.listener))
-        {
-            end_reading(entry.fd);
+    /// Says whether there were others of those listeners, to be ended when they have come so far.
+    pub(crate) fn end_idle(&self, of: impl Fn(ListenerId) -> bool) -> bool {
+        let now = now_millis();
+        let mut others = false;
+        for entry in self.entries.borrow().iter().flatten() {
+            if !of(entry.listener) {
+                continue;
+            }
+            if entry.is_idle(now) {
+                end_reading(entry.fd);
+            } else {
+                others = true;
+            }
         }
+        others
     }
 
     /// Cuts them all.
@@ -72,6 +93,7 @@ impl Ticket {
             fd,
             listener,
             idle: true,
+            born: Some(now_millis()),
         });
         Self {
             connections: Rc::clone(connections),
@@ -83,6 +105,9 @@ impl Ticket {
     pub(crate) fn set_idle(&self, idle: bool) {
         if let Some(Some(entry)) = self.connections.entries.borrow_mut().get_mut(self.place) {
             entry.idle = idle;
+            if !idle {
+                entry.born = None;
+            }
         }
     }
 }

@@ -53,6 +53,10 @@ pub(crate) struct Local {
     pub(crate) connections: Rc<Connections>,
     /// Answers say `Connection: close` from now on.
     pub(crate) draining: Cell<bool>,
+    /// No listener lets anybody in any more.
+    closed: Cell<bool>,
+    /// There may be connections whose listener is gone.
+    leaving: Cell<bool>,
     view: RefCell<Rc<View>>,
     shared: Arc<Shared>,
     /// Accepting tasks that wait for a connection to end.
@@ -75,6 +79,8 @@ impl Local {
             date: Date::default(),
             connections: Rc::default(),
             draining: Cell::new(false),
+            closed: Cell::new(false),
+            leaving: Cell::new(false),
             view: RefCell::new(Rc::new(View::empty())),
             shared,
             waiting: RefCell::default(),
@@ -87,9 +93,28 @@ impl Local {
     }
 
     pub(crate) fn replace_view(&self, view: View) {
-        // The old one is dropped after the borrow has ended: what hangs on it may look at the new one.
         let old = self.view.replace(Rc::new(view));
-        drop(old);
+        old.retire(&self.view());
+        self.leaving.set(true);
+        self.end_leaving();
+    }
+
+    /// Every connection is to end, as soon as it is between requests.
+    pub(crate) fn close(&self) {
+        self.draining.set(true);
+        self.closed.set(true);
+        self.leaving.set(true);
+        self.end_leaving();
+    }
+
+    /// Ends connections that are between requests and whose listener is gone. Those that are not come to it later.
+    pub(crate) fn end_leaving(&self) {
+        if !self.leaving.get() {
+            return;
+        }
+        let view = self.view();
+        let gone = |id| self.closed.get() || view.listener_of(id).is_none();
+        self.leaving.set(self.connections.end_idle(gone));
     }
 
     /// Counts one more connection, if the limits allow it; `release` or a [`Ticket`] takes it off again.
@@ -114,6 +139,9 @@ impl Local {
 
     /// The place of a connection that was admitted.
     pub(crate) fn ticket(&self, fd: RawFd, listener: &Listener) -> Ticket {
+        if self.view().listener_of(listener.id).is_none() || self.closed.get() {
+            self.leaving.set(true);
+        }
         Ticket::new(&self.connections, fd, listener.id)
     }
 

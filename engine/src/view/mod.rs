@@ -230,6 +230,13 @@ impl View {
             .cloned()
     }
 
+    /// Closes the pools of hosts that `next` does not have: somebody may hold this view for long.
+    pub(crate) fn retire(&self, next: &Self) {
+        for (name, cluster) in &self.clusters {
+            cluster.retire(next.clusters.get(name).map(|next| &**next));
+        }
+    }
+
     /// Closes connections to upstreams that were kept too long.
     pub(crate) fn sweep(&self) {
         self.clusters.values().for_each(|cluster| cluster.sweep());
