@@ -17,6 +17,8 @@ use pin_project_lite::pin_project;
 /// How coarse deadlines are: it bounds how often an idle core wakes for them.
 pub const TICK: Duration = Duration::from_millis(TICK_MILLIS);
 const TICK_MILLIS: u64 = 8;
+/// The grain of the coarse clock: one tick of a kernel with 250 of them a second, as distributions build it.
+const GRAIN_MILLIS: u64 = 4;
 /// Slots of the wheel; a deadline beyond its horizon (33 s) waits in the last one and is put anew from there.
 const SLOTS: usize = 4096;
 const NEVER: u64 = u64::MAX;
@@ -32,7 +34,13 @@ impl Deadline {
 
     /// So much from now.
     pub fn after(duration: Duration) -> Self {
-        Self(now_millis().saturating_add(u64::try_from(duration.as_millis()).unwrap_or(NEVER)))
+        // The coarse clock is behind by up to its grain: without that a wait would be too short.
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(NEVER);
+        Self(
+            now_millis()
+                .saturating_add(GRAIN_MILLIS)
+                .saturating_add(millis),
+        )
     }
 
     /// `after`, or never.

@@ -91,9 +91,16 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(s) => s.read(buf),
-            Self::Unix(s) => s.read(buf),
+        // A read with a timeout is one of those that a signal interrupts for good.
+        loop {
+            let read = match self {
+                Self::Tcp(s) => s.read(buf),
+                Self::Unix(s) => s.read(buf),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
         }
     }
 }
