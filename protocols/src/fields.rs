@@ -81,11 +81,23 @@ impl FieldId {
     }
 }
 
-/// Whether a name of the same length is that one of ours, whatever its case. Ours have letters and dashes only, so that the bit
-/// of the case may differ just where ours has a letter; done without a branch, for it is done for most fields of a head.
+/// Whether a name of the same length is that one of ours, whatever its case; by words, for it is done for most fields of a head.
 fn is_known(known: &[u8], name: &[u8]) -> bool {
-    let pairs = known.iter().zip(name);
-    pairs.fold(0, |diff, (k, n)| diff | ((k ^ n) & !((k & 0x40) >> 1))) == 0
+    let (Some(last), Some(its_last)) = (known.last_chunk(), name.last_chunk()) else {
+        return known.eq_ignore_ascii_case(name);
+    };
+    // The last word may begin within the one before it.
+    let (words, its_words) = (known.as_chunks().0, name.as_chunks().0);
+    let pairs = words.iter().zip(its_words);
+    pairs.fold(differs(last, its_last), |diff, (k, n)| diff | differs(k, n)) == 0
+}
+
+/// Zero if eight bytes are the same as ours, whatever their case. Ours are letters and dashes, so that the bit of the case may
+/// differ just where ours has a letter.
+fn differs(known: &[u8; 8], name: &[u8; 8]) -> u64 {
+    const LETTER: u64 = 0x4040_4040_4040_4040;
+    let (known, name) = (u64::from_le_bytes(*known), u64::from_le_bytes(*name));
+    (known ^ name) & !((known & LETTER) >> 1)
 }
 
 #[derive(Clone, Debug)]
