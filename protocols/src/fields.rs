@@ -48,36 +48,42 @@ field_ids! {
 }
 
 impl FieldId {
-    /// The known names of that length; a test holds it to the list.
-    fn of_length(len: usize) -> &'static [Self] {
-        match len {
-            2 => &[Self::Te],
-            3 => &[Self::Via],
-            4 => &[Self::Host, Self::Date],
-            6 => &[Self::Server, Self::Expect],
-            7 => &[Self::Upgrade, Self::Trailer],
-            10 => &[Self::UserAgent, Self::Connection, Self::KeepAlive],
-            12 => &[Self::ContentType, Self::XRequestId],
-            14 => &[Self::ContentLength],
-            15 => &[Self::XForwardedFor],
-            16 => &[Self::XForwardedHost, Self::ProxyConnection],
-            17 => &[Self::TransferEncoding, Self::XForwardedProto],
-            18 => &[Self::ProxyAuthenticate],
-            _ => &[],
+    /// The one known name of that length and first letter (in lower case), if any; a test holds it to the list.
+    fn like(len: usize, first: u8) -> Self {
+        match (len, first) {
+            (2, b't') => Self::Te,
+            (3, b'v') => Self::Via,
+            (4, b'h') => Self::Host,
+            (4, b'd') => Self::Date,
+            (6, b's') => Self::Server,
+            (6, b'e') => Self::Expect,
+            (7, b'u') => Self::Upgrade,
+            (7, b't') => Self::Trailer,
+            (10, b'u') => Self::UserAgent,
+            (10, b'c') => Self::Connection,
+            (10, b'k') => Self::KeepAlive,
+            (12, b'c') => Self::ContentType,
+            (12, b'x') => Self::XRequestId,
+            (14, b'c') => Self::ContentLength,
+            (15, b'x') => Self::XForwardedFor,
+            (16, b'x') => Self::XForwardedHost,
+            (16, b'p') => Self::ProxyConnection,
+            (17, b't') => Self::TransferEncoding,
+            (17, b'x') => Self::XForwardedProto,
+            (18, b'p') => Self::ProxyAuthenticate,
+            _ => Self::Other,
         }
     }
 
     /// The id of a name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
-        // Few names share a length, fewer a first letter too: most fields cost a look or two, a known one a compare.
-        let first = name.first().map(u8::to_ascii_lowercase);
-        for id in Self::of_length(name.len()) {
-            let known = id.name().as_bytes();
-            if known.first().copied() == first && is_known(known, name) {
-                return *id;
-            }
+        let first = name.first().map_or(0, u8::to_ascii_lowercase);
+        // Length and first letter leave at most one, so that most names are looked at no further.
+        let id = Self::like(name.len(), first);
+        match id == Self::Other || is_known(id.name().as_bytes(), name) {
+            true => id,
+            false => Self::Other,
         }
-        Self::Other
     }
 }
 

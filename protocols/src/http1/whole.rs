@@ -88,28 +88,27 @@ fn fields(
     limits: &HeadLimits,
     kind: Kind,
 ) -> Option<Section> {
-    // Where the empty line begins.
-    let last = len.checked_sub(2)?;
+    let last = line_end(input, len)?;
     let first = headers.first();
     let start = first.map_or(last, |header| offset(input, header.name.as_bytes()));
-    let first_end = line_end(input, start)?;
-    let fits = first_end <= limits.start_line
-        && last - start <= limits.fields_total
-        && headers.len() <= limits.fields;
-    if !fits || line_end(input, len)? != last {
+    if last.checked_sub(start)? > limits.fields_total || headers.len() > limits.fields {
         return None;
     }
     let mut section = Section::expecting(start, headers.len());
-    let mut rest = headers.iter().peekable();
-    while let Some(header) = rest.next() {
+    let section_limits = limits.into();
+    // Each line's end is known where the next begins.
+    let (mut from, mut limit) = (0, limits.start_line);
+    for header in headers {
         let name = Part::new(input, header.name.as_bytes());
         let value = Part::new(input, header.value);
-        let next = rest.peek();
-        let next = next.map_or(last, |next| offset(input, next.name.as_bytes()));
-        if line_end(input, next)?.checked_sub(name.at)? > limits.field {
+        if line_end(input, name.at)?.checked_sub(from)? > limit {
             return None;
         }
-        section.add(name, value, limits.into(), kind).ok()?;
+        section.add(name, value, section_limits, kind).ok()?;
+        (from, limit) = (name.at, limits.field);
+    }
+    if line_end(input, last)?.checked_sub(from)? > limit {
+        return None;
     }
     Some(section)
 }

@@ -88,6 +88,10 @@ pub(in crate::http1) fn target(method: &Method, text: &[u8]) -> Result<Target, V
 }
 
 fn path_and_query(text: &[u8]) -> Result<(), Violation> {
+    // A query may hold all that a path may, `?` too, so that mostly there is no need to tell them apart.
+    if charset::is_path(text) {
+        return Ok(());
+    }
     let query = memchr::memchr(b'?', text).unwrap_or(text.len());
     let (path, query) = text.split_at_checked(query).unwrap_or_default();
     if charset::is_path(path) && charset::is_query(query) {
