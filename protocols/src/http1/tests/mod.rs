@@ -1,6 +1,7 @@
 //! Whole messages: golden bytes, and the same result wherever the bytes are cut.
 
 mod bodies;
+mod readers;
 mod requests;
 mod responses;
 
