@@ -171,6 +171,7 @@ impl Section {
     }
 
     /// Takes a field that is well-formed beside those before it.
+    // For each field of each head: the call costs as much as what is done.
     #[inline(always)]
     pub(super) fn add(
         &mut self,
