@@ -13,9 +13,11 @@ macro_rules! field_ids {
         pub enum FieldId { $($id,)+ /** Any other. */ Other }
 
         impl FieldId {
+            const NAMES: &'static [&'static str] = &[$($name,)+ ""];
+
             /// The name in lower case; empty for [`FieldId::Other`].
             pub fn name(self) -> &'static str {
-                match self { $(Self::$id => $name,)+ Self::Other => "" }
+                Self::NAMES.get(self as usize).copied().unwrap_or_default()
             }
 
             #[cfg(test)]
@@ -48,59 +50,139 @@ field_ids! {
 }
 
 impl FieldId {
-    /// The known names of that length; a test holds it to the list.
-    fn of_length(len: usize) -> &'static [Self] {
-        match len {
-            2 => &[Self::Te],
-            3 => &[Self::Via],
-            4 => &[Self::Host, Self::Date],
-            6 => &[Self::Server, Self::Expect],
-            7 => &[Self::Upgrade, Self::Trailer],
-            10 => &[Self::UserAgent, Self::Connection, Self::KeepAlive],
-            12 => &[Self::ContentType, Self::XRequestId],
-            14 => &[Self::ContentLength],
-            15 => &[Self::XForwardedFor],
-            16 => &[Self::XForwardedHost, Self::ProxyConnection],
-            17 => &[Self::TransferEncoding, Self::XForwardedProto],
-            18 => &[Self::ProxyAuthenticate],
-            _ => &[],
+    /// The one known name of that length and first letter (in lower case), if any; a test holds it to the list.
+    fn like(len: usize, first: u8) -> Self {
+        match (len, first) {
+            (2, b't') => Self::Te,
+            (3, b'v') => Self::Via,
+            (4, b'h') => Self::Host,
+            (4, b'd') => Self::Date,
+            (6, b's') => Self::Server,
+            (6, b'e') => Self::Expect,
+            (7, b'u') => Self::Upgrade,
+            (7, b't') => Self::Trailer,
+            (10, b'u') => Self::UserAgent,
+            (10, b'c') => Self::Connection,
+            (10, b'k') => Self::KeepAlive,
+            (12, b'c') => Self::ContentType,
+            (12, b'x') => Self::XRequestId,
+            (14, b'c') => Self::ContentLength,
+            (15, b'x') => Self::XForwardedFor,
+            (16, b'x') => Self::XForwardedHost,
+            (16, b'p') => Self::ProxyConnection,
+            (17, b't') => Self::TransferEncoding,
+            (17, b'x') => Self::XForwardedProto,
+            (18, b'p') => Self::ProxyAuthenticate,
+            _ => Self::Other,
         }
     }
 
     /// The id of a name, whatever its case.
+    #[inline]
     pub fn of(name: &[u8]) -> Self {
-        // Few names share a length, fewer a first letter too: most fields cost a look or two, a known one a compare.
-        let first = name.first().map(u8::to_ascii_lowercase);
-        for id in Self::of_length(name.len()) {
-            let known = id.name().as_bytes();
-            if known.first().copied() == first && is_known(known, name) {
-                return *id;
-            }
+        let first = name.first().map_or(0, u8::to_ascii_lowercase);
+        // Length and first letter leave at most one, so that most names are looked at no further.
+        let id = Self::like(name.len(), first);
+        match id == Self::Other || is_known(id.name().as_bytes(), name) {
+            true => id,
+            false => Self::Other,
         }
-        Self::Other
     }
 }
 
-/// Whether a name of the same length is that one of ours, whatever its case. Ours have letters and dashes only, so that the bit
-/// of the case may differ just where ours has a letter; done without a branch, for it is done for most fields of a head.
+/// Whether a name of the same length is that one of ours, whatever its case; by words, for it is done for most fields of a head.
 fn is_known(known: &[u8], name: &[u8]) -> bool {
-    let pairs = known.iter().zip(name);
-    pairs.fold(0, |diff, (k, n)| diff | ((k ^ n) & !((k & 0x40) >> 1))) == 0
+    match (known.last_chunk(), name.last_chunk()) {
+        (Some(last), Some(its_last)) => {
+            let (words, its_words) = (known.as_chunks().0, name.as_chunks().0);
+            let pairs = words.iter().zip(its_words);
+            let last = differs(u64::from_le_bytes(*last), u64::from_le_bytes(*its_last));
+            pairs.fold(last, |diff, (k, n)| {
+                diff | differs(u64::from_le_bytes(*k), u64::from_le_bytes(*n))
+            }) == 0
+        }
+        _ => match (ends(known), ends(name)) {
+            (Some(known), Some(name)) => differs(known, name) == 0,
+            _ => known.eq_ignore_ascii_case(name),
+        },
+    }
 }
 
+/// The first four bytes and the last four, which are all of a name of four to eight.
+fn ends(name: &[u8]) -> Option<u64> {
+    let first = u32::from_le_bytes(*name.first_chunk()?);
+    let last = u32::from_le_bytes(*name.last_chunk()?);
+    Some(u64::from(first) | u64::from(last) << 32)
+}
+
+/// Zero if eight bytes are the same as ours, whatever their case. Ours are letters and dashes, so that the bit of the case may
+/// differ just where ours has a letter.
+fn differs(known: u64, name: u64) -> u64 {
+    const LETTER: u64 = 0x4040_4040_4040_4040;
+    (known ^ name) & !((known & LETTER) >> 1)
+}
+
+/// Nearly all are of the first kind, so that what is rare is kept apart: the list of a browser's head stays below the size from
+/// which on allocators are slow.
 #[derive(Clone, Debug)]
-enum Text {
-    /// A part of the head as it came: offset and length.
-    Span(u32, u32),
+enum Entry {
+    /// Parts of the head as it came: offset and length.
+    Span {
+        id: FieldId,
+        name: (u32, u32),
+        value: (u32, u32),
+    },
     /// Bytes of our own.
-    Owned(Bytes),
+    Owned(Box<Own>),
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct Own {
     id: FieldId,
-    name: Text,
-    value: Text,
+    name: Bytes,
+    value: Bytes,
+}
+
+impl Entry {
+    fn own(name: Bytes, value: Bytes) -> Self {
+        let id = FieldId::of(&name);
+        Self::Owned(Box::new(Own { id, name, value }))
+    }
+
+    fn id(&self) -> FieldId {
+        match self {
+            Self::Span { id, .. } => *id,
+            Self::Owned(own) => own.id,
+        }
+    }
+
+    fn name<'a>(&'a self, raw: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Span { name, .. } => part(raw, *name),
+            Self::Owned(own) => &own.name,
+        }
+    }
+
+    fn value<'a>(&'a self, raw: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Span { value, .. } => part(raw, *value),
+            Self::Owned(own) => &own.value,
+        }
+    }
+
+    fn field<'a>(&'a self, raw: &'a [u8]) -> Field<'a> {
+        Field {
+            id: self.id(),
+            name: self.name(raw),
+            value: self.value(raw),
+        }
+    }
+}
+
+fn part(raw: &[u8], (at, len): (u32, u32)) -> &[u8] {
+    let at = at as usize;
+    raw.get(at..at.saturating_add(len as usize))
+        .unwrap_or_default()
 }
 
 /// One field, borrowed.
@@ -137,11 +219,7 @@ impl Fields {
 
     /// Adds a field that lies in `raw`: `name` and `value` are (offset, length). A span outside `raw` reads as empty.
     pub fn push_span(&mut self, id: FieldId, name: (u32, u32), value: (u32, u32)) {
-        self.list.push(Entry {
-            id,
-            name: Text::Span(name.0, name.1),
-            value: Text::Span(value.0, value.1),
-        });
+        self.list.push(Entry::Span { id, name, value });
     }
 
     /// Says in which bytes the spans lie: for a section that was read while its bytes were still in the read buffer.
@@ -151,28 +229,16 @@ impl Fields {
 
     /// Adds a field of our own at the end.
     pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
-        let name = name.into();
-        let id = FieldId::of(&name);
-        self.list.push(Entry {
-            id,
-            name: Text::Owned(name),
-            value: Text::Owned(value.into()),
-        });
+        self.list.push(Entry::own(name.into(), value.into()));
     }
 
     /// Replaces all fields of that name by one, at the place of the first, or at the end.
     pub fn set(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         let name = name.into();
-        let value = value.into();
         let at = self.position(&name);
         self.remove(&name);
-        let entry = Entry {
-            id: FieldId::of(&name),
-            name: Text::Owned(name),
-            value: Text::Owned(value),
-        };
         let at = at.unwrap_or(self.list.len()).min(self.list.len());
-        self.list.insert(at, entry);
+        self.list.insert(at, Entry::own(name, value.into()));
     }
 
     /// Drops all fields of that name, whatever its case; says how many.
@@ -180,7 +246,7 @@ impl Fields {
         let before = self.list.len();
         let raw = std::mem::take(&mut self.raw);
         self.list
-            .retain(|entry| !text(&raw, &entry.name).eq_ignore_ascii_case(name));
+            .retain(|entry| !entry.name(&raw).eq_ignore_ascii_case(name));
         self.raw = raw;
         before - self.list.len()
     }
@@ -188,13 +254,13 @@ impl Fields {
     /// Keeps only the fields for which `keep` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let raw = std::mem::take(&mut self.raw);
-        self.list.retain(|entry| keep(field(&raw, entry)));
+        self.list.retain(|entry| keep(entry.field(&raw)));
         self.raw = raw;
     }
 
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.list.iter().map(|entry| field(&self.raw, entry))
+        self.list.iter().map(|entry| entry.field(&self.raw))
     }
 
     /// The first value of that name, whatever its case.
@@ -212,8 +278,8 @@ impl Fields {
     pub fn get_id(&self, id: FieldId) -> Option<&[u8]> {
         self.list
             .iter()
-            .find(|entry| entry.id == id)
-            .map(|entry| text(&self.raw, &entry.value))
+            .find(|entry| entry.id() == id)
+            .map(|entry| entry.value(&self.raw))
     }
 
     /// All values of that name, in order.
@@ -227,8 +293,8 @@ impl Fields {
     pub fn all_id(&self, id: FieldId) -> impl Iterator<Item = &[u8]> {
         self.list
             .iter()
-            .filter(move |entry| entry.id == id)
-            .map(|entry| text(&self.raw, &entry.value))
+            .filter(move |entry| entry.id() == id)
+            .map(|entry| entry.value(&self.raw))
     }
 
     /// How many there are.
@@ -254,23 +320,6 @@ impl Field<'_> {
         out.put_slice(b": ");
         out.put_slice(self.value);
         out.put_slice(b"\r\n");
-    }
-}
-
-fn text<'a>(raw: &'a Bytes, text: &'a Text) -> &'a [u8] {
-    match text {
-        Text::Span(at, len) => raw
-            .get(*at as usize..(*at as usize).saturating_add(*len as usize))
-            .unwrap_or_default(),
-        Text::Owned(bytes) => bytes,
-    }
-}
-
-fn field<'a>(raw: &'a Bytes, entry: &'a Entry) -> Field<'a> {
-    Field {
-        id: entry.id,
-        name: text(raw, &entry.name),
-        value: text(raw, &entry.value),
     }
 }
 
@@ -302,6 +351,11 @@ mod tests {
         assert_eq!(fields.all(b"A").count(), 2);
         assert_eq!(FieldId::of(b"X-Forwarded-Host"), FieldId::XForwardedHost);
         assert_eq!(FieldId::of(b"X-Forwarded-Hosx"), FieldId::Other);
+    }
+
+    #[test]
+    fn a_field_of_a_head_takes_little_room() {
+        assert!(size_of::<Entry>() <= 24, "{}", size_of::<Entry>());
     }
 
     #[test]

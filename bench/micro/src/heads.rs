@@ -11,17 +11,17 @@ use crate::Micro;
 pub(crate) const MICROS: &[Micro] = &[
     Micro {
         name: "request_head_tool",
-        limit: 4_400,
+        limit: 2_840,
         run: |times| read_requests(TOOL, times),
     },
     Micro {
         name: "request_head_browser",
-        limit: 14_600,
+        limit: 8_010,
         run: |times| read_requests(BROWSER, times),
     },
     Micro {
         name: "response_head",
-        limit: 4_400,
+        limit: 2_720,
         run: read_responses,
     },
     Micro {

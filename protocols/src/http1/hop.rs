@@ -31,12 +31,27 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn of(fields: &Fields) -> Self {
         let mut options = Self::default();
-        for member in listed(fields, FieldId::Connection) {
-            options.close |= member.eq_ignore_ascii_case(b"close");
-            options.keep_alive |= member.eq_ignore_ascii_case(b"keep-alive");
-            options.upgrade |= member.eq_ignore_ascii_case(b"upgrade");
+        for value in fields.all_id(FieldId::Connection) {
+            // Mostly there is one member and nothing else.
+            if !options.take(value) {
+                members(value).for_each(|member| {
+                    options.take(member);
+                });
+            }
         }
         options
+    }
+
+    /// Says whether it is one of them.
+    fn take(&mut self, member: &[u8]) -> bool {
+        let option = match member.len() {
+            5 if member.eq_ignore_ascii_case(b"close") => &mut self.close,
+            10 if member.eq_ignore_ascii_case(b"keep-alive") => &mut self.keep_alive,
+            7 if member.eq_ignore_ascii_case(b"upgrade") => &mut self.upgrade,
+            _ => return false,
+        };
+        *option = true;
+        true
     }
 }
 

@@ -1,8 +1,9 @@
 //! HTTP/1, both sides, without a socket: bytes in, heads and pieces of bodies out, and back.
 //!
-//! A head is read line by line as the bytes come, each byte once, and refused at the first byte that breaks a rule; the rules
-//! are all in `rules`. The tokenizer is our own and not `httparse`: that one takes bare line feeds, and tells too few of its
-//! errors apart for a counter per rule.
+//! There are two readers of heads, and one set of rules (`rules`). A head that is all here when it is first looked at, and right,
+//! is taken apart by `httparse` in one pass (`whole`). Any other is read line by line as the bytes come, each byte once, within
+//! its limits, and refused at the first byte that breaks a rule (`scan`, `section`): `httparse` takes bare line feeds, knows no
+//! limits, and tells too few of its errors apart for a counter per rule.
 
 mod body;
 mod hop;
@@ -14,6 +15,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 mod violation;
+mod whole;
 mod write;
 
 pub use body::{BodyDecoder, BodyLimits, Piece};

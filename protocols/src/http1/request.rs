@@ -6,7 +6,7 @@ use super::hop::{self, Options};
 use super::rules::{self, Coding, RequestLine, Target};
 use super::scan::{Cap, LineScanner};
 use super::section::{Kind, Section};
-use super::{HeadLimits, Violation};
+use super::{HeadLimits, Violation, whole};
 use crate::message::{Framing, Method, RequestHead, Version};
 use crate::{FieldId, Fields};
 
@@ -64,8 +64,18 @@ impl RequestParser {
         input: &mut BytesMut,
         limits: &HeadLimits,
     ) -> Result<Option<Request>, Violation> {
-        if self.reading.is_none() && !self.read_line(input, limits)? {
-            return Ok(None);
+        if self.reading.is_none() {
+            // Once a head, so that one that comes in small portions is not read again with each.
+            if self.scanner.is_new()
+                && let Some(head) = whole::request(input, limits)
+            {
+                self.blank_lines = 0;
+                let raw = input.split_to(head.len).freeze();
+                return finish(head.line, head.section, raw).map(Some);
+            }
+            if !self.read_line(input, limits)? {
+                return Ok(None);
+            }
         }
         let Some((_, section)) = &mut self.reading else {
             return Ok(None);

@@ -6,7 +6,7 @@ use super::hop::Options;
 use super::rules::{self, Coding, StatusLine};
 use super::scan::{Cap, LineScanner};
 use super::section::{Kind, Section};
-use super::{HeadLimits, Violation};
+use super::{HeadLimits, Violation, whole};
 use crate::Fields;
 use crate::message::{Framing, Method, ResponseHead, Version};
 
@@ -62,8 +62,19 @@ impl ResponseParser {
         request: &Method,
         limits: &HeadLimits,
     ) -> Result<Option<Response>, Violation> {
-        if self.reading.is_none() && !self.read_line(input, limits)? {
-            return Ok(None);
+        if self.reading.is_none() {
+            // Once a head, so that one that comes in small portions is not read again with each.
+            if self.scanner.is_new()
+                && let Some(head) = whole::response(input, limits)
+            {
+                let raw = input.split_to(head.len).freeze();
+                let response = finish(head.line, head.section, raw, request)?;
+                self.count(&response)?;
+                return Ok(Some(response));
+            }
+            if !self.read_line(input, limits)? {
+                return Ok(None);
+            }
         }
         let Some((_, section)) = &mut self.reading else {
             return Ok(None);

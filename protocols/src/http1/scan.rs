@@ -36,6 +36,11 @@ pub(super) struct LineScanner {
 }
 
 impl LineScanner {
+    /// Whether nothing has been looked at yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.at == 0
+    }
+
     /// Where the line begins that is being read.
     pub(super) fn start(&self) -> usize {
         self.start

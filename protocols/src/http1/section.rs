@@ -8,7 +8,10 @@ use super::{HeadLimits, Violation};
 use crate::{FieldId, Fields};
 
 /// Most heads have fewer fields, so that the list is allocated once.
-const FIELDS_EXPECTED: usize = 16;
+const FIELDS_EXPECTED: usize = 12;
+
+/// Room for a few that routes and filters add.
+const FIELDS_ADDED: usize = 4;
 
 /// Of what: the rules differ in a few places.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,33 @@ impl From<&HeadLimits> for SectionLimits {
     }
 }
 
+/// A part of the read buffer and where it lies there.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) at: usize,
+    text: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    /// A slice of `input`.
+    pub(super) fn new(input: &[u8], text: &'a [u8]) -> Self {
+        Self {
+            at: offset(input, text),
+            text,
+        }
+    }
+
+    fn span(self) -> Option<(u32, u32)> {
+        let len = u32::try_from(self.text.len()).ok()?;
+        Some((u32::try_from(self.at).ok()?, len))
+    }
+}
+
+/// Where a slice of `input` begins in it. One of other bytes would give a number that is of no use, and no more harm.
+pub(super) fn offset(input: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr().wrapping_sub(input.as_ptr().addr())
+}
+
 /// The fields so far, as spans of bytes that are still in the read buffer.
 #[derive(Debug, Default)]
 pub(super) struct Section {
@@ -68,11 +98,27 @@ pub(super) struct Section {
 impl Section {
     /// A section that begins at that offset.
     pub(super) fn at(start: usize) -> Self {
+        Self::expecting(start, FIELDS_EXPECTED)
+    }
+
+    /// A section that begins at that offset and has so many lines.
+    pub(super) fn expecting(start: usize, lines: usize) -> Self {
         Self {
-            fields: Fields::over(Bytes::new(), FIELDS_EXPECTED),
+            fields: Fields::over(Bytes::new(), lines + FIELDS_ADDED),
             start,
-            ..Self::default()
+            count: 0,
+            length: None,
+            coding: None,
+            host: None,
+            connection: false,
+            expect: false,
+            te: false,
         }
+    }
+
+    /// Where it begins.
+    pub(super) fn start(&self) -> usize {
+        self.start
     }
 
     /// Reads lines up to the empty one; says whether it was reached.
@@ -96,7 +142,17 @@ impl Section {
             }
             self.count += 1;
             let line = input.get(start..end).unwrap_or_default();
-            self.push(line, start, limits, kind)?;
+            let field = rules::field(line)?;
+            let value = line.get(field.value.0..field.value.1);
+            let name = Part {
+                at: start,
+                text: line.get(..field.name).unwrap_or_default(),
+            };
+            let value = Part {
+                at: start + field.value.0,
+                text: value.unwrap_or_default(),
+            };
+            self.add(name, value, limits, kind)?;
         }
     }
 
@@ -114,32 +170,32 @@ impl Section {
         ))
     }
 
-    fn push(
+    /// Takes a field that is well-formed beside those before it.
+    // For each field of each head: the call costs as much as what is done.
+    #[inline(always)]
+    pub(super) fn add(
         &mut self,
-        line: &[u8],
-        at: usize,
+        name: Part<'_>,
+        value: Part<'_>,
         limits: SectionLimits,
         kind: Kind,
     ) -> Result<(), Violation> {
-        let field = rules::field(line)?;
-        let name = line.get(..field.name).unwrap_or_default();
-        let value = line.get(field.value.0..field.value.1).unwrap_or_default();
-        let id = FieldId::of(name);
+        let id = FieldId::of(name.text);
         match id {
             _ if kind == Kind::Trailers => {}
-            FieldId::ContentLength => rules::length(&mut self.length, value)?,
-            FieldId::TransferEncoding => rules::coding(&mut self.coding, value)?,
+            FieldId::ContentLength => rules::length(&mut self.length, value.text)?,
+            FieldId::TransferEncoding => rules::coding(&mut self.coding, value.text)?,
             FieldId::Host if kind == Kind::Request => {
                 if self.host.is_some() {
                     return Err(Violation::HostDuplicate);
                 }
-                self.host = Some((at + field.value.0, at + field.value.1));
+                self.host = Some((value.at, value.at + value.text.len()));
                 return Ok(());
             }
             FieldId::Connection => self.connection = true,
             FieldId::Expect => self.expect = true,
             FieldId::Te => self.te = true,
-            FieldId::Other if kind == Kind::Request => rules::unambiguous(name)?,
+            FieldId::Other if kind == Kind::Request => rules::unambiguous(name.text)?,
             FieldId::ContentType
             | FieldId::Date
             | FieldId::Host
@@ -157,13 +213,10 @@ impl Section {
             | FieldId::XRequestId
             | FieldId::Other => {}
         }
-        let span = |from: usize, to: usize| -> Result<(u32, u32), Violation> {
-            let offset = u32::try_from(at + from).map_err(|_| limits.too_long)?;
-            let len = u32::try_from(to - from).map_err(|_| limits.too_long)?;
-            Ok((offset, len))
+        let (Some(name), Some(value)) = (name.span(), value.span()) else {
+            return Err(limits.too_long);
         };
-        let value = span(field.value.0, field.value.1)?;
-        self.fields.push_span(id, span(0, field.name)?, value);
+        self.fields.push_span(id, name, value);
         Ok(())
     }
 }

@@ -13,6 +13,13 @@ pub(in crate::http1) fn authority(text: &[u8]) -> bool {
         let (literal, after) = rest.split_at_checked(close).unwrap_or_default();
         return is_v6(literal) && after.strip_prefix(b"]").is_some_and(is_port_part);
     }
+    // Nearly all have letters, digits, dots and dashes only, up to the end or the port.
+    let host = text.iter().position(|byte| !charset::is_plain(*byte));
+    let host = host.unwrap_or(text.len());
+    let (plain, rest) = text.split_at_checked(host).unwrap_or_default();
+    if matches!(rest, [] | [b':', ..]) {
+        return !plain.is_empty() && is_port_part(rest);
+    }
     let host = memchr::memchr(b':', text).unwrap_or(text.len());
     let (host, port) = text.split_at_checked(host).unwrap_or_default();
     !host.is_empty() && charset::is_reg_name(host) && is_encoded(host) && is_port_part(port)

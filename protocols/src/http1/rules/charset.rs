@@ -4,6 +4,7 @@ const TOKEN: u8 = 1;
 const PATH: u8 = 2;
 const QUERY: u8 = 4;
 const REG_NAME: u8 = 8;
+const PLAIN: u8 = 16;
 
 /// The classes of each byte.
 static CLASS: [u8; 256] = classes();
@@ -25,11 +26,11 @@ const fn classes() -> [u8; 256] {
 
 const fn class(byte: u8) -> u8 {
     match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => TOKEN | PATH | QUERY | REG_NAME,
-        // `%` in a host's name is settled by the two digits that have to follow.
-        b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'%' => {
-            TOKEN | PATH | QUERY | REG_NAME
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            TOKEN | PATH | QUERY | REG_NAME | PLAIN
         }
+        // `%` in a host's name is settled by the two digits that have to follow.
+        b'!' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'%' => TOKEN | PATH | QUERY | REG_NAME,
         b'(' | b')' | b';' | b'=' => PATH | QUERY | REG_NAME,
         // RFC 3986 allows a comma in a host's name; it is how others join two `Host` fields.
         b':' | b'@' | b',' | b'/' | b'?' => PATH | QUERY,
@@ -57,6 +58,11 @@ fn all(bytes: &[u8], class: u8) -> bool {
 /// RFC 9110 §5.6.2: `tchar`.
 pub(in crate::http1) fn is_tchar(byte: u8) -> bool {
     has(byte, TOKEN)
+}
+
+/// RFC 3986 §2.3: `unreserved`, which is a part of every class.
+pub(super) fn is_plain(byte: u8) -> bool {
+    has(byte, PLAIN)
 }
 
 /// RFC 9110 §5.6.2: `token`, not empty.

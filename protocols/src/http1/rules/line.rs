@@ -88,6 +88,10 @@ pub(in crate::http1) fn target(method: &Method, text: &[u8]) -> Result<Target, V
 }
 
 fn path_and_query(text: &[u8]) -> Result<(), Violation> {
+    // A query may hold all that a path may, `?` too, so that mostly there is no need to tell them apart.
+    if charset::is_path(text) {
+        return Ok(());
+    }
     let query = memchr::memchr(b'?', text).unwrap_or(text.len());
     let (path, query) = text.split_at_checked(query).unwrap_or_default();
     if charset::is_path(path) && charset::is_query(query) {
@@ -154,14 +158,24 @@ pub(in crate::http1) fn status_line(line: &[u8]) -> Result<StatusLine, Violation
     let status = digits
         .iter()
         .fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
-    if !(100..600).contains(&status) {
+    if !is_status(status) {
         return Err(Violation::StatusCode);
     }
     Ok(StatusLine {
         version,
         status,
-        reason: (line.len().min(13), line.len()),
+        reason: reason(line.len()),
     })
+}
+
+/// Whether a status has one of the five classes of RFC 9110 §15.
+pub(in crate::http1) fn is_status(status: u16) -> bool {
+    (100..600).contains(&status)
+}
+
+/// Where the reason phrase lies in a status line of that length: from, to.
+pub(in crate::http1) fn reason(len: usize) -> (usize, usize) {
+    (len.min(13), len)
 }
 
 #[cfg(test)]

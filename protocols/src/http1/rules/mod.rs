@@ -12,4 +12,6 @@ pub(super) use charset::is_tchar;
 pub(super) use chunk::chunk_line;
 pub(super) use field::{field, is_forbidden_trailer, unambiguous};
 pub(super) use framing::{Coding, coding, length};
-pub(super) use line::{RequestLine, StatusLine, Target, request_line, status_line, target};
+pub(super) use line::{
+    RequestLine, StatusLine, Target, is_status, reason, request_line, status_line, target,
+};

@@ -1,6 +1,7 @@
 //! Whole messages: golden bytes, and the same result wherever the bytes are cut.
 
 mod bodies;
+mod readers;
 mod requests;
 mod responses;
 
@@ -150,7 +151,8 @@ fn step(
     }
 }
 
-/// The same result in one piece, cut in two at every byte, and byte by byte; truncated, no message more.
+/// The same result in one piece (heads are read whole), cut in two at every byte, and byte by byte (heads are read by lines);
+/// truncated, no message more.
 fn check(side: Side, bytes: &[u8]) -> Seen {
     let whole = read(side, std::iter::once(bytes));
     for at in 0..=bytes.len() {
