@@ -10,6 +10,7 @@ mod admin;
 mod cli;
 mod connections;
 mod crowds;
+mod documents;
 mod examples;
 mod faults;
 mod filters;

@@ -1,0 +1,129 @@
+//! The documents: their links lead somewhere, their configurations are good, the commands they name exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ringway_tests::proxy::{root, run};
+
+fn documents() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "bench"] {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path());
+        found.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    assert!(found.len() >= 8, "{found:?}");
+    found
+}
+
+/// The text outside of fenced blocks, and the blocks with their languages, indentation taken off.
+fn parts(text: &str) -> (String, Vec<(String, String)>) {
+    let (mut prose, mut blocks) = (String::new(), Vec::new());
+    let mut open: Option<(usize, String, String)> = None;
+    for line in text.lines() {
+        let trimmed = line.trim_start();
+        match (&mut open, trimmed.strip_prefix("```")) {
+            (None, Some(language)) => {
+                open = Some((line.len() - trimmed.len(), language.into(), String::new()));
+            }
+            (Some((_, language, block)), Some(_)) => {
+                blocks.push((std::mem::take(language), std::mem::take(block)));
+                open = None;
+            }
+            (Some((indent, _, block)), None) => {
+                *block += line.get(*indent..).unwrap_or_default();
+                block.push('\n');
+            }
+            (None, None) => {
+                prose += line;
+                prose.push('\n');
+            }
+        }
+    }
+    assert!(open.is_none(), "a block without its end");
+    (prose, blocks)
+}
+
+/// A heading's anchor.
+fn anchor(heading: &str) -> String {
+    let kept = |c: char| c.is_alphanumeric() || c == '-' || c == '_' || c == ' ';
+    let text: String = heading.trim().chars().filter(|c| kept(*c)).collect();
+    text.to_lowercase().replace(' ', "-")
+}
+
+fn has_anchor(path: &Path, wanted: &str) -> bool {
+    let (prose, _) = parts(&fs::read_to_string(path).unwrap());
+    prose
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .any(|line| anchor(line.trim_start_matches('#')) == wanted)
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for path in documents() {
+        let (prose, _) = parts(&fs::read_to_string(&path).unwrap());
+        for link in prose.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link}", path.display());
+            assert!(
+                fragment.is_empty() || has_anchor(&target, fragment),
+                "{}: {link}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn configurations_are_good() {
+    let mut checked = 0;
+    for path in documents() {
+        let (_, blocks) = parts(&fs::read_to_string(&path).unwrap());
+        for (_, block) in blocks.iter().filter(|(language, _)| language == "yaml") {
+            // A recipe shows its routes only.
+            let whole = if block.starts_with("routes:") {
+                let routes = block.replace('\n', "\n    ");
+                let clusters = ["app", "web-v1", "web-v2"]
+                    .map(|name| format!("  - {{ name: {name}, endpoints: [127.0.0.1:9001] }}\n"));
+                format!(
+                    "listeners:\n  - name: web\n    address: 127.0.0.1:8080\n    {routes}\nclusters:\n{}",
+                    clusters.concat()
+                )
+            } else {
+                block.clone()
+            };
+            let (code, out, err) = run(&["validate", "-c", "-"], &whole);
+            assert_eq!(code, 0, "{}: {block}{out}{err}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 8, "{checked}");
+}
+
+#[test]
+fn commands_exist() {
+    let mut commands = BTreeSet::new();
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        for rest in text.split("`ringway ").skip(1) {
+            let word: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+            commands.insert(word);
+        }
+    }
+    commands.remove("");
+    assert!(commands.len() >= 6, "{commands:?}");
+    for command in commands {
+        let (code, _, err) = run(&[&command, "--help"], "");
+        assert_eq!(code, 0, "`ringway {command}`: {err}");
+    }
+}
