@@ -34,7 +34,13 @@ impl Wire {
 
     fn fill(&mut self) -> Result<usize, Broken> {
         let mut piece = [0; 64 << 10];
-        let n = self.stream.read(&mut piece)?;
+        // A read with a limit is interrupted by the kernel's own work too, as the end of the ring that was tried.
+        let n = loop {
+            match self.stream.read(&mut piece) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
         self.buf.extend_from_slice(&piece[..n]);
         Ok(n)
     }
