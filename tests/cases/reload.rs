@@ -235,39 +235,42 @@ fn a_new_listener_serves_and_a_removed_one_closes(driver: Driver) {
 }
 
 fn a_hundred_removals_under_a_storm_reset_nobody(driver: Driver) {
-    let proxy = Proxy::with(driver)
-        .process("drain_delay: 0s")
-        .start(&respond("web"));
-    let port = steady_port();
-    let other = respond("other")
-        .replace("name: web", "name: other")
-        .replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
-    let both = respond("web") + &other.replace("listeners:\n", "");
-    let addr = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    // Ten listeners leave at a time, ten times over.
+    let ports: Vec<u16> = (0..10).map(|_| steady_port()).collect();
+    let proxy = Proxy::start(driver, &respond("web"));
+    let mut all = respond("web");
+    for port in &ports {
+        let name = format!("name: other-{port}");
+        let other = respond("other")
+            .replace("name: web", &name)
+            .replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+        all += &other.replace("listeners:\n", "");
+    }
     let done = AtomicBool::new(false);
     let served = AtomicUsize::new(0);
+    let (done, served) = (&done, &served);
     std::thread::scope(|scope| {
-        let until = Until(&done);
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while !done.load(Ordering::SeqCst) {
+        let until = Until(done);
+        for ports in ports.chunks(3) {
+            scope.spawn(move || {
+                for port in ports
+                    .iter()
+                    .cycle()
+                    .take_while(|_| !done.load(Ordering::SeqCst))
+                {
                     // Refused is fine: the listener is away. Once connected, the answer must come.
-                    let Ok(mut client) = Client::try_connect(addr) else {
-                        continue;
-                    };
-                    let answer = client.try_ask("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
-                    assert_eq!(answer.map(|answer| answer.text()), Ok("other".to_owned()));
-                    served.fetch_add(1, Ordering::SeqCst);
+                    if let Ok(mut client) = Client::try_connect(([127, 0, 0, 1], *port).into()) {
+                        let answer = client.try_ask("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+                        assert_eq!(answer.map(|answer| answer.text()), Ok("other".to_owned()));
+                        served.fetch_add(1, Ordering::SeqCst);
+                    }
                 }
             });
         }
-        for _ in 0..100 {
-            // The last sockets of its former life may still be closing.
-            wait_until("its address is free", || {
-                proxy.try_reload(&both).status == 200
-            });
-            let goal = served.load(Ordering::SeqCst) + 2;
-            wait_until("the listener serves", || {
+        for _ in 0..10 {
+            proxy.reload(&all);
+            let goal = served.load(Ordering::SeqCst) + 100;
+            wait_until("the listeners serve", || {
                 served.load(Ordering::SeqCst) >= goal
             });
             proxy.reload(&respond("web"));

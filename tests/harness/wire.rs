@@ -1,6 +1,6 @@
 //! A scripted peer over raw TCP: expects these bytes, sends those, closes or resets when told.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -34,11 +34,11 @@ impl Wire {
 
     fn fill(&mut self) -> Result<usize, Broken> {
         let mut piece = [0; 64 << 10];
-        // A read with a timeout is one of those that a signal interrupts for good.
+        // A read with a limit is interrupted by the kernel's own work too, as the end of the ring that was tried.
         let n = loop {
             match self.stream.read(&mut piece) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                outcome => break outcome?,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other?,
             }
         };
         self.buf.extend_from_slice(&piece[..n]);
