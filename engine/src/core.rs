@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
@@ -149,7 +149,10 @@ async fn tick(local: Rc<Local>) {
     let timer = time::Timer::new();
     let mut flushes = 0;
     loop {
+        let slept = Instant::now();
         timer.sleep_until(time::Deadline::after(FLUSH)).await;
+        let late = slept.elapsed().saturating_sub(FLUSH + 2 * time::TICK);
+        local.stats.loop_time.record(late);
         local.logs.flush();
         local.end_leaving();
         flushes += 1;

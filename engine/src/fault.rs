@@ -65,8 +65,6 @@ pub enum FaultKind {
     BodyTooLarge,
     /// A limit of ours was reached.
     Overflow,
-    /// The proxy stops.
-    Stopping,
     /// A defect of ours.
     Internal,
 }
@@ -80,8 +78,7 @@ impl FaultKind {
             | Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed
-            | Self::Overflow
-            | Self::Stopping => 503,
+            | Self::Overflow => 503,
             Self::Reset | Self::UpstreamProtocol | Self::Truncated => 502,
             Self::FirstByteTimeout
             | Self::PerTryTimeout
@@ -109,7 +106,6 @@ impl FaultKind {
             Self::ClientTooSlow => "DT",
             Self::BodyTooLarge | Self::Internal => "-",
             Self::Overflow => "UO",
-            Self::Stopping => "OM",
         }
     }
 
@@ -133,7 +129,6 @@ impl FaultKind {
             Self::ClientTooSlow => "request_body_too_slow",
             Self::BodyTooLarge => "request_payload_too_large",
             Self::Overflow => "upstream_overflow",
-            Self::Stopping => "proxy_stopping",
             Self::Internal => "internal_error",
         }
     }
@@ -144,7 +139,6 @@ impl FaultKind {
             Self::NoRoute
             | Self::NoHost
             | Self::Overflow
-            | Self::Stopping
             | Self::Internal
             | Self::RequestTimeout => Side::Proxy,
             Self::ConnectRefused

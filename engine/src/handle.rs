@@ -91,6 +91,22 @@ impl Thread {
     }
 }
 
+/// Counts a core's thread until it ends, also by a panic.
+struct Alive(Arc<AtomicU32>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A listening address and its number.
 struct Socket {
     id: ListenerId,
@@ -164,9 +180,10 @@ impl Handle {
         let (setup, pin) = (self.driver.setup, options.pin);
         let stats = options.stats.core().slot(core);
         let (logs, shared) = (options.logs.clone(), Arc::clone(&self.shared));
-        let (alive, running) = (Arc::clone(&self.alive), Arc::clone(&applied));
-        alive.fetch_add(1, Ordering::Relaxed);
+        let running = Arc::clone(&applied);
+        let alive = Alive::new(&self.alive);
         let body = move || {
+            let _alive = alive;
             if pin && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
                 tracing::warn!(core, cpu, "the core's thread cannot be pinned");
             }
@@ -187,7 +204,6 @@ impl Handle {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) | Err(error) => tracing::error!(%error, core, "a core stopped"),
             }
-            alive.fetch_sub(1, Ordering::Relaxed);
         };
         let join = std::thread::Builder::new()
             .name(format!("core-{core}"))

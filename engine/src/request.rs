@@ -64,6 +64,8 @@ pub struct RequestCx {
     pub started_at: SystemTime,
     /// The route's name, once one is chosen.
     pub route: Option<Name>,
+    /// A response flag that a filter leaves for a request that it let go on (`DI`); `-`: none.
+    pub flag: &'static str,
     /// What filters leave for each other and for the access log (`%DYNAMIC_METADATA(key)%`).
     pub metadata: Vec<(Name, Bytes)>,
 }
@@ -167,6 +169,7 @@ pub(crate) fn sample(method: &str, target: &str, fields: &[(&str, &str)]) -> Req
         started: Instant::now(),
         started_at: SystemTime::UNIX_EPOCH,
         route: None,
+        flag: "-",
         metadata: Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ mod picker;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringway_config::{self as config, Balance as Policy};
 use socket2::SockAddr;
@@ -122,9 +123,13 @@ impl Cluster {
         self.stats.upstream_cx_total.inc();
         host.stats.cx_total.inc();
         let deadline = Deadline::after(self.spec.config.connect_timeout);
+        let begun = Instant::now();
         let connected = timer.within(deadline, connect(host.address())).await;
         let fault = match connected {
-            Ok(Ok(stream)) => return Ok(Connection::new(stream, host)),
+            Ok(Ok(stream)) => {
+                self.stats.upstream_cx_connect_time.record(begun.elapsed());
+                return Ok(Connection::new(stream, host));
+            }
             Ok(Err(error @ ConnectError::Refused(_))) => {
                 Fault::new(FaultKind::ConnectRefused).because(error)
             }

@@ -5,9 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ringway_config::filters::FaultInjection;
-use ringway_config::{Name, Percent};
+use ringway_config::Percent;
 use serde_json::Value;
 
 use super::{Filter, FilterSpec, Flow, Parsed, Step};
@@ -73,10 +72,7 @@ impl Filter for Fault {
         let Some(duration) = self.delay else {
             return Step::Now(flow);
         };
-        // For the access log: a request that was only held back gets its flag from its own outcome.
-        request
-            .metadata
-            .push((Name::new("fault"), Bytes::from_static(b"delay")));
+        request.flag = "DI";
         let wait = (self.sleep)(duration);
         Step::Later(Box::pin(async move {
             wait.await;

@@ -22,10 +22,8 @@ scope! {
         panics: Counter, "Panics caught at the root of a connection's task: each is a defect of the proxy.";
         access_log_lines: Counter, "Access log lines handed to the writer.";
         access_log_dropped: Counter, "Access log lines dropped because the writer was behind.";
-        deadlines_fired: Counter, "Deadlines that passed before they were met.";
         snapshots_applied: Counter, "Configurations taken over.";
-        loop_stalls: Counter, "Turns of the core's loop that took longer than they may.";
-        loop_time: Histogram, "Time between two ticks of the core's loop beyond the tick itself.";
+        loop_time: Histogram, "How late the core's loop came to its tick, which it has ten times a second.";
     }
 }
 

@@ -273,7 +273,6 @@ impl Attempts<'_, '_> {
             | FaultKind::ClientTooSlow
             | FaultKind::BodyTooLarge
             | FaultKind::Overflow
-            | FaultKind::Stopping
             | FaultKind::Internal => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -130,12 +131,13 @@ pub(crate) fn start(
     let (cluster, rng, method) = (Rc::clone(cluster), Rc::clone(rng), method.clone());
     spawn(async move {
         let timer = Timer::new();
-        let copied = timer
-            .within(
-                Deadline::after(TIMEOUT),
-                Box::pin(copy(&cluster, &rng, &timer, method, head, body)),
-            )
-            .await;
+        let mut copying = Box::pin(copy(&cluster, &rng, &timer, method, head, body));
+        // A panic ends the copy and not the core (settled question 10); what it leaves half done is dropped with it.
+        let caught = std::future::poll_fn(|cx| {
+            let polled = catch_unwind(AssertUnwindSafe(|| copying.as_mut().poll(cx)));
+            polled.unwrap_or_else(|_panic| Poll::Ready(Err(Fault::new(FaultKind::Internal))))
+        });
+        let copied = timer.within(Deadline::after(TIMEOUT), caught).await;
         if !matches!(copied, Ok(Ok(()))) {
             cluster.stats.mirror_failed.inc();
         }

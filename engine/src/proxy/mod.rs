@@ -264,7 +264,7 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
         FaultKind::ClientTooSlow => "the request came too slowly\n",
         FaultKind::BodyTooLarge => "the request's body is too large\n",
         FaultKind::ClientGone | FaultKind::ClientProtocol => "the request's body breaks HTTP\n",
-        FaultKind::Overflow | FaultKind::Stopping => "too busy\n",
+        FaultKind::Overflow => "too busy\n",
         FaultKind::Internal => "a defect of the proxy\n",
     };
     let mut reply = local_reply(LocalReply {

@@ -63,7 +63,6 @@ impl<'p> Tries<'p> {
             | FaultKind::ClientTooSlow
             | FaultKind::BodyTooLarge
             | FaultKind::Overflow
-            | FaultKind::Stopping
             | FaultKind::Internal => false,
         };
         match fault.retry {

@@ -325,6 +325,7 @@ fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
         started: Instant::now(),
         started_at: SystemTime::now(),
         route: None,
+        flag: "-",
         metadata: Vec::new(),
     }
 }

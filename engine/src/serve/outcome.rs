@@ -92,6 +92,10 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
     let (flag, details) = sent.fault.as_ref().map_or((*flag, *details), |fault| {
         (fault.kind.flag(), fault.kind.details())
     });
+    let flag = if flag == "-" { cx.flag } else { flag };
+    if let Some(cluster) = &trace.cluster {
+        cluster.stats.bytes_sent.add(sent.received);
+    }
     if let Some(fault) = &sent.fault {
         if fault.kind == FaultKind::ClientGone {
             stats.downstream_rq_aborted.inc();

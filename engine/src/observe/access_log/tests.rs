@@ -37,6 +37,7 @@ fn request() -> RequestCx {
         started: Instant::now(),
         started_at: UNIX_EPOCH + Duration::from_millis(1_583_020_799_007),
         route: Some(Name::new("api-route")),
+        flag: "-",
         metadata: vec![(Name::new("user"), Bytes::from_static(b"ann"))],
     }
 }
