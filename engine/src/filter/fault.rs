@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_config::filters::FaultInjection;
 use ringway_config::Percent;
+use ringway_config::filters::FaultInjection;
 use serde_json::Value;
 
 use super::{Filter, FilterSpec, Flow, Parsed, Step};

@@ -28,7 +28,7 @@ use crate::view::Listener;
 /// What a read for a new head makes room for: most heads fit, and an idle connection keeps no more than that.
 const HEAD_READ: usize = 1 << 10;
 /// How long a connection is waited for with a buffer in hand: clients that go on at once need not wait for one to be found.
-const QUIET_AFTER: Duration = Duration::from_millis(32);
+const QUIET_AFTER: Duration = Duration::from_millis(16);
 /// How long a connection is read on after its last answer, so that what the client still sends does not reset it
 /// before the answer is read (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);

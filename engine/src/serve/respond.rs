@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ringway_protocols::FieldId;
@@ -53,7 +53,16 @@ pub(super) async fn respond(
         }
         ReplyBody::Local(body) => {
             let body = std::mem::take(body);
-            let result = send_local(writer, request, &mut reply.head, body, keep, &mut sent).await;
+            let result = send_local(
+                client,
+                writer,
+                request,
+                &mut reply.head,
+                body,
+                keep,
+                &mut sent,
+            )
+            .await;
             sent.settle(result, keep);
             return sent;
         }
@@ -62,12 +71,9 @@ pub(super) async fn respond(
     let frame = Frame::of(request, status, answer.framing());
     let keep = keep && frame != Frame::UntilClose && status != 101;
     let mut stream = Streaming {
-        client,
-        writer,
+        sender: Sender::new(client, writer, reply.deadline),
         answer,
-        deadline: reply.deadline,
         idle: reply.idle,
-        pace: Pace::new(&client.listener.spec.config.limits),
     };
     let lead = head(&mut reply.head, request, frame, keep);
     let result = stream
@@ -153,6 +159,7 @@ fn head(head: &mut ResponseHead, request: &RequestHead, frame: Frame, keep: bool
 }
 
 async fn send_local(
+    client: &Client,
     writer: &mut Writer,
     request: &RequestHead,
     answer: &mut ResponseHead,
@@ -171,7 +178,8 @@ async fn send_local(
     } else {
         None
     };
-    outbox.send(writer, large, |_| ()).await.map_err(gone)?;
+    let mut sender = Sender::new(client, writer, Deadline::NEVER);
+    sender.send(&mut outbox, large, |_| Ok(())).await?;
     if with_body {
         sent.sent = body.len() as u64;
     }
@@ -182,16 +190,70 @@ fn gone(error: std::io::Error) -> Fault {
     Fault::new(FaultKind::ClientGone).because(error)
 }
 
-/// An upstream's body on its way.
-struct Streaming<'s, 'a> {
+/// The client's side of an answer: it has to keep its pace.
+struct Sender<'s> {
     client: &'s Client,
     writer: &'s mut Writer,
-    answer: &'s mut AnswerBody<'a>,
+    pace: Pace,
     /// The limit of the whole request.
     deadline: Deadline,
+}
+
+impl<'s> Sender<'s> {
+    fn new(client: &'s Client, writer: &'s mut Writer, deadline: Deadline) -> Self {
+        let pace = Pace::new(&client.listener.spec.config.limits);
+        Self {
+            client,
+            writer,
+            pace,
+            deadline,
+        }
+    }
+
+    /// Sends what is gathered; `meanwhile` is polled as long as the client takes its time.
+    async fn send(
+        &mut self,
+        outbox: &mut Outbox,
+        large: Option<Bytes>,
+        mut meanwhile: impl FnMut(&mut Context<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let (pace, timer) = (&self.pace, &self.client.timer);
+        let mut sending = pin!(outbox.send(self.writer, large, |bytes| pace.moved(bytes)));
+        let mut both = std::future::poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(sent.map_err(gone));
+            }
+            match meanwhile(cx) {
+                Ok(()) => Poll::Pending,
+                Err(fault) => Poll::Ready(Err(fault)),
+            }
+        });
+        loop {
+            let until = self.deadline.min(pace.deadline());
+            match timer.within(until, &mut both).await {
+                Ok(sent) => {
+                    pace.stop();
+                    return sent;
+                }
+                Err(_elapsed) if self.deadline.has_passed() => {
+                    return Err(Fault::new(FaultKind::RequestTimeout));
+                }
+                Err(_elapsed) if pace.is_kept() => {}
+                Err(_elapsed) => {
+                    self.client.listener.stats.limit_body_too_slow.inc();
+                    return Err(Fault::new(FaultKind::ClientTooSlow));
+                }
+            }
+        }
+    }
+}
+
+/// An upstream's body on its way.
+struct Streaming<'s, 'a> {
+    sender: Sender<'s>,
+    answer: &'s mut AnswerBody<'a>,
     /// The limit of silence from the upstream.
     idle: Option<std::time::Duration>,
-    pace: Pace,
 }
 
 impl Streaming<'_, '_> {
@@ -219,7 +281,12 @@ impl Streaming<'_, '_> {
             };
             let Some(part) = part else { break };
             *sent += part.len() as u64;
-            self.client.listener.stats.bytes_sent.add(part.len() as u64);
+            self.sender
+                .client
+                .listener
+                .stats
+                .bytes_sent
+                .add(part.len() as u64);
             let large = outbox.add(part);
             if large.is_some() || outbox.is_full() {
                 self.send(&mut outbox, large).await?;
@@ -235,48 +302,23 @@ impl Streaming<'_, '_> {
     async fn wait(&mut self) -> Result<Option<Bytes>, Fault> {
         let silence = Deadline::after_opt(self.idle);
         match self
+            .sender
             .client
             .timer
-            .within(self.deadline.min(silence), self.answer.next())
+            .within(self.sender.deadline.min(silence), self.answer.next())
             .await
         {
             Ok(part) => part,
-            Err(_elapsed) if self.deadline.has_passed() => {
+            Err(_elapsed) if self.sender.deadline.has_passed() => {
                 Err(Fault::new(FaultKind::RequestTimeout))
             }
             Err(_elapsed) => Err(Fault::new(FaultKind::IdleTimeout)),
         }
     }
 
-    /// Sends what is gathered, while the request's body goes on behind it. The client has to keep its pace.
+    /// Sends what is gathered, while the request's body goes on behind it.
     async fn send(&mut self, outbox: &mut Outbox, large: Option<Bytes>) -> Result<(), Fault> {
-        let (pace, answer, timer) = (&self.pace, &mut *self.answer, &self.client.timer);
-        let mut sending = pin!(outbox.send(self.writer, large, |bytes| pace.moved(bytes)));
-        let mut both = std::future::poll_fn(|cx| {
-            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-                return Poll::Ready(sent.map_err(gone));
-            }
-            match answer.drive(cx) {
-                Ok(()) => Poll::Pending,
-                Err(fault) => Poll::Ready(Err(fault)),
-            }
-        });
-        loop {
-            let until = self.deadline.min(pace.deadline());
-            match timer.within(until, &mut both).await {
-                Ok(sent) => {
-                    pace.stop();
-                    return sent;
-                }
-                Err(_elapsed) if self.deadline.has_passed() => {
-                    return Err(Fault::new(FaultKind::RequestTimeout));
-                }
-                Err(_elapsed) if pace.is_kept() => {}
-                Err(_elapsed) => {
-                    self.client.listener.stats.limit_body_too_slow.inc();
-                    return Err(Fault::new(FaultKind::ClientTooSlow));
-                }
-            }
-        }
+        let answer = &mut *self.answer;
+        self.sender.send(outbox, large, |cx| answer.drive(cx)).await
     }
 }
