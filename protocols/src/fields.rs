@@ -227,6 +227,11 @@ impl Fields {
         self.raw = raw;
     }
 
+    /// Copies what lies in the read buffer, so that the buffer can be used again while the fields live on.
+    pub fn detach(&mut self) {
+        self.raw = Bytes::copy_from_slice(&self.raw);
+    }
+
     /// Adds a field of our own at the end.
     pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.list.push(Entry::own(name.into(), value.into()));

@@ -134,6 +134,20 @@ pub struct ResponseHead {
     pub fields: Fields,
 }
 
+impl ResponseHead {
+    /// Copies what lies in the read buffer, so that the buffer can be used again while the head lives on. A reason phrase
+    /// that is its status's own becomes empty, which says the same.
+    pub fn detach(&mut self) {
+        self.fields.detach();
+        let own = crate::http1::reason(self.status).as_bytes();
+        self.reason = if self.reason == own {
+            Bytes::new()
+        } else {
+            Bytes::copy_from_slice(&self.reason)
+        };
+    }
+}
+
 /// How long a message's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {

@@ -1,7 +1,7 @@
 //! What only the system can tell or do: signals, descriptor limits, resets, memory and CPU of a process.
 #![allow(
     unsafe_code,
-    reason = "four calls of libc that std has no safe form for"
+    reason = "five calls of libc that std has no safe form for"
 )]
 
 use std::net::TcpStream;
@@ -13,6 +13,15 @@ pub fn signal(pid: u32, signal: libc::c_int) {
     // SAFETY: kill takes two numbers and touches no memory; the pid is a child not yet waited for.
     let result = unsafe { libc::kill(pid, signal) };
     assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
+}
+
+/// Bytes sent and not yet acknowledged by the other end's kernel.
+pub fn unacknowledged(stream: &TcpStream) -> i32 {
+    let mut bytes = 0;
+    // SAFETY: the descriptor is open while `stream` is borrowed, and the call writes one int.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    assert_eq!(result, 0, "SIOCOUTQ: {}", std::io::Error::last_os_error());
+    bytes
 }
 
 /// Makes closing this socket send a reset instead of a FIN.

@@ -113,6 +113,14 @@ impl Wire {
         self
     }
 
+    /// Waits until all that was sent is with the other end: what is sent on another connection afterwards comes after it.
+    #[track_caller]
+    pub fn arrived(&self) {
+        crate::wait::wait_until("the other end has it all", || {
+            crate::sys::unacknowledged(&self.stream) == 0
+        });
+    }
+
     /// Sends bytes; whether they went.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()

@@ -1,6 +1,6 @@
 //! Which host, and a connection to it.
 //!
-//! A [`ClusterSpec`] is the snapshot's side, shared by all cores; a [`Cluster`] is one core's live side of it, with its
+//! A [`ClusterSpec`] is the snapshot's side, shared by all cores; a `Cluster` is one core's live side of it, with its
 //! own pools and its own balancing state.
 
 mod balance;

@@ -75,7 +75,7 @@ pub(crate) async fn exchange<'a>(
         interim,
         reused: connection.reused,
     };
-    let (response, outgoing) = heads
+    let (mut response, outgoing) = heads
         .send_and_read(&mut reader, writer, upload, timer)
         .await?;
     let outgoing = match outgoing {
@@ -86,6 +86,8 @@ pub(crate) async fn exchange<'a>(
         Outgoing::Going(future) => Some(future),
     };
     connection.put_reader(reader);
+    // A head is small and lives to the end of the request; the buffer it came in is large and wanted for the next read.
+    response.head.detach();
     let elapsed = started.elapsed();
     let host = &connection.host;
     host.stats.rq_time.record(elapsed);
