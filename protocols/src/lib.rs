@@ -9,6 +9,7 @@
     )
 )]
 
+pub mod client_hello;
 mod fields;
 pub mod http1;
 pub mod message;
