@@ -6,6 +6,7 @@
 mod balance;
 mod host;
 mod picker;
+mod pool;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,8 +24,9 @@ use crate::time::{Deadline, Timer};
 
 pub(crate) use balance::Ask;
 use balance::{Balance, LeastRequest, Random, RoundRobin};
-pub(crate) use host::{ANSWER_READ, Active, Connection, Host};
+pub(crate) use host::{Active, Host};
 pub use picker::Picker;
+pub(crate) use pool::{ANSWER_READ, Connection, Lease};
 
 /// A host as the snapshot knows it.
 #[derive(Debug)]
@@ -109,16 +111,16 @@ impl Cluster {
         }
     }
 
-    /// A connection to the host: a kept one that is still good, or a new one.
+    /// The right to send one request to the host, over a kept connection that is still good or a new one. `fresh`: a new one.
     pub(crate) async fn checkout(
         &self,
         host: &Rc<Host>,
         fresh: bool,
         timer: &Timer,
-    ) -> Result<Connection, Fault> {
-        if !fresh && let Some(kept) = host.unpark() {
+    ) -> Result<Lease, Fault> {
+        if !fresh && let Some(kept) = host.http1.unpark(host) {
             self.stats.upstream_cx_reused.inc();
-            return Ok(kept);
+            return Ok(Lease::Http1(kept));
         }
         self.stats.upstream_cx_total.inc();
         host.stats.cx_total.inc();
@@ -128,7 +130,7 @@ impl Cluster {
         let fault = match connected {
             Ok(Ok(stream)) => {
                 self.stats.upstream_cx_connect_time.record(begun.elapsed());
-                return Ok(Connection::new(stream, host));
+                return Ok(Lease::Http1(Connection::new(stream, host)));
             }
             Ok(Err(error @ ConnectError::Refused(_))) => {
                 Fault::new(FaultKind::ConnectRefused).because(error)

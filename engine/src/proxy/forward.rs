@@ -9,10 +9,11 @@ use ringway_protocols::message::Framing;
 
 use super::answer::Answer;
 use super::exchange::{Sending, exchange};
-use super::head::{self, HopFields};
+use super::head;
+use super::outgoing::Outgoing;
 use super::retry::{Tries, Verdict};
 use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, local_reply, mirror};
-use crate::cluster::{Active, Cluster};
+use crate::cluster::Cluster;
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::request::{LocalReply, RequestCx};
 use crate::route::{BadPath, Forward, Found};
@@ -43,18 +44,27 @@ pub(super) async fn forward<'a, 'c>(
     };
     trace.cluster = Some(Rc::clone(cluster));
     let framing = upload.borrow().framing();
-    let head = match outgoing(cx, found, forward, request, framing) {
-        Ok(head) => head,
+    let rewritten = match prepare(cx, found, request) {
+        Ok(rewritten) => rewritten,
         Err(bad) => {
             let reply = LocalReply::text(400, bad.details(), "the path cannot be served\n");
             return Ok(local_reply(reply));
         }
     };
+    let request = &*request;
+    let mut outgoing = Outgoing::new(
+        &request.head,
+        rewritten.as_ref(),
+        forward.host.as_ref(),
+        framing,
+    );
+    outgoing.upgrade = cx.upgrade.as_deref().filter(|_| config.upgrade);
+    outgoing.te_trailers = cx.te_trailers;
     if framing != Framing::Empty && config.retry.retries > 0 {
         let limit = usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX);
         upload.borrow_mut().keep(limit);
     }
-    copy(cx, table, forward, request, framing, &head, upload);
+    copy(cx, table, forward, &outgoing, upload);
 
     let route_deadline = if config.timeout.is_zero() {
         Deadline::NEVER
@@ -69,8 +79,7 @@ pub(super) async fn forward<'a, 'c>(
         tried: Vec::new(),
         trace,
     };
-    let upgrade = config.upgrade && cx.upgrade.is_some();
-    let all = attempts.run(request, head, upgrade, config, upload, interim);
+    let all = attempts.run(&outgoing, config, upload, interim);
     let answer = match cx.timer.within(deadline, all).await {
         Ok(answer) => answer?,
         Err(_elapsed) => {
@@ -91,25 +100,16 @@ pub(super) async fn forward<'a, 'c>(
     })
 }
 
-/// The request's head as it goes to the upstream.
-fn outgoing(
+/// Makes the request's head what the upstream is to see; says its target, if another than the client's.
+fn prepare(
     cx: &Cx<'_>,
     found: Found<'_>,
-    forward: &Forward,
     request: &mut RequestCx,
-    framing: Framing,
-) -> Result<Bytes, BadPath> {
+) -> Result<Option<Bytes>, BadPath> {
     let forwarded = &cx.listener.spec.config.forwarded;
     head::forward(&mut request.head, cx.intro, forwarded, &cx.local.rng);
     found.route.request_headers.apply_request(request);
-    let rewritten = found.rewrite(&request.head.target)?;
-    let target = rewritten.as_ref().unwrap_or(&request.head.target);
-    let authority = forward.host.as_ref().unwrap_or(&request.head.authority);
-    let hop = HopFields {
-        upgrade: cx.upgrade.as_deref().filter(|_| forward.config.upgrade),
-        te_trailers: cx.te_trailers,
-    };
-    Ok(head::write_request(&request.head, authority, target, framing, hop).freeze())
+    found.rewrite(&request.head.target)
 }
 
 /// Starts the copy for a mirror, for its share of the requests.
@@ -117,9 +117,7 @@ fn copy(
     cx: &Cx<'_>,
     table: &Table,
     forward: &Forward,
-    request: &RequestCx,
-    framing: Framing,
-    head: &Bytes,
+    request: &Outgoing<'_>,
     upload: &SharedUpload<'_>,
 ) {
     let (Some(mirror), Some(target)) = (&forward.config.mirror, &forward.mirror) else {
@@ -131,14 +129,7 @@ fn copy(
     let Some(cluster) = table.clusters.get(target.index as usize) else {
         return;
     };
-    let feed = mirror::start(
-        cluster,
-        &cx.local.rng,
-        mirror.max_in_flight,
-        &request.head.method,
-        head.clone(),
-        framing,
-    );
+    let feed = mirror::start(cluster, &cx.local.rng, mirror.max_in_flight, request);
     if let Some(feed) = feed {
         upload.borrow_mut().copy_to(feed);
     }
@@ -157,9 +148,7 @@ struct Attempts<'t, 'c> {
 impl Attempts<'_, '_> {
     async fn run<'a>(
         &mut self,
-        request: &RequestCx,
-        head: Bytes,
-        upgrade: bool,
+        request: &Outgoing<'_>,
         config: &config::Forward,
         upload: &SharedUpload<'a>,
         interim: &mut dyn Interim,
@@ -169,10 +158,8 @@ impl Attempts<'_, '_> {
         loop {
             let sending = Sending {
                 cluster: self.cluster,
-                method: &request.head.method,
-                head: head.clone(),
+                request,
                 first_byte: self.cluster.spec.config.first_byte_timeout,
-                upgrade,
                 expects_continue: self.cx.expects_continue,
             };
             let tried = self.attempt(sending, fresh, per_try, upload, interim).await;
@@ -231,16 +218,8 @@ impl Attempts<'_, '_> {
         self.trace.host = Some(Rc::clone(&host.label));
         let timer = self.cx.timer;
         let one = async {
-            let connection = self.cluster.checkout(&host, fresh, timer).await?;
-            exchange(
-                sending,
-                connection,
-                Active::new(&host),
-                upload,
-                interim,
-                timer,
-            )
-            .await
+            let lease = self.cluster.checkout(&host, fresh, timer).await?;
+            exchange(sending, lease, &host, upload, interim, timer).await
         };
         let limit = Deadline::after_opt(per_try);
         let result = timer.within(limit, one).await.unwrap_or_else(|_elapsed| {

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use ipnet::IpNet;
 use ringway_config::Forwarded;
-use ringway_protocols::http1::{self, strip_hop_by_hop};
-use ringway_protocols::message::{Framing, RequestHead, ResponseHead};
+use ringway_protocols::http1::strip_hop_by_hop;
+use ringway_protocols::message::{RequestHead, ResponseHead};
 use ringway_protocols::{FieldId, Fields};
 
 use crate::request::Peer;
@@ -122,49 +122,6 @@ fn request_id(rng: &Rng) -> Bytes {
         id.push(HEX[(bits >> (124 - 4 * nibble)) as usize & 15]);
     }
     id.into()
-}
-
-/// What a request's head says of its connection to the upstream.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct HopFields<'a> {
-    /// To what the client wants to upgrade, where the route lets it.
-    pub(crate) upgrade: Option<&'a [u8]>,
-    /// The client takes trailers.
-    pub(crate) te_trailers: bool,
-}
-
-/// A request's head as bytes for an HTTP/1.1 upstream.
-pub(crate) fn write_request(
-    head: &RequestHead,
-    authority: &[u8],
-    target: &[u8],
-    framing: Framing,
-    hop: HopFields<'_>,
-) -> BytesMut {
-    let size: usize = head
-        .fields
-        .iter()
-        .map(|field| field.name.len() + field.value.len() + 4)
-        .sum();
-    let mut out = BytesMut::with_capacity(size + target.len() + authority.len() + 128);
-    http1::write_request_line(&mut out, &head.method, target);
-    http1::write_field(&mut out, b"host", authority);
-    for field in head.fields.iter() {
-        field.write(&mut out);
-    }
-    if framing == Framing::Chunked {
-        out.put_slice(b"transfer-encoding: chunked\r\n");
-    }
-    match (hop.upgrade, hop.te_trailers) {
-        (Some(upgrade), _) => {
-            out.put_slice(b"connection: upgrade\r\n");
-            http1::write_field(&mut out, b"upgrade", upgrade);
-        }
-        (None, true) => out.put_slice(b"connection: te\r\nte: trailers\r\n"),
-        (None, false) => {}
-    }
-    http1::end_head(&mut out);
-    out
 }
 
 /// Takes off an answer what concerns one connection only, and adds what a proxy adds.

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringway_protocols::Fields;
-use ringway_protocols::message::{Framing, Method};
+use ringway_protocols::message::{Framing, RequestHead};
 
 use super::exchange::{Sending, exchange};
+use super::outgoing::Outgoing;
 use super::upload::{RequestBody, Upload};
-use crate::cluster::{Active, Cluster};
+use crate::cluster::Cluster;
 use crate::fault::{Fault, FaultKind};
 use crate::net::spawn;
 use crate::rng::Rng;
@@ -112,9 +113,7 @@ pub(crate) fn start(
     cluster: &Rc<Cluster>,
     rng: &Rc<Rng>,
     max: u32,
-    method: &Method,
-    head: Bytes,
-    framing: Framing,
+    request: &Outgoing<'_>,
 ) -> Option<Feed> {
     let in_flight = &cluster.mirrors_in_flight;
     if in_flight.get() >= max {
@@ -126,12 +125,13 @@ pub(crate) fn start(
     let pipe = Rc::new(Pipe::default());
     let body = CopiedBody {
         pipe: Rc::clone(&pipe),
-        framing,
+        framing: request.framing,
     };
-    let (cluster, rng, method) = (Rc::clone(cluster), Rc::clone(rng), method.clone());
+    let (cluster, rng) = (Rc::clone(cluster), Rc::clone(rng));
+    let head = request.to_head();
     spawn(async move {
         let timer = Timer::new();
-        let mut copying = Box::pin(copy(&cluster, &rng, &timer, method, head, body));
+        let mut copying = Box::pin(copy(&cluster, &rng, &timer, &head, body));
         // A panic ends the copy and not the core (settled question 10); what it leaves half done is dropped with it.
         let caught = std::future::poll_fn(|cx| {
             let polled = catch_unwind(AssertUnwindSafe(|| copying.as_mut().poll(cx)));
@@ -152,31 +152,20 @@ async fn copy(
     cluster: &Rc<Cluster>,
     rng: &Rng,
     timer: &Timer,
-    method: Method,
-    head: Bytes,
+    head: &RequestHead,
     mut body: CopiedBody,
 ) -> Result<(), Fault> {
     let (_, host) = cluster.pick(&[], rng)?;
-    let connection = cluster.checkout(&host, false, timer).await?;
-    let active = Active::new(&host);
+    let lease = cluster.checkout(&host, false, timer).await?;
+    let request = Outgoing::new(head, None, None, body.framing);
     let upload = Rc::new(RefCell::new(Upload::new(&mut body)));
     let sending = Sending {
         cluster,
-        method: &method,
-        head,
+        request: &request,
         first_byte: None,
-        upgrade: false,
         expects_continue: false,
     };
-    let mut answer = exchange(
-        sending,
-        connection,
-        active,
-        &upload,
-        &mut super::NoInterim,
-        timer,
-    )
-    .await?;
+    let mut answer = exchange(sending, lease, &host, &upload, &mut super::NoInterim, timer).await?;
     while answer.body.next().await?.is_some() {}
     Ok(())
 }

@@ -10,6 +10,7 @@ mod forward;
 mod head;
 mod mirror;
 mod outbox;
+mod outgoing;
 mod retry;
 mod tunnel;
 mod upload;
@@ -33,7 +34,7 @@ use crate::view::{Listener, Local, Table};
 pub(crate) use answer::AnswerBody;
 pub(crate) use head::{Introduction, client_address, is_within};
 pub(crate) use outbox::Outbox;
-pub(crate) use tunnel::{Moved, tunnel};
+pub(crate) use tunnel::{Duplex, FarEnd, Moved, tunnel};
 pub(crate) use upload::{RequestBody, SharedUpload, Upload};
 
 /// What goes to the client before the final answer.

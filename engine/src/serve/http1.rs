@@ -14,12 +14,11 @@ use super::body::ClientBody;
 use super::outcome;
 use super::respond::{Sent, respond};
 use super::{Client, Connection};
-use crate::cluster::Connection as Upstream;
 use crate::fault::{Fault, FaultKind};
 use crate::net::{Reader, Stream, Writer};
 use crate::proxy::{
-    Cx, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload, client_address, proxy,
-    tunnel,
+    Cx, Duplex, FarEnd, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload,
+    client_address, proxy, tunnel,
 };
 use crate::request::{Peer, RequestCx};
 use crate::time::{Deadline, Timer};
@@ -280,7 +279,7 @@ async fn answer<'c>(
     } = reply;
     let upstream = match body {
         ReplyBody::Upstream(answer) if head.status == 101 && sent.fault.is_none() => {
-            answer.into_connection()
+            answer.into_far_end()
         }
         ReplyBody::Upstream(_) | ReplyBody::Local(_) | ReplyBody::Abort => None,
     };
@@ -301,8 +300,8 @@ pub(super) struct Done {
     pub(super) flag: &'static str,
     pub(super) details: &'static str,
     idle: Option<Duration>,
-    /// The upstream's connection, to which the client's is joined now.
-    upstream: Option<Upstream>,
+    /// The upstream's end of the tunnel that the client's connection is now the other end of.
+    upstream: Option<FarEnd>,
 }
 
 fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
@@ -381,35 +380,28 @@ async fn drain(end: End, upload: &SharedUpload<'_>, listener: &Listener) -> End 
 async fn switch(
     client: &Client,
     stream: &mut Stream,
-    mut connection: Upstream,
+    mut upstream: FarEnd,
     idle: Duration,
     sent: &mut Sent,
 ) {
     sent.end = End::Close;
-    let Some((mut reader, mut writer)) = connection.take() else {
+    let Some(theirs) = upstream.duplex() else {
         return;
     };
     let stats = &client.listener.stats;
     stats.upgrades_total.inc();
     stats.upgrades_active.inc();
     let moved = Moved::default();
-    let ours = (&mut stream.reader, &mut stream.writer);
-    if !tunnel(
-        ours,
-        (&mut reader, &mut writer),
-        idle,
-        &client.timer,
-        &moved,
-    )
-    .await
-    {
+    let ours = Duplex {
+        inlet: &mut stream.reader,
+        outlet: &mut stream.writer,
+    };
+    if !tunnel(ours, theirs, idle, &client.timer, &moved).await {
         sent.end = End::Reset;
     }
     stats.upgrades_active.dec();
     sent.received += moved.up.get();
     sent.sent += moved.down.get();
-    connection.put_reader(reader);
-    connection.put_writer(writer);
 }
 
 /// Tells the client what comes before the final answer.

@@ -1,4 +1,4 @@
-//! One try: a request sent over one connection, and the head of its answer.
+//! One try over an HTTP/1 connection.
 //!
 //! ```text
 //!   head ─► (wait for 100) ─► body … ─► last byte ─► first_byte_timeout begins
@@ -10,108 +10,69 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ringway_protocols::http1::{HeadLimits, Response, ResponseParser};
-use ringway_protocols::message::{Framing, Method};
+use ringway_protocols::message::{Framing, ResponseHead};
 
-use super::Interim;
-use super::answer::{Answer, AnswerBody};
-use super::outbox::Outbox;
-use super::upload::{SharedUpload, next};
-use crate::cluster::{ANSWER_READ, Active, Cluster, Connection};
+use super::super::Interim;
+use super::super::answer::http1::Body;
+use super::super::outbox::Outbox;
+use super::super::upload::{SharedUpload, next};
+use super::{Sending, Stopped, watched};
+use crate::cluster::{ANSWER_READ, Active, Connection};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::{Reader, Writer};
 use crate::time::{Deadline, Timer};
 
-/// How long an answer may take before the client is watched for going away: a watch costs a read, and most answers are quicker.
-const WATCH_AFTER: Duration = Duration::from_millis(50);
 /// How long an upstream may take to say `100 Continue` before the body is sent without it (RFC 9110 §10.1.1: not for ever).
 const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
-/// What is sent, and how its answer is to be read.
-pub(crate) struct Sending<'s> {
-    pub(crate) cluster: &'s Rc<Cluster>,
-    pub(crate) method: &'s Method,
-    /// The whole head as it goes on the wire.
-    pub(crate) head: Bytes,
-    /// From the request's last byte to the answer's first.
-    pub(crate) first_byte: Option<Duration>,
-    /// The client asked for an upgrade and the route allows it.
-    pub(crate) upgrade: bool,
-    /// The client waits for `100 Continue`.
-    pub(crate) expects_continue: bool,
-}
-
-/// Why sending a body stopped before its end.
-pub(crate) enum Stopped {
-    /// By the client's fault: nothing more will come.
-    Client(Fault),
-    /// The upstream takes no more. It may have said why.
-    Upstream,
-}
-
 /// Sending under way; it gives the writer back.
-pub(crate) type SendFuture<'a> = Pin<Box<dyn Future<Output = (Writer, Result<(), Stopped>)> + 'a>>;
+pub(in crate::proxy) type SendFuture<'a> =
+    Pin<Box<dyn Future<Output = (Writer, Result<(), Stopped>)> + 'a>>;
 
 /// Sends the request over the connection and reads the head of the final answer. Dropped, it closes the connection.
-pub(crate) async fn exchange<'a>(
-    sending: Sending<'_>,
+pub(super) async fn exchange<'a>(
+    sending: &Sending<'_>,
     mut connection: Connection,
     active: Active,
     upload: &SharedUpload<'a>,
     interim: &mut dyn Interim,
     timer: &Timer,
-) -> Result<Answer<'a>, Fault> {
-    let started = Instant::now();
+) -> Result<(ResponseHead, Body<'a>), Fault> {
     let Some((mut reader, writer)) = connection.take() else {
         return Err(Fault::new(FaultKind::Internal));
     };
     let mut parser = ResponseParser::new();
     let mut heads = Heads {
-        sending: &sending,
+        sending,
         parser: &mut parser,
         interim,
         reused: connection.reused,
     };
-    let (mut response, outgoing) = heads
+    let (mut response, rest) = heads
         .send_and_read(&mut reader, writer, upload, timer)
         .await?;
-    let outgoing = match outgoing {
-        Outgoing::Done(writer) => {
+    let rest = match rest {
+        Rest::Sent(writer) => {
             connection.put_writer(writer);
             None
         }
-        Outgoing::Going(future) => Some(future),
+        Rest::Going(future) => Some(future),
     };
     connection.put_reader(reader);
     // A head is small and lives to the end of the request; the buffer it came in is large and wanted for the next read.
     response.head.detach();
-    let elapsed = started.elapsed();
-    let host = &connection.host;
-    host.stats.rq_time.record(elapsed);
-    sending.cluster.stats.upstream_rq_time.record(elapsed);
-    sending.cluster.stats.upstream_rq.inc(response.head.status);
-    if response.head.status >= 500 {
-        host.stats.rq_error.inc();
-    }
-    let body = AnswerBody::new(
-        &response,
-        connection,
-        outgoing,
-        active,
-        Rc::clone(sending.cluster),
-    );
-    Ok(Answer {
-        head: response.head,
-        body,
-        service_time: elapsed,
-    })
+    let cluster = Rc::clone(sending.cluster);
+    let body = Body::new(&response, connection, rest, active, cluster);
+    Ok((response.head, body))
 }
 
-enum Outgoing<'a> {
-    Done(Writer),
+/// What is left to send when the answer's head is here.
+enum Rest<'a> {
+    Sent(Writer),
     Going(SendFuture<'a>),
 }
 
@@ -137,15 +98,12 @@ impl Heads<'_> {
         mut writer: Writer,
         upload: &SharedUpload<'a>,
         timer: &Timer,
-    ) -> Result<(Response, Outgoing<'a>), Fault> {
-        let head = self.sending.head.clone();
+    ) -> Result<(Response, Rest<'a>), Fault> {
+        let head = self.sending.request.http1();
         if upload.borrow().framing() == Framing::Empty {
             // A failed send is not the end: the upstream may have answered before it closed.
             let _answered_perhaps = writer.write_all(head, |_| ()).await;
-            return Ok((
-                self.wait(reader, upload, timer).await?,
-                Outgoing::Done(writer),
-            ));
+            return Ok((self.wait(reader, upload, timer).await?, Rest::Sent(writer)));
         }
         let mut lead = BytesMut::from(head);
         if self.sending.expects_continue {
@@ -163,19 +121,18 @@ impl Heads<'_> {
                     keep_alive: false,
                     ..response
                 };
-                return Ok((response, Outgoing::Done(writer)));
+                return Ok((response, Rest::Sent(writer)));
             }
             self.interim.proceed().await?;
         }
         let mut outgoing: SendFuture<'a> = Box::pin(send(writer, lead, Rc::clone(upload)));
         let (sent, early) = self.race(reader, &mut outgoing).await?;
         match (sent, early) {
-            (_, Some(response)) => Ok((response, Outgoing::Going(outgoing))),
+            (_, Some(response)) => Ok((response, Rest::Going(outgoing))),
             (Some((_, Err(Stopped::Client(fault)))), None) => Err(fault),
-            (Some((writer, _)), None) => Ok((
-                self.wait(reader, upload, timer).await?,
-                Outgoing::Done(writer),
-            )),
+            (Some((writer, _)), None) => {
+                Ok((self.wait(reader, upload, timer).await?, Rest::Sent(writer)))
+            }
             (None, None) => Err(Fault::new(FaultKind::Internal)),
         }
     }
@@ -206,33 +163,8 @@ impl Heads<'_> {
         upload: &SharedUpload<'_>,
         timer: &Timer,
     ) -> Result<Response, Fault> {
-        let first_byte = Deadline::after_opt(self.sending.first_byte);
-        let mut answer = pin!(self.last(reader));
-        let watched = async {
-            // Most answers come before a watch would be worth its read.
-            if let Ok(response) = timer
-                .within(Deadline::after(WATCH_AFTER), answer.as_mut())
-                .await
-            {
-                return response;
-            }
-            std::future::poll_fn(|cx| {
-                if let Poll::Ready(response) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(response);
-                }
-                upload
-                    .borrow_mut()
-                    .poll_gone(cx)
-                    .map(|()| Err(Fault::new(FaultKind::ClientGone)))
-            })
-            .await
-        };
-        match timer.within(first_byte, watched).await {
-            Ok(response) => response,
-            Err(_elapsed) => {
-                Err(Fault::new(FaultKind::FirstByteTimeout).retry(Retry::IfIdempotent))
-            }
-        }
+        let first_byte = self.sending.first_byte;
+        watched(self.last(reader), first_byte, upload, timer).await
     }
 
     /// The final head; a late or unasked `100 Continue` is dropped.
@@ -250,7 +182,7 @@ impl Heads<'_> {
         loop {
             let parsed = self
                 .parser
-                .parse(&mut reader.input, self.sending.method, &limits);
+                .parse(&mut reader.input, self.sending.request.method, &limits);
             match parsed {
                 Err(violation) => {
                     self.sending
@@ -275,7 +207,7 @@ impl Heads<'_> {
 
     /// A 101 is an answer only to who asked (RFC 9110 §15.2.2); the bytes behind any other are nobody's.
     fn switched(&self, response: Response) -> Result<Came, Fault> {
-        if self.sending.upgrade {
+        if self.sending.request.upgrade.is_some() {
             return Ok(Came::Final(response));
         }
         Err(Fault::new(FaultKind::UpstreamProtocol).because("101 without an upgrade"))

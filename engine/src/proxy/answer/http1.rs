@@ -1,31 +1,23 @@
-//! An upstream's answer on its way back: its head, and a body that is pulled.
+//! The body of an HTTP/1 upstream's answer, pulled off its connection.
 
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use ringway_protocols::Fields;
 use ringway_protocols::http1::{BodyDecoder, BodyLimits, Piece, Response};
-use ringway_protocols::message::{Framing, ResponseHead};
+use ringway_protocols::message::Framing;
 
-use super::exchange::{SendFuture, Stopped};
+use super::super::exchange::Stopped;
+use super::super::exchange::http1::SendFuture;
 use crate::cluster::{ANSWER_READ, Active, Cluster, Connection};
 use crate::fault::{Fault, FaultKind};
 
 /// What a read for a large body makes room for: below 64 KiB a copy costs more per byte, above it no less; and a head.
 const BULK_READ: usize = 68 << 10;
 
-/// An answer whose head is here.
-pub(crate) struct Answer<'a> {
-    pub(crate) head: ResponseHead,
-    pub(crate) body: AnswerBody<'a>,
-    /// From sending the request to its head.
-    pub(crate) service_time: Duration,
-}
-
 /// The body of an answer. It gives its connection back to the pool when it has ended in step, and closes it otherwise.
-pub(crate) struct AnswerBody<'a> {
+pub(crate) struct Body<'a> {
     /// Sending the request, if it goes on behind the answer. Dropped before the connection, whose writer it holds.
     outgoing: Option<SendFuture<'a>>,
     connection: Option<Connection>,
@@ -42,8 +34,8 @@ pub(crate) struct AnswerBody<'a> {
     _active: Active,
 }
 
-impl<'a> AnswerBody<'a> {
-    pub(super) fn new(
+impl<'a> Body<'a> {
+    pub(in crate::proxy) fn new(
         response: &Response,
         connection: Connection,
         outgoing: Option<SendFuture<'a>>,
@@ -66,12 +58,12 @@ impl<'a> AnswerBody<'a> {
         body
     }
 
-    pub(crate) fn framing(&self) -> Framing {
+    pub(super) fn framing(&self) -> Framing {
         self.framing
     }
 
     /// Goes on with sending the request, for as long as nobody pulls.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(outgoing) = &mut self.outgoing else {
             return Ok(());
         };
@@ -93,7 +85,7 @@ impl<'a> AnswerBody<'a> {
     }
 
     /// The next bytes; `None` at the end. Nothing is lost if it is left pending.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         self.drive(cx)?;
         if self.ended {
             return Poll::Ready(Ok(None));
@@ -139,23 +131,18 @@ impl<'a> AnswerBody<'a> {
         }
     }
 
-    /// [`Self::poll_next`], awaited.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
-        std::future::poll_fn(|cx| self.poll_next(cx)).await
-    }
-
     /// The trailer fields, after the end.
-    pub(crate) fn trailers(&self) -> Option<&Fields> {
+    pub(super) fn trailers(&self) -> Option<&Fields> {
         self.trailers.as_ref()
     }
 
     /// Whether it is a 101.
-    pub(crate) fn is_switch(&self) -> bool {
+    pub(super) fn is_switch(&self) -> bool {
         self.switch
     }
 
     /// The connection itself, after a 101.
-    pub(crate) fn into_connection(mut self) -> Option<Connection> {
+    pub(super) fn into_connection(mut self) -> Option<Connection> {
         self.connection.take()
     }
 
@@ -169,7 +156,7 @@ impl<'a> AnswerBody<'a> {
     /// Gives the connection up, when what was pulled has been sent and dropped: its read buffer is its own again then, and
     /// the next read need not make another. With the answer whole and the request sent, the connection is in step and may
     /// be kept; the pool sees to the rest.
-    pub(crate) fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         let outgoing = self.outgoing.take();
         let Some(connection) = self.connection.take() else {
             return;
@@ -180,7 +167,7 @@ impl<'a> AnswerBody<'a> {
     }
 }
 
-impl Drop for AnswerBody<'_> {
+impl Drop for Body<'_> {
     fn drop(&mut self) {
         self.release();
     }

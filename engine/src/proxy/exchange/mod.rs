@@ -1,0 +1,110 @@
+//! One try: a request sent under one lease, and the head of its answer.
+//!
+//! ```text
+//!   head ─► (wait for 100) ─► body … ─► last byte ─► first_byte_timeout begins
+//!      └──────── the answer's head may come at any time ────────► Answer (sending may go on behind it)
+//! ```
+
+pub(super) mod http1;
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::Interim;
+use super::answer::{Answer, AnswerBody};
+use super::outgoing::Outgoing;
+use super::upload::SharedUpload;
+use crate::cluster::{Active, Cluster, Host, Lease};
+use crate::fault::{Fault, FaultKind, Retry};
+use crate::time::{Deadline, Timer};
+
+/// How long an answer may take before the client is watched for going away: a watch costs a read, and most answers are quicker.
+const WATCH_AFTER: Duration = Duration::from_millis(50);
+
+/// What is sent, and how its answer is to be read.
+pub(crate) struct Sending<'s> {
+    pub(crate) cluster: &'s Rc<Cluster>,
+    pub(crate) request: &'s Outgoing<'s>,
+    /// From the request's last byte to the answer's first.
+    pub(crate) first_byte: Option<Duration>,
+    /// The client waits for `100 Continue`.
+    pub(crate) expects_continue: bool,
+}
+
+/// Why sending a body stopped before its end.
+pub(super) enum Stopped {
+    /// By the client's fault: nothing more will come.
+    Client(Fault),
+    /// The upstream takes no more. It may have said why.
+    Upstream,
+}
+
+/// Sends the request and reads the head of the final answer. Dropped, it ends the try at the upstream too.
+pub(crate) async fn exchange<'a>(
+    sending: Sending<'_>,
+    lease: Lease,
+    host: &Rc<Host>,
+    upload: &SharedUpload<'a>,
+    interim: &mut dyn Interim,
+    timer: &Timer,
+) -> Result<Answer<'a>, Fault> {
+    let started = Instant::now();
+    let active = Active::new(host);
+    let (head, body) = match lease {
+        Lease::Http1(connection) => {
+            let (head, body) =
+                http1::exchange(&sending, connection, active, upload, interim, timer).await?;
+            (head, AnswerBody::Http1(body))
+        }
+    };
+    let service_time = started.elapsed();
+    let stats = &sending.cluster.stats;
+    host.stats.rq_time.record(service_time);
+    stats.upstream_rq_time.record(service_time);
+    stats.upstream_rq.inc(head.status);
+    if head.status >= 500 {
+        host.stats.rq_error.inc();
+    }
+    Ok(Answer {
+        head,
+        body,
+        service_time,
+    })
+}
+
+/// Waits for an answer's head after the whole request was sent, as long as the limit allows and the client is there.
+async fn watched<T>(
+    answer: impl Future<Output = Result<T, Fault>>,
+    first_byte: Option<Duration>,
+    upload: &SharedUpload<'_>,
+    timer: &Timer,
+) -> Result<T, Fault> {
+    let first_byte = Deadline::after_opt(first_byte);
+    let mut answer = pin!(answer);
+    let watched = async {
+        // Most answers come before a watch would be worth its read.
+        if let Ok(head) = timer
+            .within(Deadline::after(WATCH_AFTER), answer.as_mut())
+            .await
+        {
+            return head;
+        }
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(head) = answer.as_mut().poll(cx) {
+                return Poll::Ready(head);
+            }
+            upload
+                .borrow_mut()
+                .poll_gone(cx)
+                .map(|()| Err(Fault::new(FaultKind::ClientGone)))
+        })
+        .await
+    };
+    match timer.within(first_byte, watched).await {
+        Ok(head) => head,
+        Err(_elapsed) => Err(Fault::new(FaultKind::FirstByteTimeout).retry(Retry::IfIdempotent)),
+    }
+}
