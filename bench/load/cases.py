@@ -1,0 +1,37 @@
+"""What is measured: a line a case. To add one is to add a line here; what it may name is explained below.
+
+`setup` is a folder of peers/ with each proxy's configuration, and what stands around the proxies in it (SETUPS). A proxy
+that has no file in that folder cannot do the case and is left out of its table. `kind` says who loads the proxy and which
+figures come of it (kinds.py), `options` go to the kind.
+"""
+
+import collections
+
+Case = collections.namedtuple("Case", "name title setup kind options bar usual", defaults=(None, True))
+Setup = collections.namedtuple("Setup", "folder origin scheme check")
+
+# The folder below peers/, the origin (origins.py), how clients speak to the proxy (http, or https: then cert.pem, key.pem
+# and both.pem are made beside the configuration), and what of an answer is held before anything is timed (checks.py).
+SETUPS = {
+    "h1": Setup("h1", "h1", "http", "http"),
+}
+
+# `bar` is the most that Ringway may cost beside the better of Debian's nginx and HAProxy; `usual` cases run unless others
+# are asked for.
+CASES = [
+    Case("1k", "1 KiB, keep-alive, 64 connections", "h1", "load", {"length": 1024, "connections": 64}, 0.9),
+    Case("64k", "64 KiB, keep-alive, 64 connections", "h1", "load", {"length": 65536, "connections": 64}, 1.0),
+    Case("close", "1 KiB, one connection a request", "h1", "load", {"length": 1024, "connections": 64, "close": "yes"}, 1.0),
+    Case("one", "1 KiB, keep-alive, one connection", "h1", "load", {"length": 1024, "connections": 1}),
+    Case("rate", "1 KiB, open loop, 64 connections", "h1", "load", {"length": 1024, "connections": 64, "rate": 5000}),
+    Case("1g", "one answer of 1 GiB", "h1", "pour", {"length": 1 << 30}),
+    Case("idle", "idle connections", "h1", "idle", {"connections": 5000}),
+    Case(
+        "1k-h2load",
+        "1 KiB, keep-alive, 64 connections, asked by h2load",
+        "h1",
+        "h2load",
+        {"length": 1024, "connections": 64, "arguments": ["--h1"]},
+        usual=False,
+    ),
+]

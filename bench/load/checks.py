@@ -1,0 +1,57 @@
+"""What is held of a proxy before anything is timed, so that no proxy is fast by doing less."""
+
+import http.client
+import re
+import ssl
+
+
+def fetch(scheme, port, path, **headers):
+    """A GET on a connection of its own: head and body."""
+    if scheme == "https":
+        # What is measured is the proxy's work, whoever signed its certificate.
+        trusting = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=trusting)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise RuntimeError(f"GET {path}: {answer.status}")
+        return answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def bodies(scheme, port):
+    """The proxy gives the right bytes."""
+    for length in (1, 1024, 65536):
+        headers, body = fetch(scheme, port, f"/bytes/{length}")
+        if body != bytes(at % 251 for at in range(length)):
+            raise RuntimeError(f"/bytes/{length}: the body is not what the origin sent")
+        if "Via" not in headers:
+            raise RuntimeError("the answer has no Via")
+
+
+def added_fields(scheme, port):
+    """The proxy adds to requests what all peers are to add."""
+    heads = [fetch(scheme, port, "/head")[1].decode("latin-1") for _ in range(2)]
+    wanted = {"x-forwarded-for": r"[0-9.]+", "x-forwarded-proto": scheme, "x-request-id": r"\S{16,}", "via": ".+"}
+    for name, value in wanted.items():
+        if not re.search(rf"^{name}: {value}\r$", heads[0], re.MULTILINE | re.IGNORECASE):
+            raise RuntimeError(f"the upstream request lacks {name}:\n{heads[0]}")
+    ids = {re.search(r"^x-request-id: (\S+)", head, re.MULTILINE | re.IGNORECASE).group(1) for head in heads}
+    if len(ids) != 2:
+        raise RuntimeError("two requests have the same X-Request-Id")
+
+
+def http_proxy(scheme, port):
+    """An HTTP proxy does all that the others do; raises if not."""
+    bodies(scheme, port)
+    added_fields(scheme, port)
+    if fetch(scheme, port, "/bytes/1", Connection="close")[0].get("Connection", "").lower() != "close":
+        raise RuntimeError("the answer to `Connection: close` does not say it")
+
+
+# By the name that a setup gives.
+CHECKS = {"http": http_proxy}
