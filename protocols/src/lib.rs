@@ -5,13 +5,19 @@
     test,
     allow(
         clippy::indexing_slicing,
-        reason = "a wrong index in a test is a failed test"
+        clippy::cast_possible_truncation,
+        reason = "a wrong index or a number cut short in a test is a failed test"
     )
 )]
 
+pub mod bolt;
 pub mod client_hello;
+pub mod codec;
 mod fields;
 pub mod http1;
 pub mod message;
+mod output;
+pub mod reader;
+pub mod trial;
 
 pub use fields::{Field, FieldId, Fields};

@@ -2,10 +2,12 @@
 
 use bytes::BytesMut;
 use ringway_protocols::Fields;
+use ringway_protocols::codec::{Codec, Limits, Side};
 use ringway_protocols::http1::{
     BodyDecoder, BodyLimits, HeadLimits, Piece, RequestParser, ResponseParser, Violation,
 };
 use ringway_protocols::message::{Framing, Method, RequestHead, ResponseHead};
+use ringway_protocols::trial::{Cuts, trial};
 
 /// Small enough for the fuzzer to reach.
 pub const HEAD: HeadLimits = HeadLimits {
@@ -22,6 +24,15 @@ pub const BODY: BodyLimits = BodyLimits {
     trailer: 40,
     trailers_total: 100,
     trailers: 4,
+};
+
+/// Small enough for the fuzzer to reach.
+const RPC: Limits = Limits {
+    frame: 700,
+    headers: 8,
+    header_bytes: 200,
+    depth: 6,
+    values: 60,
 };
 
 /// One message: its head as text, its body, its trailers.
@@ -186,4 +197,14 @@ pub fn response_essence(head: &ResponseHead) -> (u16, String, String) {
         head.reason.escape_ascii().to_string(),
         fields(&head.fields),
     )
+}
+
+/// Holds a codec to its rules, on both sides of the proxy. The bytes are all the protocol's, so that captures are seeds.
+pub fn codec(codec: &dyn Codec, data: &[u8]) {
+    let sum = data.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte));
+    for side in [Side::Client, Side::Upstream] {
+        if let Err(breach) = trial(codec, side, &RPC, data, Cuts::Some(sum % 64 + 1)) {
+            panic!("{side:?}: {breach}");
+        }
+    }
 }
