@@ -68,6 +68,7 @@ impl Stream {
                 input: BytesMut::new(),
                 flight: None,
                 canceller: None,
+                retracting: false,
                 ended: false,
             },
             writer: Writer {
@@ -121,6 +122,8 @@ pub(crate) struct Reader {
     flight: Option<Flight>,
     /// Takes retractable reads back.
     canceller: Option<Canceller>,
+    /// The read in flight is being taken back.
+    retracting: bool,
     ended: bool,
 }
 
@@ -157,6 +160,15 @@ impl Reader {
 
     /// [`Self::fill`] by a read that [`Self::retract`] can take back. It costs a little more.
     pub(crate) async fn fill_retractably(&mut self, want: usize) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_fill_retractably(want, cx)).await
+    }
+
+    /// [`Self::poll_fill`] by a read that [`Self::poll_retract`] can take back.
+    pub(crate) fn poll_fill_retractably(
+        &mut self,
+        want: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         if self.flight.is_none() && !self.ended {
             let tail = self.tail(want);
             let socket = Rc::clone(&self.socket);
@@ -165,36 +177,48 @@ impl Reader {
                 socket.get().cancelable_read(tail, handle).await
             }));
         }
-        self.fill(want).await
+        self.poll_fill(want, cx)
     }
 
     /// Takes the read in flight back, if it is a retractable one, and waits for what it did: bytes that came meanwhile are
     /// in `input`. The memory of an empty `input` is given back, so that waiting for [`Self::readable`] pins none.
     pub(crate) async fn retract(&mut self) -> io::Result<usize> {
-        let Some(canceller) = self.canceller.take() else {
-            return Ok(0);
+        std::future::poll_fn(|cx| self.poll_retract(cx)).await
+    }
+
+    /// [`Self::retract`], to be polled until it is ready and not to be mixed with reading before.
+    pub(crate) fn poll_retract(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(canceller) = self.canceller.take() {
+            let _cancelled = canceller.cancel();
+            self.retracting = true;
+        }
+        let Some(flight) = self.flight.as_mut().filter(|_| self.retracting) else {
+            return Poll::Ready(Ok(0));
         };
-        let Some(flight) = &mut self.flight else {
-            return Ok(0);
-        };
-        let _cancelled = canceller.cancel();
-        let (result, Tail(buffer)) = flight.await;
+        let (result, Tail(buffer)) = ready!(flight.as_mut().poll(cx));
         self.flight = None;
+        self.retracting = false;
         if !buffer.is_empty() {
             self.input = buffer;
         }
-        match result {
+        Poll::Ready(match result {
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Ok(0),
             result => {
                 self.ended = !matches!(result, Ok(1..));
                 result
             }
-        }
+        })
     }
 
     /// Until a read would not block. May be dropped.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.socket.get().readable(false).await
+    }
+
+    /// [`Self::readable`], as a future that holds the socket and not this.
+    pub(crate) fn becoming_readable(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let socket = Rc::clone(&self.socket);
+        async move { socket.get().readable(false).await }
     }
 
     /// Whether the other end has ended, or the connection failed.
@@ -249,6 +273,25 @@ impl Writer {
             data = rest;
         }
         Ok(())
+    }
+
+    /// [`Self::write_all`] that gives the buffer back, emptied, so that it can be filled again.
+    pub(crate) async fn write_out(
+        &mut self,
+        mut data: BytesMut,
+        mut moved: impl FnMut(usize),
+    ) -> (io::Result<()>, BytesMut) {
+        while data.has_remaining() {
+            let (result, rest) = self.send(data).await;
+            data = rest;
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), data),
+                Ok(sent) => moved(sent),
+                Err(error) => return (Err(error), data),
+            }
+        }
+        data.clear();
+        (Ok(()), data)
     }
 
     /// Sends `head` and then `body`, in one call where the socket takes it.
