@@ -13,7 +13,9 @@
 pub mod bolt;
 pub mod client_hello;
 pub mod codec;
+pub mod dubbo;
 mod fields;
+mod hessian;
 pub mod http1;
 pub mod message;
 mod output;

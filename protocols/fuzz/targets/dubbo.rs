@@ -1,0 +1,8 @@
+//! Dubbo: what every codec must hold, of any bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringway_protocols::dubbo::Dubbo;
+use ringway_protocols_fuzz::codec;
+
+fuzz_target!(|data: &[u8]| codec(&Dubbo, data));
