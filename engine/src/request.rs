@@ -68,6 +68,19 @@ pub struct RequestCx {
     pub flag: &'static str,
     /// What filters leave for each other and for the access log (`%DYNAMIC_METADATA(key)%`).
     pub metadata: Vec<(Name, Bytes)>,
+    /// Where it went, once there is an answer or none is to be had.
+    pub upstream: Upstream,
+}
+
+/// Where a request went.
+#[derive(Clone, Debug, Default)]
+pub struct Upstream {
+    /// The cluster, where one was chosen.
+    pub cluster: Option<Name>,
+    /// The last host tried.
+    pub host: Option<Rc<str>>,
+    /// Tries made.
+    pub attempts: u32,
 }
 
 /// An answer of the proxy's own.
@@ -171,5 +184,6 @@ pub(crate) fn sample(method: &str, target: &str, fields: &[(&str, &str)]) -> Req
         route: None,
         flag: "-",
         metadata: Vec::new(),
+        upstream: Upstream::default(),
     }
 }

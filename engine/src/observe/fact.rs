@@ -18,6 +18,25 @@ pub(super) struct Facts<'a> {
     pub(super) outcome: Option<&'a Outcome>,
 }
 
+/// Where the request went: from its outcome, and before that from the request itself.
+impl<'a> Facts<'a> {
+    fn upstream_host(&self) -> Option<&'a str> {
+        let ended = self.outcome.map(|outcome| outcome.upstream_host.as_deref());
+        ended.unwrap_or_else(|| self.request?.upstream.host.as_deref())
+    }
+
+    fn upstream_cluster(&self) -> Option<&'a str> {
+        let ended = self.outcome.map(|outcome| outcome.cluster.as_ref());
+        let name = ended.unwrap_or_else(|| self.request?.upstream.cluster.as_ref())?;
+        Some(name.as_str())
+    }
+
+    fn attempts(&self) -> Option<u32> {
+        let ended = self.outcome.map(|outcome| outcome.attempts);
+        ended.or_else(|| Some(self.request?.upstream.attempts))
+    }
+}
+
 /// A fact as it stands in memory, not yet text.
 pub(super) enum Datum<'a> {
     Number(u64),
@@ -227,12 +246,12 @@ impl Plain {
             | Self::BytesReceived
             | Self::BytesSent
             | Self::Duration
-            | Self::ResponseDuration
-            | Self::UpstreamHost
-            | Self::UpstreamCluster
-            | Self::UpstreamAttempts => {
+            | Self::ResponseDuration => {
                 facts.outcome.and_then(|outcome| self.read_outcome(outcome))
             }
+            Self::UpstreamHost => text(facts.upstream_host()),
+            Self::UpstreamCluster => text(facts.upstream_cluster()),
+            Self::UpstreamAttempts => facts.attempts().map(|n| Datum::Number(u64::from(n))),
         }
     }
 
@@ -244,10 +263,13 @@ impl Plain {
             Self::BytesSent => Some(Datum::Number(outcome.bytes_sent)),
             Self::Duration => Some(millis(outcome.duration)),
             Self::ResponseDuration => outcome.response_duration.map(millis),
-            Self::UpstreamHost => text(outcome.upstream_host.as_deref()),
-            Self::UpstreamCluster => text(outcome.cluster.as_ref().map(|name| name.as_str())),
-            Self::UpstreamAttempts => Some(Datum::Number(u64::from(outcome.attempts))),
-            Self::Protocol | Self::RouteName | Self::ResponseCode | Self::Address(..) => None,
+            Self::Protocol
+            | Self::RouteName
+            | Self::ResponseCode
+            | Self::UpstreamHost
+            | Self::UpstreamCluster
+            | Self::UpstreamAttempts
+            | Self::Address(..) => None,
         }
     }
 }

@@ -143,6 +143,10 @@ const fn address(name: &'static str, end: End, detail: Detail) -> Known {
     )
 }
 
+const fn answered(name: &'static str, plain: Plain) -> Known {
+    known(name, Shape::Plain(plain), When::Response)
+}
+
 const fn ending(name: &'static str, plain: Plain) -> Known {
     known(name, Shape::Plain(plain), When::End)
 }
@@ -153,11 +157,7 @@ static OPERATORS: [Known; 27] = [
     known("REQ", Shape::Request, When::Request),
     known("RESP", Shape::Response, When::Response),
     known("PROTOCOL", Shape::Plain(Plain::Protocol), When::Request),
-    known(
-        "RESPONSE_CODE",
-        Shape::Plain(Plain::ResponseCode),
-        When::Response,
-    ),
+    answered("RESPONSE_CODE", Plain::ResponseCode),
     ending("RESPONSE_CODE_DETAILS", Plain::ResponseCodeDetails),
     ending("RESPONSE_FLAGS", Plain::ResponseFlags),
     ending("BYTES_RECEIVED", Plain::BytesReceived),
@@ -165,9 +165,9 @@ static OPERATORS: [Known; 27] = [
     ending("DURATION", Plain::Duration),
     ending("RESPONSE_DURATION", Plain::ResponseDuration),
     known("ROUTE_NAME", Shape::Plain(Plain::RouteName), When::Request),
-    ending("UPSTREAM_HOST", Plain::UpstreamHost),
-    ending("UPSTREAM_CLUSTER", Plain::UpstreamCluster),
-    ending("UPSTREAM_REQUEST_ATTEMPT_COUNT", Plain::UpstreamAttempts),
+    answered("UPSTREAM_HOST", Plain::UpstreamHost),
+    answered("UPSTREAM_CLUSTER", Plain::UpstreamCluster),
+    answered("UPSTREAM_REQUEST_ATTEMPT_COUNT", Plain::UpstreamAttempts),
     address("DOWNSTREAM_REMOTE_ADDRESS", End::Client, Detail::Whole),
     address(
         "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",

@@ -26,7 +26,7 @@ use ringway_protocols::message::{Method, ResponseHead, Version};
 use crate::cluster::Cluster;
 use crate::fault::{Fault, FaultKind};
 use crate::filter::{Flow, Running};
-use crate::request::{LocalReply, RequestCx};
+use crate::request::{LocalReply, RequestCx, Upstream};
 use crate::route::{Action, Found};
 use crate::time::{Deadline, Timer};
 use crate::view::{Listener, Local, Table};
@@ -136,10 +136,12 @@ pub(crate) async fn proxy<'a, 'c>(
         return reply;
     }
     if let Some(filters) = &mut trace.filters {
-        match filters.on_response(request, &mut reply.head).await {
-            Flow::Continue => {}
-            Flow::Respond(instead) => reply = local_reply(instead),
-            Flow::Abort => return abort(),
+        let waiting = filters.on_response(request, &mut reply.head);
+        match cx.timer.within(cx.deadline, waiting).await {
+            Ok(Flow::Continue) => {}
+            Ok(Flow::Respond(instead)) => reply = local_reply(instead),
+            Ok(Flow::Abort) => return abort(),
+            Err(_elapsed) => reply = fault_reply(&Fault::new(FaultKind::RequestTimeout)),
         }
     }
     head::back(&mut reply.head, cx.intro, || {
@@ -185,13 +187,23 @@ async fn route<'a, 'c>(
         .filter(|filters| !filters.is_empty())
     {
         let running = trace.filters.insert(filters.start(&cx.local.rng));
-        match running.on_request(request).await {
+        let waiting = cx.timer.within(cx.deadline, running.on_request(request));
+        let flow = waiting
+            .await
+            .map_err(|_elapsed| Fault::new(FaultKind::RequestTimeout))?;
+        match flow {
             Flow::Continue => {}
             Flow::Respond(reply) => return Ok(local_reply(reply)),
             Flow::Abort => return Ok(abort()),
         }
     }
-    let mut reply = act(cx, table, found, request, upload, interim, trace).await?;
+    let acted = act(cx, table, found, request, upload, interim, trace).await;
+    request.upstream = Upstream {
+        cluster: trace.cluster.as_ref().map(|cluster| cluster.name.clone()),
+        host: trace.host.clone(),
+        attempts: trace.attempts,
+    };
+    let mut reply = acted?;
     found
         .route
         .response_headers
@@ -258,10 +270,11 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
         }
         FaultKind::Reset | FaultKind::Truncated => "the upstream closed before it answered\n",
         FaultKind::UpstreamProtocol => "the upstream's answer is not valid HTTP\n",
-        FaultKind::FirstByteTimeout
-        | FaultKind::PerTryTimeout
-        | FaultKind::RequestTimeout
-        | FaultKind::IdleTimeout => "the upstream did not answer in time\n",
+        FaultKind::FirstByteTimeout | FaultKind::PerTryTimeout | FaultKind::IdleTimeout => {
+            "the upstream did not answer in time\n"
+        }
+        // It may have been a filter that waited.
+        FaultKind::RequestTimeout => "the request took too long\n",
         FaultKind::ClientTooSlow => "the request came too slowly\n",
         FaultKind::BodyTooLarge => "the request's body is too large\n",
         FaultKind::ClientGone | FaultKind::ClientProtocol => "the request's body breaks HTTP\n",

@@ -43,7 +43,9 @@ impl Collector {
     pub(super) fn whole(&mut self, pattern: &str) -> Result<RegexId, String> {
         // Alone first: `a)(b` is wrong, and would become right between the parentheses.
         compile(pattern)?;
-        self.find(&format!(r"\A(?:{pattern})\z"))
+        let whole = self.find(&format!(r"\A(?:{pattern})\z"));
+        // With `(?x)` a comment at its end takes the rest of the line with it: what is right alone and wrong here, or too large.
+        whole.or_else(|_| self.find(&format!("\\A(?:{pattern}\n)\\z")))
     }
 
     /// An expression that may match anywhere in a text.
@@ -137,6 +139,16 @@ mod tests {
             ),
         ] {
             assert_eq!(list.whole(pattern), Err(expect.to_owned()), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_comment_may_end_an_expression() {
+        let mut list = Collector::default();
+        let id = list.whole("(?x) /a \\d+ # digits :)").unwrap();
+        let list = list.finish();
+        for (text, expect) in [("/a12", true), ("/a", false), ("/a12x", false)] {
+            assert_eq!(list.is_match(id, text.as_bytes()), expect, "{text}");
         }
     }
 

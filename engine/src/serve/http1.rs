@@ -20,7 +20,7 @@ use crate::proxy::{
     Cx, Duplex, FarEnd, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload,
     client_address, proxy, tunnel,
 };
-use crate::request::{Peer, RequestCx};
+use crate::request::{self, Peer, RequestCx};
 use crate::time::{Deadline, Timer};
 use crate::view::Listener;
 
@@ -326,6 +326,7 @@ fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
         route: None,
         flag: "-",
         metadata: Vec::new(),
+        upstream: request::Upstream::default(),
     }
 }
 

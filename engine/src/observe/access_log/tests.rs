@@ -10,7 +10,7 @@ use ringway_protocols::Fields;
 use ringway_protocols::message::{Method, RequestHead, Version};
 
 use super::*;
-use crate::request::{Outcome, Peer, PeerAddr};
+use crate::request::{Outcome, Peer, PeerAddr, Upstream};
 
 fn peer() -> Peer {
     Peer {
@@ -39,6 +39,11 @@ fn request() -> RequestCx {
         route: Some(Name::new("api-route")),
         flag: "-",
         metadata: vec![(Name::new("user"), Bytes::from_static(b"ann"))],
+        upstream: Upstream {
+            cluster: Some(Name::new("up")),
+            host: Some(Rc::from("192.0.2.1:80")),
+            attempts: 2,
+        },
     }
 }
 
@@ -250,6 +255,11 @@ fn values_of_fields_hold_no_line_ends() {
         render(text, When::Response, Some(&response)),
         "200 text/plain"
     );
+    let text = "%UPSTREAM_HOST% %UPSTREAM_CLUSTER% %UPSTREAM_REQUEST_ATTEMPT_COUNT%";
+    assert_eq!(
+        render(text, When::Response, Some(&response)),
+        "192.0.2.1:80 up 2"
+    );
 }
 
 #[test]
@@ -268,6 +278,10 @@ fn templates_refuse_what_is_not_known_yet() {
             early("DURATION", When::Request),
             early("RESP", When::Request)
         ]
+    );
+    assert_eq!(
+        kinds("%UPSTREAM_HOST%", When::Request),
+        [early("UPSTREAM_HOST", When::Request)]
     );
     assert_eq!(
         kinds("%RESP(X-Envoy-Upstream-Service-Time)%", When::Response),
