@@ -128,10 +128,6 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<PathError> {
         old.process.io_driver == new.process.io_driver,
         "process.io_driver",
     );
-    check(
-        old.process.max_connections == new.process.max_connections,
-        "process.max_connections",
-    );
     check(old.admin == new.admin, "admin.address");
     problems
 }

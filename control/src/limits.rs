@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ringway_config::{Config, LogTarget};
+
 /// Descriptors of the process whatever it serves: the standard three, the control thread's runtime, the file watch, a
 /// configuration being read, two name lookups.
 const PROCESS: u64 = 12;
@@ -15,10 +17,32 @@ const CONNECTIONS_MIN: u64 = 4;
 pub(crate) struct Needs {
     /// Cores.
     pub(crate) cores: u64,
-    /// Listeners; each core has its own socket.
+    /// Listeners; each core has its own socket, and control a second handle of it.
     pub(crate) listeners: u64,
     /// Access log files.
     pub(crate) logs: u64,
+}
+
+impl Needs {
+    /// What a configuration takes, run on so many cores.
+    pub(crate) fn of(config: &Config, cores: usize) -> Self {
+        let mut files: Vec<_> = config
+            .listeners
+            .iter()
+            .flat_map(|listener| &listener.access_logs)
+            .filter_map(|log| match &log.target {
+                LogTarget::File(path) => Some(path),
+                LogTarget::Stdout => None,
+            })
+            .collect();
+        files.sort_unstable();
+        files.dedup();
+        Self {
+            cores: cores as u64,
+            listeners: config.listeners.len() as u64,
+            logs: files.len() as u64,
+        }
+    }
 }
 
 /// How the descriptors are shared out.
@@ -77,11 +101,21 @@ impl fmt::Display for LimitError {
 
 impl std::error::Error for LimitError {}
 
+impl LimitError {
+    /// The part of the configuration that asks for too much.
+    pub(crate) fn path(&self) -> &'static str {
+        match self {
+            Self::TooFewFiles { .. } => "listeners",
+            Self::TooManyConnections { .. } => "process.max_connections",
+        }
+    }
+}
+
 /// Shares `limit` open files out. Half of what is left after the fixed needs is for upstreams: a proxied request has two ends.
 pub(crate) fn plan(limit: u64, needs: &Needs, wanted: Option<u64>) -> Result<Plan, LimitError> {
     let admin = admin_share(limit);
     // The admin interface's own socket, one connection above its limit while it is turned away, and a spare for a reload's bind.
-    let rest = PROCESS + needs.cores * (CORE + needs.listeners) + needs.logs + 3;
+    let rest = PROCESS + needs.cores * (CORE + 2 * needs.listeners) + needs.logs + 3;
     let fixed = rest + admin;
     let possible = limit.saturating_sub(fixed) / 2;
     if possible < CONNECTIONS_MIN {
@@ -139,7 +173,7 @@ mod tests {
     #[test]
     fn sixty_four_files_hold_a_small_proxy() {
         let plan = plan(64, &SMALL, None).unwrap();
-        assert_eq!((plan.connections, plan.admin), (17, 4));
+        assert_eq!((plan.connections, plan.admin), (16, 4));
     }
 
     #[test]

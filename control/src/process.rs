@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ringway_config::{Parsed, PathError};
+use ringway_config::{Config, Parsed, PathError};
 use ringway_engine::observe::Stats;
 use tokio::sync::mpsc;
 
 use crate::cores::Cores;
-use crate::limits::Plan;
+use crate::limits::{self, Needs, Plan};
 use crate::logging::Logging;
 use crate::store::Ask;
 use crate::telemetry::access_log::LogWriter;
@@ -59,8 +59,10 @@ pub(crate) struct Process {
     pub(crate) writer: LogWriter,
     /// The cores that were started.
     pub(crate) cores: Cores,
+    /// How many files the process may have open.
+    pub(crate) files: u64,
     /// How descriptors are shared out.
-    pub(crate) plan: Plan,
+    pub(crate) plan: Cell<Plan>,
     /// What the configuration is called.
     pub(crate) source: String,
     /// The bound address of the admin interface.
@@ -90,7 +92,10 @@ impl Process {
 
     /// Has the cores take a snapshot over. An error changes nothing.
     pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Result<(), Vec<PathError>> {
+        let plan = self.plan_for(next.config())?;
         self.handle.borrow_mut().publish(Arc::clone(&next))?;
+        self.handle.borrow().limit_connections(plan.connections);
+        self.plan.set(plan);
         self.stats
             .process
             .config_version
@@ -98,6 +103,13 @@ impl Process {
         self.snapshot.replace(next);
         self.stats.sweep();
         Ok(())
+    }
+
+    /// How many connections a configuration leaves room for: its listeners and logs take descriptors too.
+    fn plan_for(&self, config: &Config) -> Result<Plan, Vec<PathError>> {
+        let needs = Needs::of(config, self.cores.cpus.len());
+        limits::plan(self.files, &needs, config.process.max_connections)
+            .map_err(|error| vec![PathError::new(error.path(), error.to_string())])
     }
 
     /// Says and counts that it began.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use crate::net::{Acceptor, Alarm, Doorbell, spawn};
+use crate::net::{Acceptor, Alarm, Doorbell, Spare, spawn};
 use crate::serve::{Gate, accept};
 use crate::snapshot::Snapshot;
 use crate::time;
@@ -29,7 +29,7 @@ pub(crate) enum Command {
         /// The sockets' numbers, one for each listener of the snapshot.
         ids: Arc<[ListenerId]>,
         /// Sockets that are new.
-        opened: Vec<(ListenerId, OwnedFd, OpenGate)>,
+        opened: Vec<Opened>,
     },
     /// Answers say `Connection: close` from now on.
     Drain,
@@ -37,6 +37,15 @@ pub(crate) enum Command {
     Close,
     /// Cuts what is left and ends.
     Stop,
+}
+
+/// A listening socket for a core.
+pub(crate) struct Opened {
+    pub(crate) id: ListenerId,
+    pub(crate) fd: OwnedFd,
+    /// Through which control may have it back while it closes.
+    pub(crate) spare: Arc<Spare>,
+    pub(crate) open: OpenGate,
 }
 
 /// What a core is made of.
@@ -69,9 +78,12 @@ impl Core {
                     }
                     Command::Drain => self.local.draining.set(true),
                     Command::Close => {
+                        let view = self.local.view();
                         gates
                             .drain()
-                            .for_each(|(_, gate): (ListenerId, Rc<Gate>)| gate.close());
+                            .for_each(|(id, gate): (ListenerId, Rc<Gate>)| {
+                                gate.close(view.listener_of(id));
+                            });
                         self.local.close();
                     }
                     Command::Stop => {
@@ -91,25 +103,34 @@ fn apply(
     local: &Rc<Local>,
     snapshot: &Snapshot,
     ids: &[ListenerId],
-    opened: Vec<(ListenerId, OwnedFd, OpenGate)>,
+    opened: Vec<Opened>,
     gates: &mut HashMap<ListenerId, Rc<Gate>>,
 ) {
-    let view = local.view().next(snapshot, ids, local.core, &local.rng);
+    let old = local.view();
+    let view = old.next(snapshot, ids, local.core, &local.rng);
     local.replace_view(view);
     local.stats.snapshots_applied.inc();
-    for (id, fd, open) in opened {
+    for Opened {
+        id,
+        fd,
+        spare,
+        open,
+    } in opened
+    {
         match Acceptor::new(fd) {
             Ok(acceptor) => {
                 let gate = Rc::new(Gate::default());
                 gates.insert(id, Rc::clone(&gate));
-                let accepting = accept(Rc::clone(local), id, acceptor, gate);
+                let accepting = accept(Rc::clone(local), id, acceptor, gate, spare);
                 spawn(async move {
                     accepting.await;
                     drop(open);
                 });
             }
             Err(error) => {
-                tracing::error!(%error, core = local.core, "a listening socket cannot be taken into the driver")
+                // Nobody would accept from it.
+                drop(spare.take());
+                tracing::error!(%error, core = local.core, "a listening socket cannot be taken into the driver");
             }
         }
     }
@@ -120,7 +141,7 @@ fn apply(
         .collect();
     for id in gone {
         if let Some(gate) = gates.remove(&id) {
-            gate.close();
+            gate.close(old.listener_of(id));
         }
     }
 }

@@ -1,29 +1,29 @@
 //! The engine from outside: start, publish, drain, close, stop. The only place where threads begin.
 
+mod sockets;
+
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use std::{io, mem};
 
 use crossbeam_channel::{Sender, unbounded};
-use ringway_config::{self as config, IoDriver, ListenAddress, Name, PathError};
+use ringway_config::{IoDriver, Name, PathError};
 
 use crate::core::{Command, Core};
-use crate::net::{self, Bell, BoundAddress, DriverChoice, DriverError, Others};
+use crate::net::{self, Bell, BoundAddress, DriverChoice, DriverError};
 use crate::observe::Stats;
 use crate::observe::log_ring::LogPort;
 use crate::rng::Rng;
 use crate::snapshot::Snapshot;
-use crate::view::{ListenerId, Local, OpenGate, Shared};
+use crate::view::{Local, Shared};
+use sockets::Sockets;
 
-/// How long sockets that were given up may still be there: longer than a core takes to empty their queues.
-const CLOSING: Duration = Duration::from_secs(5);
+/// Told, on the core's own thread, which core has ended without being told to.
+pub type OnFailure = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// How to start.
-#[derive(Debug)]
 pub struct Options {
     /// The CPUs to run on, one thread for each.
     pub cores: Vec<usize>,
@@ -39,6 +39,8 @@ pub struct Options {
     pub stats: Arc<Stats>,
     /// The seed of all chance; each core draws its own from it.
     pub seed: u64,
+    /// What to do when a core's own loop fails or panics. The others go on, but its share of the clients has nobody.
+    pub on_failure: OnFailure,
 }
 
 /// Why the engine did not start.
@@ -91,35 +93,32 @@ impl Thread {
     }
 }
 
-/// Counts a core's thread until it ends, also by a panic.
-struct Alive(Arc<AtomicU32>);
+/// Counts a core's thread until it ends, also by a panic; an end that nobody asked for is told.
+struct Alive {
+    core: usize,
+    count: Arc<AtomicU32>,
+    on_failure: OnFailure,
+    was_told: bool,
+}
 
 impl Alive {
-    fn new(count: &Arc<AtomicU32>) -> Self {
+    fn new(core: usize, count: &Arc<AtomicU32>, on_failure: &OnFailure) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
+        Self {
+            core,
+            count: Arc::clone(count),
+            on_failure: Arc::clone(on_failure),
+            was_told: false,
+        }
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A listening address and its number.
-struct Socket {
-    id: ListenerId,
-    name: Name,
-    address: ListenAddress,
-    bound: BoundAddress,
-}
-
-impl Socket {
-    /// Whether it is the listener's: a new name on an old address keeps the socket. Free ports differ under one address.
-    fn serves(&self, listener: &config::Listener) -> bool {
-        let free = matches!(&listener.address, ListenAddress::Tcp(address) if address.port() == 0);
-        self.address == listener.address && (!free || self.name == listener.name)
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        if !self.was_told {
+            (self.on_failure)(self.core);
+        }
     }
 }
 
@@ -127,10 +126,7 @@ impl Socket {
 pub struct Handle {
     threads: Vec<Thread>,
     driver: DriverChoice,
-    sockets: Vec<Socket>,
-    /// Addresses given up, and when.
-    closing: Vec<(BoundAddress, Instant)>,
-    next_id: u32,
+    sockets: Sockets,
     shared: Arc<Shared>,
     alive: Arc<AtomicU32>,
 }
@@ -141,15 +137,13 @@ impl Handle {
         let driver = net::probe(options.driver).map_err(StartError::Driver)?;
         let shared = Arc::new(Shared {
             open: Arc::default(),
-            max_connections: options.max_connections,
+            max_connections: AtomicU64::new(options.max_connections),
             gates: Arc::default(),
         });
         let mut handle = Self {
             threads: Vec::new(),
             driver,
-            sockets: Vec::new(),
-            closing: Vec::new(),
-            next_id: 0,
+            sockets: Sockets::default(),
             shared,
             alive: Arc::default(),
         };
@@ -181,9 +175,8 @@ impl Handle {
         let stats = options.stats.core().slot(core);
         let (logs, shared) = (options.logs.clone(), Arc::clone(&self.shared));
         let running = Arc::clone(&applied);
-        let alive = Alive::new(&self.alive);
+        let mut alive = Alive::new(core, &self.alive, &options.on_failure);
         let body = move || {
-            let _alive = alive;
             if pin && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
                 tracing::warn!(core, cpu, "the core's thread cannot be pinned");
             }
@@ -201,9 +194,10 @@ impl Handle {
                 applied: running,
             };
             match net::run(setup, core_of.run()) {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => alive.was_told = true,
                 Ok(Err(error)) | Err(error) => tracing::error!(%error, core, "a core stopped"),
             }
+            drop(alive);
         };
         let join = std::thread::Builder::new()
             .name(format!("core-{core}"))
@@ -218,55 +212,11 @@ impl Handle {
 
     /// Sends a snapshot to every core. New listeners are bound first: if one cannot be, nothing changes.
     pub fn publish(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Vec<PathError>> {
-        let mut sockets = Vec::new();
-        let mut opened: Vec<Vec<(ListenerId, OwnedFd, OpenGate)>> =
-            self.threads.iter().map(|_| Vec::new()).collect();
-        let mut errors = Vec::new();
-        let mut next_id = self.next_id;
-        for (at, spec) in snapshot.listeners().iter().enumerate() {
-            let config = &spec.config;
-            let kept = self.sockets.iter().find(|socket| socket.serves(config));
-            if let Some(Socket { id, bound, .. }) = kept {
-                sockets.push(Socket {
-                    id: *id,
-                    name: config.name.clone(),
-                    address: config.address.clone(),
-                    bound: bound.clone(),
-                });
-                continue;
-            }
-            match net::bind(
-                &config.address,
-                self.others(&config.address),
-                config.backlog,
-                self.threads.len(),
-            ) {
-                Ok((bound, fds)) => {
-                    let id = ListenerId(next_id);
-                    next_id += 1;
-                    sockets.push(Socket {
-                        id,
-                        name: config.name.clone(),
-                        address: config.address.clone(),
-                        bound,
-                    });
-                    opened.iter_mut().zip(fds).for_each(|(opened, fd)| {
-                        opened.push((id, fd, OpenGate::new(&self.shared.gates)));
-                    });
-                }
-                Err(error) => errors.push(PathError::new(
-                    format!("listeners[{at}].address"),
-                    cannot_listen(&error),
-                )),
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let gone = mem::replace(&mut self.sockets, sockets);
-        self.leave(gone);
-        self.next_id = next_id;
-        let ids: Arc<[ListenerId]> = self.sockets.iter().map(|socket| socket.id).collect();
+        let cores = self.threads.len();
+        let opened = self
+            .sockets
+            .follow(snapshot.listeners(), cores, &self.shared)?;
+        let ids = self.sockets.ids();
         for (thread, opened) in self.threads.iter().zip(opened) {
             thread.tell(Command::Apply {
                 snapshot: Arc::clone(&snapshot),
@@ -275,31 +225,6 @@ impl Handle {
             });
         }
         Ok(())
-    }
-
-    /// Looks after addresses that are listened on no more.
-    fn leave(&mut self, gone: Vec<Socket>) {
-        self.closing.retain(|(_, since)| since.elapsed() < CLOSING);
-        for socket in gone {
-            if self.sockets.iter().any(|kept| kept.bound == socket.bound) {
-                continue;
-            }
-            net::remove_file(&socket.bound);
-            self.closing.push((socket.bound, Instant::now()));
-        }
-    }
-
-    /// Who else may hold an address that is to be bound: our own sockets, for a while after they were given up.
-    fn others(&self, address: &ListenAddress) -> Others {
-        let ours = |(bound, since): &(BoundAddress, Instant)| {
-            since.elapsed() < CLOSING
-                && matches!((bound, address), (BoundAddress::Tcp(a), ListenAddress::Tcp(b)) if a == b)
-        };
-        if self.closing.iter().any(ours) {
-            Others::Closing
-        } else {
-            Others::None
-        }
     }
 
     /// The least version that every core runs.
@@ -323,10 +248,12 @@ impl Handle {
 
     /// Where the listeners listen: port 0 resolved.
     pub fn listeners(&self) -> Vec<(Name, BoundAddress)> {
-        self.sockets
-            .iter()
-            .map(|socket| (socket.name.clone(), socket.bound.clone()))
-            .collect()
+        self.sockets.bound()
+    }
+
+    /// How many client connections the whole process takes from now on. Those above a lower limit stay until they end.
+    pub fn limit_connections(&self, max: u64) {
+        self.shared.max_connections.store(max, Ordering::Relaxed);
     }
 
     /// Client connections open in the whole process.
@@ -351,8 +278,7 @@ impl Handle {
         self.threads
             .iter()
             .for_each(|thread| thread.tell(Command::Close));
-        let gone = mem::take(&mut self.sockets);
-        self.leave(gone);
+        self.sockets.leave_all();
     }
 
     /// Cuts what is left and waits for the threads to end.
@@ -361,8 +287,7 @@ impl Handle {
     }
 
     fn end(&mut self) {
-        let gone = mem::take(&mut self.sockets);
-        self.leave(gone);
+        self.sockets.leave_all();
         self.threads
             .iter()
             .for_each(|thread| thread.tell(Command::Stop));
@@ -379,22 +304,5 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-fn cannot_listen(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => {
-            "the address is in use by another process; stop that one, or choose another address"
-                .to_owned()
-        }
-        Some(libc::EACCES) => {
-            "not allowed to listen here; a port below 1024 needs CAP_NET_BIND_SERVICE".to_owned()
-        }
-        Some(libc::EADDRNOTAVAIL) => {
-            "this machine does not have the address; choose one of its own, or 0.0.0.0 or [::]"
-                .to_owned()
-        }
-        _ => format!("cannot listen here: {error}"),
     }
 }

@@ -82,7 +82,7 @@ impl Answer {
 
 /// Answers until the process stops.
 pub(crate) async fn serve(listener: AdminListener, process: Rc<Process>) {
-    let places = usize::try_from(process.plan.admin).unwrap_or(1);
+    let places = usize::try_from(process.plan.get().admin).unwrap_or(1);
     let places = Arc::new(Semaphore::new(places));
     let local = listener.is_loopback();
     loop {

@@ -243,7 +243,7 @@ fn server_info(process: &Process) -> Value {
         "config_version_applied": process.handle.borrow().applied(),
         "io_driver": { "kind": driver.setup.driver(), "setup": driver.setup.name(), "reason": driver.reason },
         "cores": { "alive": process.handle.borrow().alive(), "cpus": process.cores.cpus, "pinned": process.cores.pin, "reason": process.cores.reason },
-        "max_connections": process.plan.connections,
+        "max_connections": process.plan.get().connections,
         "connections": process.handle.borrow().connections(),
         "pid": std::process::id(),
     })

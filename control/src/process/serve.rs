@@ -47,10 +47,22 @@ impl Signals {
     }
 }
 
+/// Why serving ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It was told to, and has drained as far as it may.
+    Told,
+    /// This core has failed. What the defect has done to the rest cannot be known, and its share of the clients has nobody: the
+    /// process ends at once, so that whoever supervises it starts it anew.
+    CoreFailed(usize),
+}
+
 /// What serving takes beside the process itself.
 pub(super) struct Serving {
     pub(super) signals: Signals,
     pub(super) ordered: mpsc::Receiver<Order>,
+    /// Cores that have failed.
+    pub(super) failed: mpsc::UnboundedReceiver<usize>,
     pub(super) asked: mpsc::Receiver<Ask>,
     pub(super) store: Store,
     pub(super) admin: Option<AdminListener>,
@@ -58,11 +70,12 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Serves until told to stop, then drains.
-    pub(super) async fn until_told(self, process: &Rc<Process>) {
+    /// Serves until told to stop, then drains; or until a core fails.
+    pub(super) async fn until_told(self, process: &Rc<Process>) -> End {
         let Self {
             mut signals,
             mut ordered,
+            mut failed,
             asked,
             store,
             admin,
@@ -82,13 +95,30 @@ impl Serving {
             process.source
         );
         systemd::ready(&process.status());
-        obey(process, &mut signals, &mut ordered).await;
-        systemd::stopping("draining");
-        tracing::info!("stopping");
-        tokio::select! {
-            () = drain(process) => {}
-            () = signals.stop() => tracing::warn!("told twice: stopping at once"),
-        }
+        unless_failed(&mut failed, told(process, &mut signals, &mut ordered)).await
+    }
+}
+
+/// Waits for `told`, or for a core to fail.
+async fn unless_failed(
+    failed: &mut mpsc::UnboundedReceiver<usize>,
+    told: impl Future<Output = ()>,
+) -> End {
+    // Neither loses anything when the other wins: the process ends with it. A closed channel is no failure.
+    tokio::select! {
+        Some(core) = failed.recv() => End::CoreFailed(core),
+        () = told => End::Told,
+    }
+}
+
+/// Obeys until told to stop, then drains.
+async fn told(process: &Rc<Process>, signals: &mut Signals, ordered: &mut mpsc::Receiver<Order>) {
+    obey(process, signals, ordered).await;
+    systemd::stopping("draining");
+    tracing::info!("stopping");
+    tokio::select! {
+        () = drain(process) => {}
+        () = signals.stop() => tracing::warn!("told twice: stopping at once"),
     }
 }
 
@@ -164,5 +194,25 @@ async fn watch(path: PathBuf, asks: mpsc::Sender<Ask>) {
         if asks.send(ask).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::process::start::Failure;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_core_that_fails_ends_serving_as_a_failure() {
+        let (failing, mut failed) = mpsc::unbounded_channel();
+        assert_eq!(unless_failed(&mut failed, ready(())).await, End::Told);
+        failing.send(3).unwrap();
+        assert_eq!(
+            unless_failed(&mut failed, pending()).await,
+            End::CoreFailed(3)
+        );
+        assert!(Failure::Core(3).to_string().contains("core 3 has failed"));
     }
 }

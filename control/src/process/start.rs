@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ringway_config::{AdminAddress, Config, Errors, LogTarget, Parsed};
+use ringway_config::{AdminAddress, Config, Errors, Parsed};
 use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::{self, LogTargets};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use super::serve::End;
 use super::{Banner, Phase, Process, serve};
 use crate::admin::{self, AdminListener};
 use crate::cores::{self, Cores};
@@ -52,6 +53,8 @@ pub(crate) enum Failure {
     },
     /// The engine did not start.
     Engine(StartError),
+    /// A core failed while the process served.
+    Core(usize),
     /// The system refused something that every process needs.
     System {
         /// What.
@@ -72,6 +75,10 @@ impl fmt::Display for Failure {
                 "error: cannot listen on `{address}` for `admin.address`: {error}"
             ),
             Self::Engine(error) => write!(f, "error: {error}"),
+            Self::Core(core) => write!(
+                f,
+                "error: core {core} has failed, and the process with it: the log says why; whoever supervises it starts it anew"
+            ),
             Self::System { what, error } => write!(f, "error: {what}: {error}"),
         }
     }
@@ -100,11 +107,11 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
         .build()
         .map_err(system("the control thread's runtime"))?;
     let local = LocalSet::new();
-    let process = local.block_on(&runtime, async {
+    let (process, end) = local.block_on(&runtime, async {
         let (process, serving) = start(source, text, parsed, logging).await?;
         banner(&process);
-        serving.until_told(&process).await;
-        Ok::<_, Failure>(process)
+        let end = serving.until_told(&process).await;
+        Ok::<_, Failure>((process, end))
     })?;
     // The tasks hold the process too; with them gone it is ours alone, and the engine can be stopped.
     drop(local);
@@ -118,8 +125,13 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
     }
     // A name lookup may still hang in the system's resolver: it is not waited for.
     runtime.shutdown_background();
-    tracing::info!("stopped");
-    Ok(())
+    match end {
+        End::Told => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        End::CoreFailed(core) => Err(Failure::Core(core)),
+    }
 }
 
 async fn start(
@@ -132,7 +144,9 @@ async fn start(
     let signals = serve::Signals::new().map_err(system("signal handlers"))?;
     let name = source.name();
     let watched = source.file().map(ToOwned::to_owned);
-    let (cores, plan) = means(&parsed.config)?;
+    let cores = cores::detect(parsed.config.process.cores);
+    let files = os::raise_open_files().map_err(system("the limit of open files"))?;
+    let plan = plan(files, &cores, &parsed.config)?;
     let admin = bind_admin(&parsed.config)?;
     let stats = Arc::new(Stats::new(cores.cpus.len()));
     let (port, log_source) = log_ring::ring(cores.cpus.len());
@@ -141,6 +155,7 @@ async fn start(
     let snapshot = store.first(&stats).map_err(Failure::Config)?;
     let writer = LogWriter::start(log_source, targets, Arc::clone(&stats))
         .map_err(system("the access logs' thread"))?;
+    let (failing, failed) = mpsc::unbounded_channel();
     let options = Options {
         cores: cores.cpus.clone(),
         driver: snapshot.config().process.io_driver,
@@ -149,6 +164,10 @@ async fn start(
         logs: port,
         stats: Arc::clone(&stats),
         seed: seed(),
+        on_failure: Arc::new(move |core| {
+            // Nobody hears it once the process stops.
+            let _stopping = failing.send(core);
+        }),
     };
     let handle = Handle::start(options, Arc::clone(&snapshot)).map_err(|error| match error {
         StartError::Listen(errors) => Failure::Config(store.errors(errors)),
@@ -163,7 +182,8 @@ async fn start(
         logging,
         writer,
         cores,
-        plan,
+        files,
+        plan: Cell::new(plan),
         source: name,
         admin: admin.as_ref().map(AdminListener::address),
         started: Instant::now(),
@@ -177,6 +197,7 @@ async fn start(
     let serving = serve::Serving {
         signals,
         ordered,
+        failed,
         asked,
         store,
         admin,
@@ -189,14 +210,10 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
     move |error| Failure::System { what, error }
 }
 
-/// The cores, and how many connections they can hold.
-fn means(config: &Config) -> Result<(Cores, Plan), Failure> {
-    let cores = cores::detect(config.process.cores);
-    let files = os::raise_open_files().map_err(system("the limit of open files"))?;
-    let needs = needs_of(config, cores.cpus.len());
-    let plan =
-        limits::plan(files, &needs, config.process.max_connections).map_err(Failure::Limit)?;
-    Ok((cores, plan))
+/// How many connections so many open files can hold.
+fn plan(files: u64, cores: &Cores, config: &Config) -> Result<Plan, Failure> {
+    let needs = Needs::of(config, cores.cpus.len());
+    limits::plan(files, &needs, config.process.max_connections).map_err(Failure::Limit)
 }
 
 /// Chance that differs between processes: the clock's nanoseconds, the process's number.
@@ -204,25 +221,6 @@ fn seed() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = since.map_or(0, |since| since.as_nanos() as u64);
     nanos.rotate_left(32) ^ u64::from(std::process::id())
-}
-
-fn needs_of(config: &Config, cores: usize) -> Needs {
-    let mut files: Vec<_> = config
-        .listeners
-        .iter()
-        .flat_map(|listener| &listener.access_logs)
-        .filter_map(|log| match &log.target {
-            LogTarget::File(path) => Some(path),
-            LogTarget::Stdout => None,
-        })
-        .collect();
-    files.sort_unstable();
-    files.dedup();
-    Needs {
-        cores: cores as u64,
-        listeners: config.listeners.len() as u64,
-        logs: files.len() as u64,
-    }
 }
 
 fn bind_admin(config: &Config) -> Result<Option<AdminListener>, Failure> {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use ringway_config::ListenAddress;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::Ready;
+use super::{Ready, admit_again};
 use crate::request::PeerAddr;
 
 /// Where a listener really listens: port 0 resolved.
@@ -94,6 +94,12 @@ fn bind_tcp(
         sockets.push(socket.into());
     }
     Ok((BoundAddress::Tcp(bound), sockets))
+}
+
+/// Makes a closing socket one that listens again, with the queue's length that is wanted now.
+pub(crate) fn again(socket: &OwnedFd, backlog: u32) -> io::Result<()> {
+    SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    admit_again(socket)
 }
 
 /// A Unix socket has one queue: every core accepts from the same one.
@@ -225,6 +231,7 @@ impl Acceptor {
     ///
     /// Closing a listening socket resets what is in its queue. So SYNs are dropped first, by a filter that passes all other
     /// segments; the client's kernel tries again a second later and is then refused. A Unix socket has no half-open state.
+    /// [`Self::admit_again`] takes the filter off.
     #[expect(unsafe_code, reason = "SO_ATTACH_FILTER")]
     pub(crate) fn refuse_new(&self) -> io::Result<()> {
         if !self.is_tcp {
@@ -262,6 +269,15 @@ impl Acceptor {
             Ok(())
         } else {
             Err(io::Error::last_os_error())
+        }
+    }
+
+    /// Lets new connections begin again after [`Self::refuse_new`].
+    pub(crate) fn admit_again(&self) -> io::Result<()> {
+        if self.is_tcp {
+            admit_again(&self.ready.raw())
+        } else {
+            Ok(())
         }
     }
 }

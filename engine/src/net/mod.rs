@@ -11,6 +11,7 @@ mod listen;
 mod poll_io;
 mod ready;
 mod runtime;
+mod spare;
 mod stream;
 
 pub(crate) use alarm::Alarm;
@@ -18,12 +19,13 @@ pub(crate) use connect::{ConnectError, connect};
 pub(crate) use doorbell::{Bell, Doorbell};
 pub use listen::BoundAddress;
 pub(crate) use listen::{AcceptError, Accepted, Acceptor};
-pub(crate) use listen::{Others, bind, remove_file};
+pub(crate) use listen::{Others, again, bind, remove_file};
 #[allow(unused_imports, reason = "its first users are on their way")]
 pub(crate) use poll_io::{Observer, PollIo, Pump, poll_io};
 pub(crate) use ready::Ready;
 pub use runtime::{DriverChoice, DriverError, Setup, probe};
 pub(crate) use runtime::{run, spawn};
+pub(crate) use spare::{Spare, admit_again};
 pub(crate) use stream::{Reader, Stream, Writer};
 
 /// Borrows an open descriptor, to set its socket's options.

@@ -6,11 +6,12 @@ use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{Connection, http1};
-use crate::net::{AcceptError, Acceptor, spawn};
+use crate::net::{AcceptError, Acceptor, Spare, spawn};
 use crate::time::{Deadline, Timer};
 use crate::view::{Listener, ListenerId, Local};
 
@@ -18,19 +19,23 @@ use crate::view::{Listener, ListenerId, Local};
 const BATCH: usize = 64;
 /// How long to wait for descriptors when there are none, unless a connection of this core ends before.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long connections whose handshake is under way may take to get into the queue once new ones are refused.
+/// How long connections whose handshake is under way may take to get into the queue once new ones are refused. That long a
+/// socket can be taken back.
 const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// Whether a listener still accepts.
 #[derive(Default)]
 pub(crate) struct Gate {
     closed: Cell<bool>,
+    /// The listener as it was last, for those who stand in the queue.
+    last: Cell<Option<Rc<Listener>>>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Gate {
     /// Lets nobody in any more, but for those who stand in the queue.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, last: Option<Rc<Listener>>) {
+        self.last.set(last);
         self.closed.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -51,11 +56,18 @@ impl Gate {
     }
 }
 
-/// Accepts until the gate closes, then empties the queue and closes the socket.
-pub(crate) async fn accept(local: Rc<Local>, id: ListenerId, acceptor: Acceptor, gate: Rc<Gate>) {
+/// Accepts until the gate closes, then empties the queue and closes the socket; unless control takes the socket back through
+/// its `spare` meanwhile, because its address is wanted again: then whoever has it goes on with the queue as it stands.
+pub(crate) async fn accept(
+    local: Rc<Local>,
+    id: ListenerId,
+    acceptor: Acceptor,
+    gate: Rc<Gate>,
+    spare: Arc<Spare>,
+) {
     let timer = Timer::new();
-    let mut last_listener = None;
     while gate.unless_closed(acceptor.readable()).await.is_some() {
+        // Not kept until the next connection comes: a reload is to let go of what it replaced.
         let Some(listener) = local.view().listener_of(id) else {
             break;
         };
@@ -64,21 +76,28 @@ pub(crate) async fn accept(local: Rc<Local>, id: ListenerId, acceptor: Acceptor,
             let pause = timer.within(Deadline::after(PAUSE), end_of_a_connection(&local));
             let _closed_or_waited = gate.unless_closed(pause).await;
         }
-        last_listener = Some(listener);
     }
-    let Some(listener) = last_listener.or_else(|| local.view().listener_of(id)) else {
+    let Some(listener) = gate.last.take() else {
+        drop(spare.take());
         return;
     };
-    if let Err(error) = acceptor.refuse_new() {
+    if !spare.is_taken()
+        && let Err(error) = acceptor.refuse_new()
+    {
         tracing::warn!(%error, listener = %listener.spec.config.name, "connections that arrive while the listener closes may be reset");
     }
     let last_call = async {
-        while acceptor.readable().await.is_ok() {
+        while !spare.is_taken() && acceptor.readable().await.is_ok() && !spare.is_taken() {
             batch(&local, &listener, &acceptor);
         }
     };
     let _elapsed = timer.within(Deadline::after(LAST_CALL), last_call).await;
-    while batch(&local, &listener, &acceptor) == Batch::Full {}
+    if spare.take().is_some() {
+        while batch(&local, &listener, &acceptor) == Batch::Full {}
+    } else if let Err(error) = acceptor.admit_again() {
+        // Control took the filter off when it took the socket, but ours may have been put on after that.
+        tracing::error!(%error, listener = %listener.spec.config.name, "a listening socket that was taken back lets nobody in");
+    }
 }
 
 #[derive(PartialEq, Eq)]

@@ -19,8 +19,8 @@ use crate::rng::Rng;
 pub(crate) struct Shared {
     /// Client connections open.
     pub(crate) open: Arc<AtomicU64>,
-    /// How many there may be.
-    pub(crate) max_connections: u64,
+    /// How many there may be; written by control.
+    pub(crate) max_connections: AtomicU64,
     /// Listening sockets that may yet let somebody in, over all cores.
     pub(crate) gates: Arc<AtomicU64>,
 }
@@ -120,7 +120,8 @@ impl Local {
     /// Counts one more connection, if the limits allow it; `release` or a [`Ticket`] takes it off again.
     pub(crate) fn admit(&self, listener: &Listener) -> bool {
         let max = listener.spec.config.limits.connections.unwrap_or(u64::MAX);
-        if !enter(&self.shared.open, self.shared.max_connections) {
+        let all = self.shared.max_connections.load(Ordering::Relaxed);
+        if !enter(&self.shared.open, all) {
             return false;
         }
         if !enter(&listener.spec.open, max) {
