@@ -1,7 +1,7 @@
 //! The admin interface: Envoy's paths, changes by POST only, nothing secret.
 
 use ringway_tests::wire::{Refusing, steady_port};
-use ringway_tests::{Client, Driver, Origin, Proxy, both_drivers, site, wait_until};
+use ringway_tests::{Client, Driver, Origin, Proxy, Site, both_drivers, site, wait_until};
 
 both_drivers! {
     every_path_answers,
@@ -189,10 +189,7 @@ fn a_foreign_host_is_refused(driver: Driver) {
     // DNS rebinding: a page's script may reach loopback, but only under the page's own name.
     let origin = Origin::start("a");
     let port = steady_port();
-    let mut config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    );
+    let mut config = Site::to(&[origin.addr()]).text();
     config += &format!("\nadmin: {{ address: 127.0.0.1:{port} }}\n");
     let proxy = Proxy::with(driver).spawn(&config);
     let addr = std::net::SocketAddr::from(([127, 0, 0, 1], port));

@@ -1,6 +1,6 @@
 //! Connections: kept and closed as both versions say; fields of one hop go no further; the client is named truly.
 
-use ringway_tests::{Driver, Origin, Proxy, WireServer, both_drivers, site, wait_until};
+use ringway_tests::{Driver, Origin, Proxy, Site, WireServer, both_drivers, wait_until};
 
 both_drivers! {
     keeps_and_closes_as_each_version_says,
@@ -103,12 +103,9 @@ fn reuses_upstream_connections(driver: Driver) {
 
 fn a_pool_bounds_the_requests_of_a_connection(driver: Driver) {
     let origin = Origin::start("a");
-    let config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    )
-    .replace("name: up,", "name: up, pool: { max_requests: 3 },");
-    let proxy = Proxy::start(driver, &config);
+    let proxy = Site::to(&[origin.addr()])
+        .cluster("pool: { max_requests: 3 }")
+        .start(driver);
     let mut client = proxy.client();
     for _ in 0..7 {
         assert_eq!(client.get("/").status, 200);
@@ -126,12 +123,9 @@ fn a_pool_bounds_the_requests_of_a_connection(driver: Driver) {
 
 fn a_pool_closes_idle_connections(driver: Driver) {
     let origin = Origin::start("a");
-    let config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    )
-    .replace("name: up,", "name: up, pool: { idle_timeout: 100ms },");
-    let proxy = Proxy::start(driver, &config);
+    let proxy = Site::to(&[origin.addr()])
+        .cluster("pool: { idle_timeout: 100ms }")
+        .start(driver);
     let mut client = proxy.client();
     assert_eq!(client.get("/").status, 200);
     wait_until("the idle upstream connection is closed", || {
@@ -190,15 +184,9 @@ fn never_drops_what_it_adds_because_connection_names_it(driver: Driver) {
 
 fn tells_the_upstream_who_asks(driver: Driver) {
     let origin = Origin::start("a");
-    let config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    )
-    .replace(
-        "    routes:",
-        "    forwarded: { x_forwarded_host: true }\n    routes:",
-    );
-    let proxy = Proxy::start(driver, &config);
+    let proxy = Site::to(&[origin.addr()])
+        .listener("forwarded: { x_forwarded_host: true }")
+        .start(driver);
     let mut client = proxy.client();
     // This client is not trusted: what it claims is replaced.
     let head = "GET / HTTP/1.1\r\nHost: www.test\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
@@ -214,15 +202,9 @@ fn tells_the_upstream_who_asks(driver: Driver) {
 
 fn believes_only_trusted_hops(driver: Driver) {
     let origin = Origin::start("a");
-    let config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    )
-    .replace(
-        "    routes:",
-        "    forwarded: { trusted: [127.0.0.0/8] }\n    routes:",
-    );
-    let proxy = Proxy::start(driver, &config);
+    let proxy = Site::to(&[origin.addr()])
+        .listener("forwarded: { trusted: [127.0.0.0/8] }")
+        .start(driver);
     let mut client = proxy.client();
     let head = "GET / HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Request-Id: mine\r\n\r\n";
     assert_eq!(client.ask(head).status, 200);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringway_tests::{
-    Broken, Client, Driver, Origin, Proxy, WireServer, both_drivers, site, wait_until,
+    Broken, Client, Driver, Origin, Proxy, Site, WireServer, both_drivers, site, wait_until,
 };
 
 both_drivers! {
@@ -176,10 +176,9 @@ fn an_early_answer_drains_or_closes(driver: Driver) {
 
 fn bytes_after_an_answer_are_never_the_next_answer(driver: Driver) {
     let server = WireServer::bind();
-    let proxy = Proxy::with(driver).process("cores: 1").start(&site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[server.addr()])],
-    ));
+    let proxy = Proxy::with(driver)
+        .process("cores: 1")
+        .start(&Site::to(&[server.addr()]).text());
     let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -212,10 +211,9 @@ fn bytes_after_an_answer_are_never_the_next_answer(driver: Driver) {
 
 fn late_bytes_on_an_idle_connection_are_never_an_answer(driver: Driver) {
     let server = WireServer::bind();
-    let proxy = Proxy::with(driver).process("cores: 1").start(&site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[server.addr()])],
-    ));
+    let proxy = Proxy::with(driver)
+        .process("cores: 1")
+        .start(&Site::to(&[server.addr()]).text());
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut first = server.accept();
@@ -234,10 +232,9 @@ fn late_bytes_on_an_idle_connection_are_never_an_answer(driver: Driver) {
 
 fn a_body_on_head_or_204_never_becomes_the_next_answer(driver: Driver) {
     let server = WireServer::bind();
-    let proxy = Proxy::with(driver).process("cores: 1").start(&site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[server.addr()])],
-    ));
+    let proxy = Proxy::with(driver)
+        .process("cores: 1")
+        .start(&Site::to(&[server.addr()]).text());
     let mut client = proxy.client();
     client.send("HEAD / HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut first = server.accept();
@@ -310,10 +307,9 @@ fn a_malformed_chunk_from_the_client_breaks_the_upstream_request(driver: Driver)
 fn aborted_requests_never_mix_answers(driver: Driver) {
     // Clients leave at every moment; those who stay must get their own answer, always.
     let origin = Origin::start("a");
-    let proxy = Proxy::with(driver).process("cores: 1").start(&site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    ));
+    let proxy = Proxy::with(driver)
+        .process("cores: 1")
+        .start(&Site::to(&[origin.addr()]).text());
     let addr = proxy.addr("web");
     std::thread::scope(|scope| {
         for thread in 0..2_usize {

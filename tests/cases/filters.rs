@@ -9,6 +9,7 @@ both_drivers! {
     ip_access_refuses_and_lets_in,
     ip_access_judges_the_true_client,
     the_fault_filter_aborts_and_delays,
+    an_answers_fields_may_name_its_upstream,
     chain_filters_come_before_route_filters,
     a_mirror_gets_a_copy_and_matters_to_nobody,
     a_mirror_that_hangs_delays_nobody,
@@ -86,6 +87,25 @@ fn the_fault_filter_aborts_and_delays(driver: Driver) {
     assert!(
         (60..=140).contains(&aborted),
         "{aborted} of 200 where 100 are expected"
+    );
+}
+
+fn an_answers_fields_may_name_its_upstream(driver: Driver) {
+    let origin = Origin::start("a");
+    let routes = "- { match: { prefix: / }, cluster: up, response_headers: { set: { X-Host: \"%UPSTREAM_HOST%\" } },
+        filters: [{ headers: { response: { set: { X-Cluster: \"<%UPSTREAM_CLUSTER%>\", X-Tries: \"%UPSTREAM_REQUEST_ATTEMPT_COUNT%\" } } } }] }";
+    let routes = routes.replace('\n', "");
+    let proxy = Proxy::start(driver, &site(&routes, &[("up", &[origin.addr()])]));
+    let answer = proxy.client().get("/");
+    assert_eq!(answer.head.get("x-host"), Some(&*origin.addr().to_string()));
+    assert_eq!(answer.head.get("x-cluster"), Some("<up>"));
+    assert_eq!(answer.head.get("x-tries"), Some("1"));
+    drop(origin);
+    // Also where nobody answered: the last host that was tried.
+    let answer = proxy.client().get("/");
+    assert_eq!(
+        (answer.status, answer.head.get("x-cluster")),
+        (503, Some("<up>"))
     );
 }
 

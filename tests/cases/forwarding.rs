@@ -1,10 +1,8 @@
 //! Messages pass whole and in order, both ways, whatever their framing.
 
-use std::time::Duration;
-
 use ringway_tests::client::chunk;
 use ringway_tests::http::Framing;
-use ringway_tests::{Driver, Origin, Proxy, WireServer, both_drivers, pattern, sys, wait_until};
+use ringway_tests::{Driver, Origin, Proxy, WireServer, both_drivers, pattern, sys, wait_steady};
 
 both_drivers! {
     forwards_bodies_of_every_framing_and_size,
@@ -324,14 +322,8 @@ fn a_slow_reader_slows_the_upstream(driver: Driver) {
     client.send(format!("GET /bytes/{SIZE} HTTP/1.1\r\nHost: t\r\n\r\n"));
     let (_, _, framing) = client.head("GET");
     // Nobody reads: the proxy comes to rest (its CPU time stands still) without having taken the body in.
-    let mut last = sys::cpu_ticks(proxy.pid());
-    let mut calm = 0;
-    wait_until("the proxy rests while nobody reads", || {
-        std::thread::sleep(Duration::from_millis(20));
-        let now = sys::cpu_ticks(proxy.pid());
-        calm = if now == last { calm + 1 } else { 0 };
-        last = now;
-        calm > 10
+    wait_steady("the proxy rests while nobody reads", || {
+        sys::cpu_ticks(proxy.pid())
     });
     let grown = sys::rss_kib(proxy.pid()).saturating_sub(before);
     assert!(grown < 4 << 10, "an unread answer grew it by {grown} KiB");

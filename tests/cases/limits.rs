@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use ringway_tests::client::chunk;
-use ringway_tests::{Broken, Client, Driver, Origin, Proxy, both_drivers, site, wait_until};
+use ringway_tests::{Broken, Client, Driver, Origin, Proxy, Site, both_drivers, wait_until};
 
 both_drivers! {
     a_request_line_of_the_limit_passes_and_one_byte_more_is_414,
@@ -19,17 +19,14 @@ both_drivers! {
     the_last_request_of_a_connection_says_close,
     a_listener_admits_so_many_connections,
     the_process_admits_so_many_connections,
+    a_reload_shares_out_the_open_files_anew,
     an_endless_head_is_refused_before_it_ends,
     a_limit_that_bites_is_counted,
 }
 
 fn limited(driver: Driver, limits: &str) -> (Origin, Proxy) {
     let origin = Origin::start("a");
-    let config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    )
-    .replace(
+    let config = Site::to(&[origin.addr()]).text().replace(
         "    routes:",
         &format!("    limits: {{ {limits} }}\n    routes:"),
     );
@@ -145,13 +142,8 @@ fn a_head_that_takes_too_long_is_408(driver: Driver) {
     let (_origin, proxy) = limited(driver, "header_timeout: 300ms");
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: t\r\n");
-    let mut writer = client.again();
-    // A byte now and then does not put it off.
-    let trickle = std::thread::spawn(move || {
-        while writer.try_send("X-A: 1\r\n").is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
+    // A line now and then does not put it off.
+    let trickle = client.trickle("X-A: 1\r\n");
     let start = Instant::now();
     assert_eq!(client.try_read("GET").map(|answer| answer.status), Ok(408));
     assert!(
@@ -167,12 +159,7 @@ fn a_body_slower_than_the_rate_is_cut(driver: Driver) {
     let (origin, proxy) = limited(driver, "body_rate: 10KiB, body_rate_grace: 300ms");
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n");
-    let mut writer = client.again();
-    let trickle = std::thread::spawn(move || {
-        while writer.try_send("x").is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
+    let trickle = client.trickle("x");
     let start = Instant::now();
     match client.try_read("POST") {
         Ok(answer) => assert_eq!(answer.status, 408),
@@ -237,10 +224,7 @@ fn a_listener_admits_so_many_connections(driver: Driver) {
 
 fn the_process_admits_so_many_connections(driver: Driver) {
     let origin = Origin::start("a");
-    let config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    );
+    let config = Site::to(&[origin.addr()]).text();
     let proxy = Proxy::with(driver)
         .process("max_connections: 4")
         .start(&config);
@@ -263,6 +247,59 @@ fn the_process_admits_so_many_connections(driver: Driver) {
     for client in &mut waiting {
         assert_eq!(client.read("GET").status, 200);
     }
+}
+
+/// How many connections the process says that it admits.
+fn admitted(proxy: &Proxy) -> u64 {
+    let info = proxy.admin("GET", "/server_info").text();
+    let after = info.split("\"max_connections\":").nth(1);
+    let number = after.and_then(|after| after.split([',', '}']).next());
+    number
+        .and_then(|number| number.trim().parse().ok())
+        .unwrap_or_else(|| panic!("no max_connections in {info}"))
+}
+
+fn a_reload_shares_out_the_open_files_anew(driver: Driver) {
+    let with = |others: usize| {
+        let mut text = String::from("listeners:\n");
+        for at in 0..=others {
+            let name = if at == 0 {
+                "web".to_owned()
+            } else {
+                format!("other-{at}")
+            };
+            let route = "match: { prefix: / }, respond: { status: 200, body: a }";
+            let _ = writeln!(
+                text,
+                "  - {{ name: {name}, address: 127.0.0.1:0, routes: [{{ {route} }}] }}"
+            );
+        }
+        text
+    };
+    let proxy = Proxy::with(driver).nofile(64).start(&with(0));
+    let all = admitted(&proxy);
+    proxy.reload(&with(2));
+    // Two cores, each with a socket of each listener, and a second handle of it: eight files, which four connections had.
+    assert_eq!(admitted(&proxy), all - 4);
+    let refused = proxy.try_reload(&with(20));
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("open files"), "{}", refused.text());
+    assert_eq!(admitted(&proxy), all - 4);
+    proxy.reload(&with(0));
+    assert_eq!(admitted(&proxy), all);
+    // The key itself is taken over too, without a restart.
+    let text = std::fs::read_to_string(proxy.config_path()).unwrap();
+    let fewer = text.replace("cores: 2", "cores: 2, max_connections: 1");
+    std::fs::write(proxy.config_path(), fewer).unwrap();
+    assert_eq!(proxy.admin("POST", "/reload").status, 200);
+    assert_eq!(admitted(&proxy), 1);
+    let mut inside = proxy.client();
+    assert_eq!(inside.get("/").status, 200);
+    let mut waiting = proxy.client();
+    waiting.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    waiting.expect_silence(Duration::from_millis(100));
+    drop(inside);
+    assert_eq!(waiting.read("GET").status, 200);
 }
 
 fn an_endless_head_is_refused_before_it_ends(driver: Driver) {

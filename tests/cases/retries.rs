@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringway_tests::wire::Refusing;
-use ringway_tests::{Driver, Origin, Proxy, Wire, WireServer, both_drivers, pattern, site};
+use ringway_tests::{Driver, Origin, Proxy, Site, Wire, WireServer, both_drivers, pattern, site};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -128,10 +128,9 @@ fn a_stale_pooled_connection_is_not_the_clients_trouble(driver: Driver) {
 
 fn never_repeats_a_post_on_a_stale_connection_once_sent(driver: Driver) {
     let server = WireServer::bind();
-    let proxy = Proxy::with(driver).process("cores: 1").start(&site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[server.addr()])],
-    ));
+    let proxy = Proxy::with(driver)
+        .process("cores: 1")
+        .start(&Site::to(&[server.addr()]).text());
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut wire = server.accept();

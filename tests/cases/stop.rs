@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringway_tests::{Broken, Client, Driver, Origin, Proxy, both_drivers, site, wait_until};
+use ringway_tests::{Broken, Client, Driver, Origin, Proxy, Site, both_drivers, wait_until};
 
 both_drivers! {
     term_lets_requests_in_flight_finish,
@@ -18,10 +18,7 @@ both_drivers! {
 }
 
 fn everything_to(origin: &Origin) -> String {
-    site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    )
+    Site::to(&[origin.addr()]).text()
 }
 
 fn term_lets_requests_in_flight_finish(driver: Driver) {

@@ -354,6 +354,18 @@ fn files_begin_with_what_they_are_and_stay_short() {
 }
 
 #[test]
+fn no_case_sleeps() {
+    // `wait` paces its looks; whoever else waits names a condition, or reads with a deadline.
+    let files = [sources("tests/cases"), sources("tests/harness")].concat();
+    for path in files {
+        let file = name(&path);
+        let may = file == "tests/harness/wait.rs" || file == "tests/cases/tidy.rs";
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(may || !text.contains("sleep("), "{file} sleeps");
+    }
+}
+
+#[test]
 fn nothing_is_left_to_do_later() {
     for folder in ["config", "protocols", "engine", "control", "bench"] {
         for path in sources(folder) {

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ringway_tests::http::Framing;
-use ringway_tests::{Broken, Driver, Origin, Proxy, WireServer, both_drivers, site};
+use ringway_tests::wire::Full;
+use ringway_tests::{Broken, Driver, Origin, Proxy, Site, WireServer, both_drivers, wait_until};
 
 both_drivers! {
     a_route_timeout_is_504,
@@ -14,20 +15,18 @@ both_drivers! {
     an_idle_client_is_closed,
     a_request_timeout_counts_from_the_head,
     a_timeout_of_zero_is_none,
+    a_request_timeout_covers_a_filter_that_waits,
 }
 
-fn silent(driver: Driver, route: &str, cluster: &str) -> (WireServer, Proxy) {
+/// One that forwards to a scripted upstream, in one try, with these keys of its route and its cluster.
+fn silent(driver: Driver, site: impl FnOnce(Site) -> Site) -> (WireServer, Proxy) {
     let server = WireServer::bind();
-    let routes =
-        format!("- {{ match: {{ prefix: / }}, cluster: up, retry: {{ retries: 0 }}{route} }}");
-    let config = site(&routes, &[("up", &[server.addr()])])
-        .replace("name: up,", &format!("name: up,{cluster}"));
-    let proxy = Proxy::start(driver, &config);
+    let proxy = site(Site::to(&[server.addr()]).one_try()).start(driver);
     (server, proxy)
 }
 
 fn a_route_timeout_is_504(driver: Driver) {
-    let (server, proxy) = silent(driver, ", timeout: 200ms", "");
+    let (server, proxy) = silent(driver, |site| site.route("timeout: 200ms"));
     let mut client = proxy.client();
     let start = Instant::now();
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -43,7 +42,7 @@ fn a_route_timeout_is_504(driver: Driver) {
 }
 
 fn a_route_timeout_cuts_an_answer_under_way(driver: Driver) {
-    let (server, proxy) = silent(driver, ", timeout: 300ms", "");
+    let (server, proxy) = silent(driver, |site| site.route("timeout: 300ms"));
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut wire = server.accept();
@@ -57,7 +56,7 @@ fn a_route_timeout_cuts_an_answer_under_way(driver: Driver) {
 }
 
 fn a_first_byte_timeout_is_504(driver: Driver) {
-    let (server, proxy) = silent(driver, "", " first_byte_timeout: 200ms,");
+    let (server, proxy) = silent(driver, |site| site.cluster("first_byte_timeout: 200ms"));
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut wire = server.accept();
@@ -67,22 +66,11 @@ fn a_first_byte_timeout_is_504(driver: Driver) {
 }
 
 fn a_connect_timeout_is_503(driver: Driver) {
-    // A queue that is full answers no further connect: one slot, taken.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket
-        .bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    socket.listen(0).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    let mut fill = Vec::new();
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
-        fill.push(stream);
-        assert!(fill.len() < 64, "the queue never fills");
-    }
-    let routes = "- { match: { prefix: / }, cluster: up, retry: { retries: 0 } }";
-    let config =
-        site(routes, &[("up", &[addr])]).replace("name: up,", "name: up, connect_timeout: 200ms,");
-    let proxy = Proxy::start(driver, &config);
+    let full = Full::new();
+    let proxy = Site::to(&[full.addr()])
+        .one_try()
+        .cluster("connect_timeout: 200ms")
+        .start(driver);
     let start = Instant::now();
     assert_eq!(proxy.client().get("/").status, 503);
     assert!(
@@ -93,7 +81,9 @@ fn a_connect_timeout_is_503(driver: Driver) {
 }
 
 fn an_idle_answer_is_cut(driver: Driver) {
-    let (server, proxy) = silent(driver, ", idle_timeout: 200ms, timeout: 60s", "");
+    let (server, proxy) = silent(driver, |site| {
+        site.route("idle_timeout: 200ms, timeout: 60s")
+    });
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     let mut wire = server.accept();
@@ -109,15 +99,9 @@ fn an_idle_answer_is_cut(driver: Driver) {
 
 fn an_idle_client_is_closed(driver: Driver) {
     let origin = Origin::start("a");
-    let config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    )
-    .replace(
-        "    routes:",
-        "    limits: { idle_timeout: 200ms }\n    routes:",
-    );
-    let proxy = Proxy::start(driver, &config);
+    let proxy = Site::to(&[origin.addr()])
+        .limits("idle_timeout: 200ms")
+        .start(driver);
     let mut fresh = proxy.client();
     let mut used = proxy.client();
     assert_eq!(used.get("/").status, 200);
@@ -127,26 +111,15 @@ fn an_idle_client_is_closed(driver: Driver) {
 
 fn a_request_timeout_counts_from_the_head(driver: Driver) {
     let origin = Origin::start("a");
-    let config = site(
-        "- { match: { prefix: / }, cluster: up }",
-        &[("up", &[origin.addr()])],
-    )
-    .replace(
-        "    routes:",
-        "    limits: { request_timeout: 300ms }\n    routes:",
-    );
-    let proxy = Proxy::start(driver, &config);
+    let proxy = Site::to(&[origin.addr()])
+        .limits("request_timeout: 300ms")
+        .start(driver);
     let mut client = proxy.client();
     assert_eq!(client.get("/hold").status, 504);
     // A body that trickles does not put the deadline off.
     let mut client = proxy.client();
     client.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\n");
-    let mut writer = client.again();
-    let trickle = std::thread::spawn(move || {
-        while writer.try_send("x").is_ok() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    });
+    let trickle = client.trickle("x");
     let start = Instant::now();
     // An answer or a plain close; not a wait for all thousand bytes.
     if let Ok(answer) = client.try_read("POST") {
@@ -159,12 +132,38 @@ fn a_request_timeout_counts_from_the_head(driver: Driver) {
 
 fn a_timeout_of_zero_is_none(driver: Driver) {
     let origin = Origin::start("a");
-    let routes = "- { match: { prefix: / }, cluster: up, timeout: 0s }";
-    let proxy = Proxy::start(driver, &site(routes, &[("up", &[origin.addr()])]));
+    let proxy = Site::to(&[origin.addr()])
+        .route("timeout: 0s")
+        .start(driver);
     let mut client = proxy.client();
     client.send("GET /stream HTTP/1.1\r\nHost: t\r\n\r\n");
     let (status, _, framing) = client.head("GET");
     assert_eq!((status, framing), (200, Framing::Chunked));
     let seen = client.pattern_body_until(framing, 100_000, || origin.release());
     assert!(seen.is_ok_and(|length| length >= 100_000));
+}
+
+fn a_request_timeout_covers_a_filter_that_waits(driver: Driver) {
+    let origin = Origin::start("a");
+    let waits = "filters: [{ fault: { delay: { for: 20s, share: 100% } } }]";
+    let proxy = Site::to(&[origin.addr()])
+        .route(waits)
+        .limits("request_timeout: 200ms")
+        .start(driver);
+    let mut client = proxy.client();
+    let start = Instant::now();
+    assert_eq!(client.get("/").status, 504);
+    assert!(
+        (150..5000).contains(&start.elapsed().as_millis()),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(origin.seen().is_empty());
+    wait_until("it is counted", || {
+        let counted = proxy.metric(
+            "ringway_listener_limit_total",
+            &["listener=\"web\"", "limit=\"request_timeout\""],
+        );
+        counted > 0.5
+    });
 }

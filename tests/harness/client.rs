@@ -4,11 +4,15 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::http::{Broken, Framing, Head, Reader, Response, Stream, response_framing};
 use crate::pattern::Pattern;
 use crate::wait::DEADLINE;
+
+/// The pace of a client that trickles: slower than any rate that is asked for, quicker than any silence that is forbidden.
+const TRICKLE: Duration = Duration::from_millis(20);
 
 /// One connection of a client.
 #[derive(Debug)]
@@ -59,6 +63,14 @@ impl Client {
         match &self.reader.stream {
             Stream::Tcp(stream) => stream.peer_addr().expect("a connected socket"),
             Stream::Unix(_) => panic!("a Unix socket has no address"),
+        }
+    }
+
+    /// Segments that this end had to send again, those of its connect among them.
+    pub fn retransmitted(&self) -> u32 {
+        match &self.reader.stream {
+            Stream::Tcp(stream) => crate::sys::retransmitted(stream),
+            Stream::Unix(_) => 0,
         }
     }
 
@@ -259,6 +271,14 @@ impl Client {
     /// Closes with a reset.
     pub fn reset(self) {
         self.reader.stream.reset_on_close();
+    }
+
+    /// Sends this piece again and again from a thread of its own, one each 20 ms, until the other end closes.
+    pub fn trickle(&self, piece: &'static str) -> JoinHandle<()> {
+        let mut writer = self.again();
+        std::thread::spawn(move || {
+            while writer.try_send(piece).is_ok() && !writer.reader.stream.closes_within(TRICKLE) {}
+        })
     }
 
     /// A second handle, to write from another thread.

@@ -66,6 +66,13 @@ impl Stream {
         }
         .expect("a timeout on a live socket");
     }
+    /// Whether the other end closes within so long.
+    pub fn closes_within(&self, time: Duration) -> bool {
+        match self {
+            Self::Tcp(s) => crate::sys::closes_within(s, time),
+            Self::Unix(s) => crate::sys::closes_within(s, time),
+        }
+    }
     /// A second handle of the same socket.
     pub fn again(&self) -> Self {
         match self {

@@ -15,6 +15,7 @@ pub mod http;
 pub mod origin;
 pub mod pattern;
 pub mod proxy;
+pub mod site;
 pub mod sys;
 pub mod tempdir;
 pub mod wait;
@@ -24,8 +25,9 @@ pub use client::Client;
 pub use http::{Broken, Head, Response};
 pub use origin::{Origin, Seen};
 pub use proxy::{Driver, Proxy, site};
+pub use site::Site;
 pub use tempdir::TempDir;
-pub use wait::{DEADLINE, Until, wait_for, wait_until};
+pub use wait::{DEADLINE, Until, wait_for, wait_steady, wait_until};
 pub use wire::{Wire, WireServer};
 
 /// Runs each of these cases (functions of a [`Driver`]) under both I/O drivers, as `name::io_uring` and `name::epoll`.

@@ -1,8 +1,5 @@
 //! What only the system can tell or do: signals, descriptor limits, resets, memory and CPU of a process.
-#![allow(
-    unsafe_code,
-    reason = "five calls of libc that std has no safe form for"
-)]
+#![allow(unsafe_code, reason = "calls of libc that std has no safe form for")]
 
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -24,6 +21,37 @@ pub fn unacknowledged(stream: &TcpStream) -> i32 {
     bytes
 }
 
+/// Segments sent again on this connection since it began.
+pub fn retransmitted(stream: &TcpStream) -> u32 {
+    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = u32::try_from(size_of::<libc::tcp_info>()).expect("small");
+    // SAFETY: the descriptor is open while `stream` is borrowed; the call writes at most `length` bytes into `info`.
+    let result = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "TCP_INFO: {}", std::io::Error::last_os_error());
+    // SAFETY: all of it is integers, zero where the kernel wrote nothing.
+    unsafe { info.assume_init() }.tcpi_total_retrans
+}
+
+/// Whether the other end closes (or resets) within so long. Takes no bytes.
+pub fn closes_within(socket: &impl AsRawFd, time: std::time::Duration) -> bool {
+    let mut poll = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    let millis = i32::try_from(time.as_millis()).expect("short");
+    // SAFETY: the pointer is to one pollfd, as the count says; the descriptor is open while `socket` is borrowed.
+    unsafe { libc::poll(&raw mut poll, 1, millis) > 0 }
+}
+
 /// Makes closing this socket send a reset instead of a FIN.
 pub fn reset_on_close(stream: &TcpStream) {
     let linger = libc::linger {
@@ -43,15 +71,22 @@ pub fn reset_on_close(stream: &TcpStream) {
     assert_eq!(result, 0, "SO_LINGER: {}", std::io::Error::last_os_error());
 }
 
-/// Raises this process's soft limit of open files to the hard one, and returns it.
-pub fn raise_nofile() -> u64 {
+/// Raises this process's soft limit of open files to the hard one, and that to `wanted` where this user may; returns it.
+pub fn raise_nofile(wanted: u64) -> u64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: both calls are given a pointer to a live rlimit.
+    // SAFETY: all calls are given a pointer to a live rlimit.
     unsafe {
         assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        let higher = libc::rlimit {
+            rlim_cur: limit.rlim_max.max(wanted),
+            rlim_max: limit.rlim_max.max(wanted),
+        };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const higher) == 0 {
+            return higher.rlim_cur;
+        }
         limit.rlim_cur = limit.rlim_max;
         assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
     }

@@ -35,6 +35,22 @@ pub fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
     wait_for(what, || probe().then_some(()));
 }
 
+/// Waits until `probe` gives the same value for a while (forty looks, a fifth of a second): what it measures has come to rest.
+///
+/// # Panics
+/// When the deadline passes, naming `what`.
+#[track_caller]
+pub fn wait_steady<T: PartialEq>(what: &str, mut probe: impl FnMut() -> T) -> T {
+    let (mut last, mut looks) = (probe(), 0);
+    wait_until(what, || {
+        let now = probe();
+        looks = if now == last { looks + 1 } else { 0 };
+        last = now;
+        looks >= 40
+    });
+    last
+}
+
 /// Sets a flag when it goes, so that threads that run until then end also when a test fails.
 #[derive(Debug)]
 pub struct Until<'a>(pub &'a AtomicBool);

@@ -3,11 +3,15 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::http::Broken;
 use crate::wait::{DEADLINE, wait_for};
+
+/// A connect over loopback that takes longer is not answered.
+const FULL: Duration = Duration::from_millis(200);
 
 /// One end of a TCP connection.
 #[derive(Debug)]
@@ -229,6 +233,47 @@ impl Refusing {
             .expect("a bound socket");
         Self {
             _socket: socket,
+            addr,
+        }
+    }
+    /// The address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+/// An address that answers no connect: it listens, its queue is full, and nobody accepts.
+#[derive(Debug)]
+pub struct Full {
+    _socket: Socket,
+    _queue: Vec<TcpStream>,
+    addr: SocketAddr,
+}
+
+impl Full {
+    /// Takes a free port and fills its queue.
+    #[allow(
+        clippy::new_without_default,
+        reason = "it takes a port, which a default should not"
+    )]
+    pub fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("a free port");
+        socket.listen(0).expect("a bound socket");
+        let addr = socket
+            .local_addr()
+            .ok()
+            .and_then(|addr| addr.as_socket())
+            .expect("a bound socket");
+        let mut queue = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&addr, FULL) {
+            queue.push(stream);
+            assert!(queue.len() < 64, "the queue never fills");
+        }
+        Self {
+            _socket: socket,
+            _queue: queue,
             addr,
         }
     }
