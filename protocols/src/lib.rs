@@ -20,6 +20,7 @@ pub mod http1;
 pub mod message;
 mod output;
 pub mod reader;
+pub mod tars;
 pub mod trial;
 
 pub use fields::{Field, FieldId, Fields};

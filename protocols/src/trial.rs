@@ -222,7 +222,14 @@ fn passed_on(
             return Err("under another id it says something else");
         }
         again.id = frame.id;
-        if written(&mut *session, &again) != frame.bytes {
+        let restored = written(&mut *session, &again);
+        let seen = read(codec, side, limits, std::iter::once(&restored[..])).frames;
+        // Where ids have one length, to the byte; else a number may have been written longer than it had to be.
+        let same = match restored.len() == frame.bytes.len() {
+            true => restored == frame.bytes,
+            false => matches!(&seen[..], [one] if one.id == frame.id && facts(one) == facts(frame)),
+        };
+        if !same {
             return Err("with its id restored it is not what it was");
         }
     }
