@@ -13,7 +13,7 @@ fn validate_says_good_or_lists_every_error() {
     assert_eq!(code, 0, "{out}{err}");
     let bad = dir.write(
         "bad.yaml",
-        "listeners:\n  - name: web\n    adress: 127.0.0.1:0\n    routes:\n      - match: { prefix: / }\n        cluster: nowhere\n        timeout: 5 parsecs\n",
+        "listeners:\n  - name: web\n    adress: 127.0.0.1:0\n    routes:\n      - match: { prefix: / }\n        cluster: nowhere\n        timeout: 5 parsecs\n      - { match: { regex: \"a(\" }, redirect: { host: x } }\n",
     );
     let (code, out, err) = run(&["validate", "-c", bad.to_str().unwrap()], "");
     assert_eq!(code, 1, "{out}{err}");
@@ -25,6 +25,7 @@ fn validate_says_good_or_lists_every_error() {
         "address",
         "nowhere",
         "5 parsecs",
+        "unclosed group",
         "^",
     ] {
         assert!(all.contains(part), "{part:?} is not in\n{all}");

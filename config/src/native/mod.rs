@@ -79,6 +79,19 @@ pub fn parse(
     env: &dyn Fn(&str) -> Option<String>,
     base_dir: &Path,
 ) -> Result<Parsed, Errors> {
+    parse_and(text, format, source_name, env, base_dir, &|_| Vec::new())
+}
+
+/// As [`parse`]. Where the file is wrong, `build` is asked what else is wrong with as much of it as could be read, so that the
+/// errors of all floors come at once; where it is right, `build` is not asked.
+pub fn parse_and(
+    text: &str,
+    format: Format,
+    source_name: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    base_dir: &Path,
+    build: &dyn Fn(&Config) -> Vec<PathError>,
+) -> Result<Parsed, Errors> {
     let mut cx = Cx::new(SpanMap::new(source_name, text), base_dir);
     let Some(tree) = tree(text, format, &mut cx) else {
         return Err(Errors::new(&cx.spans, cx.problems));
@@ -102,8 +115,25 @@ pub fn parse(
             spans: cx.spans.with_variables(&cx.secret),
             warnings: cx.warnings,
         }),
-        Some(_) | None => Err(Errors::new(&cx.spans, cx.problems)),
+        Some(config) => {
+            let more = further(&cx, build(&config));
+            Err(Errors::new(&cx.spans, [cx.problems, more].concat()))
+        }
+        None => Err(Errors::new(&cx.spans, cx.problems)),
     }
+}
+
+/// Of the errors of a configuration with holes, those that no hole has made, and that are not told yet.
+fn further(cx: &Cx, errors: Vec<PathError>) -> Vec<Problem> {
+    let within = |path: &str, hole: &String| {
+        let below = path.strip_prefix(hole.as_str());
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let problems = cx.spans.errors(errors).problems.into_iter();
+    problems
+        .filter(|new| !cx.holes.iter().any(|hole| within(&new.path, hole)))
+        .filter(|new| !cx.problems.iter().any(|old| old.path == new.path))
+        .collect()
 }
 
 fn tree(text: &str, format: Format, cx: &mut Cx) -> Option<Node> {

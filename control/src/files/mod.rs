@@ -6,8 +6,12 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ringway_config::{Errors, Format, Parsed};
+use ringway_config::{Config, Errors, Format, Parsed, PathError};
+use ringway_engine::filter::Registry;
+use ringway_engine::observe::Stats;
+use ringway_engine::{Inputs, Snapshot};
 
 pub(crate) use watch::Watch;
 
@@ -129,8 +133,18 @@ impl Source {
             Self::Text { .. } => (Format::sniff(text), Path::new("")),
         };
         let env = |name: &str| std::env::var(name).ok();
-        ringway_config::parse(text, format, &self.name(), &env, base).map_err(LoadError::Config)
+        ringway_config::parse_and(text, format, &self.name(), &env, base, &built)
+            .map_err(LoadError::Config)
     }
+}
+
+/// What only building a configuration shows: regular expressions, filters, formats of logs.
+fn built(config: &Config) -> Vec<PathError> {
+    let (registry, inputs) = (Registry::builtin(), Inputs::default());
+    let stats = Arc::new(Stats::new(1));
+    Snapshot::build(config, &registry, &inputs, &stats, None)
+        .err()
+        .unwrap_or_default()
 }
 
 fn read_limited(from: impl Read) -> io::Result<String> {

@@ -84,7 +84,11 @@ fn listener(record: ListenerRecord, tables: &mut Vec<RouteTable>, cx: &mut Cx) -
         }
     };
     let access_logs = record.access_log.into_iter();
-    let access_logs = access_logs.filter_map(|log| access_log(log, cx)).collect();
+    let wanted = access_logs.len();
+    let access_logs: Vec<_> = access_logs.filter_map(|log| access_log(log, cx)).collect();
+    if access_logs.len() < wanted {
+        cx.holes.push(format!("{at}.access_log"));
+    }
     Listener {
         name: record.name,
         address,

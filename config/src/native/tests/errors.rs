@@ -1,6 +1,6 @@
 //! What an operator reads when something is wrong.
 
-use super::{Format, read, site, yaml};
+use super::{Format, paths_with, read, site, yaml};
 
 /// The messages, with their paths, of a text that must be refused.
 fn said(text: &str) -> Vec<String> {
@@ -598,4 +598,46 @@ fn thousands_of_routes_are_read_in_no_time() {
     };
     let shown = errors.to_string();
     assert!(shown.ends_with("more") && shown.len() < 100_000);
+}
+
+#[test]
+fn errors_of_the_build_come_with_those_of_the_file() {
+    let text = "listeners:
+  - name: web
+    adress: 127.0.0.1:1
+    address: 127.0.0.1:0
+    filters: [{ headers: {} }]
+    routes:
+      - { match: { regex: a }, respond: { status: 2 } }
+      - { match: { regex: b }, redirect: { host: x } }
+clusters:
+  - { name: up, endpoints: [x] }
+";
+    let found = paths_with(
+        text,
+        &[
+            // Beside what is wrong already, through the alias of a flat listener's routes, and below its filter's name.
+            "route_tables[0].virtual_hosts[0].routes[1].match.regex",
+            "listeners[0].chains[0].filters[0].request",
+            // What is wrong already, and a list that has lost an item.
+            "route_tables[0].virtual_hosts[0].routes[0].respond.status",
+            "clusters[0].endpoints[0].weight",
+        ],
+    );
+    let built: Vec<&str> = found
+        .iter()
+        .map(String::as_str)
+        .filter(|path| {
+            path.contains("routes[1]") || path.contains("filters") || path.contains("weight")
+        })
+        .collect();
+    assert_eq!(
+        built,
+        [
+            "listeners[0].filters[0].headers.request",
+            "listeners[0].routes[1].match.regex"
+        ]
+    );
+    let status = found.iter().filter(|path| path.ends_with("status")).count();
+    assert_eq!(status, 1, "{found:?}");
 }

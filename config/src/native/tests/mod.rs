@@ -8,7 +8,8 @@ mod spans;
 
 use std::path::{Path, PathBuf};
 
-use super::{Errors, Format, Parsed, parse};
+use super::{Errors, Format, Parsed, parse, parse_and};
+use crate::{Config, PathError};
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -27,6 +28,20 @@ fn read(text: &str, format: Format) -> Result<Parsed, Errors> {
         &environment,
         Path::new("/etc/ringway"),
     )
+}
+
+/// The paths of all errors, those among them that `build` adds.
+fn paths_with(text: &str, build: &[&str]) -> Vec<String> {
+    let errors = |_: &Config| {
+        build
+            .iter()
+            .map(|path| PathError::new(*path, "built"))
+            .collect()
+    };
+    let base = Path::new("/etc/ringway");
+    let outcome = parse_and(text, Format::Yaml, "site", &environment, base, &errors);
+    let problems = outcome.expect_err("a wrong file").problems;
+    problems.into_iter().map(|problem| problem.path).collect()
 }
 
 fn yaml(text: &str) -> Result<Parsed, Errors> {

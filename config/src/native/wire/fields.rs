@@ -157,7 +157,19 @@ impl<'a> Fields<'a> {
                 None
             }),
         };
-        value.unwrap_or_else(T::hole)
+        value.unwrap_or_else(|| {
+            cx.holes.push(join(&self.node.path, key));
+            T::hole()
+        })
+    }
+}
+
+/// The path of a key below a path.
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Cx {
     pub problems: Vec<Problem>,
     /// What is doubtful.
     pub warnings: Vec<Problem>,
+    /// Paths at and below which the model is not what the file says: values that could not be read, lists that lack an item.
+    pub holes: Vec<String>,
     /// Where everything stands.
     pub spans: SpanMap,
     /// Paths of values that came from the environment, which no message may show.
@@ -78,6 +80,7 @@ impl Cx {
         Self {
             problems: Vec::new(),
             warnings: Vec::new(),
+            holes: Vec::new(),
             spans,
             secret: HashSet::new(),
             base: base.to_owned(),

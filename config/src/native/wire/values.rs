@@ -24,7 +24,11 @@ impl<T: Wire> Wire for Vec<T> {
             wrong_shape(node, &Self::shape(), cx);
             return None;
         };
-        Some(items.iter().filter_map(|item| T::read(item, cx)).collect())
+        let read: Vec<T> = items.iter().filter_map(|item| T::read(item, cx)).collect();
+        if read.len() < items.len() {
+            cx.holes.push(node.path.clone());
+        }
+        Some(read)
     }
     fn shape() -> Shape {
         Shape::List {
