@@ -84,6 +84,10 @@ fn show(micros: &[&Micro]) -> ExitCode {
         }
     }
     if passed {
+        eprintln!(
+            "bench-micro: a step costs more instructions than its limit: make it cheaper, or raise the limit in bench/micro/src in the commit \
+             that spends them, and say there on what"
+        );
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
