@@ -47,6 +47,22 @@ fn validate_reads_standard_input_and_all_three_formats() {
 }
 
 #[test]
+fn an_error_inside_a_filter_points_at_its_value() {
+    let text = GOOD.replace(
+        "routes:",
+        "filters: [{ headers: { request: { set: { X-A: \"%NONSENSE%\" } } } }], routes:",
+    );
+    let (code, out, err) = run(&["validate", "-c", "-"], &text);
+    assert_eq!(code, 1, "{out}{err}");
+    let all = out + &err;
+    let path = "listeners[0].filters[0].headers.request.set.X-A: there is no operator";
+    let column = text.lines().nth(1).unwrap().find("\"%N").unwrap() + 1;
+    for part in [path, &format!("<stdin>:2:{column}")] {
+        assert!(all.contains(part), "{part:?} is not in\n{all}");
+    }
+}
+
+#[test]
 fn semantic_errors_are_found() {
     let listener = |name: &str, address: &str| {
         format!(

@@ -45,19 +45,16 @@ impl Registry {
         self.filters.iter().map(|(name, _)| *name)
     }
 
-    /// Parses one filter of a configuration. Paths of errors are relative to the filter (`headers.request.set`).
+    /// Parses one filter of a configuration. Paths of errors are relative to the filter's own configuration (`request.set`).
     pub fn build(&self, filter: &config::Filter) -> Parsed {
         let name = filter.name.as_str();
         match self.filters.iter().find(|(known, _)| *known == name) {
-            Some((_, parse)) => {
-                let below = |error: PathError| error.below(name);
-                parse(&filter.config).map_err(|errors| errors.into_iter().map(below).collect())
-            }
+            Some((_, parse)) => parse(&filter.config),
             None => Err(vec![PathError::new("", self.unknown(name))]),
         }
     }
 
-    /// Parses a list of filters, all errors at once; paths are relative to the list (`[1].fault.abort`).
+    /// Parses a list of filters, all errors at once; paths are relative to the list (`[1].abort`).
     pub fn build_all(
         &self,
         filters: &[config::Filter],
@@ -151,10 +148,7 @@ mod tests {
             [""; 0]
         );
         let found = errors("headers", json!({"request": {"set": {"Host": "1"}}}));
-        assert!(
-            found[0].starts_with("headers.request.set.Host: "),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("request.set.Host: "), "{found:?}");
     }
 
     #[test]
