@@ -22,11 +22,11 @@ def run(bench, case, at):
     if binary is None:
         raise RuntimeError("h2load (Debian: nghttp2-client) is not here")
     with tempfile.NamedTemporaryFile(dir=at.folder) as log:
-        words = [binary, f"--duration={bench.seconds:g}", f"--warm-up-time={bench.warmup:g}", f"--log-file={log.name}"]
+        words = [binary, f"--duration={millis(bench.seconds)}", f"--warm-up-time={millis(bench.warmup)}", f"--log-file={log.name}"]
         words += [f"--clients={case.options['connections']}", f"--max-concurrent-streams={case.options.get('streams', 1)}"]
         words += [*case.options.get("arguments", []), f"{at.scheme}://127.0.0.1:{at.port}/bytes/{case.options['length']}"]
         said, window = watch(words, at, bench.seconds + bench.warmup + 30)
-        times = latencies(log.name, bench.warmup)
+        times = latencies(log.name)
     total, succeeded = numbers(r"requests: (\d+) total, .* (\d+) succeeded", said)
     # In time-based runs, the requests under way when the time is over count as neither done nor failed.
     failed, errored, timed_out = numbers(r"(\d+) failed, (\d+) errored, (\d+) timeout", said)
@@ -44,6 +44,11 @@ def run(bench, case, at):
         "requests_per_second": succeeded / window["wall"],
         **times,
     }
+
+
+def millis(seconds):
+    """A time as h2load takes it, which knows no fractions."""
+    return f"{round(seconds * 1000)}ms"
 
 
 def watch(words, at, timeout):
@@ -92,13 +97,11 @@ def between(before, after):
     }
 
 
-def latencies(path, warmup):
-    """Percentiles of the log's lines: start in µs, status, µs to the end of the answer; warm-up left out."""
+def latencies(path):
+    """Percentiles of the log's lines, which are those of the measured time: start in µs, status, µs to the answer's end."""
     with open(path, encoding="ascii") as file:
-        lines = [line.split() for line in file]
-    begin = min((int(line[0]) for line in lines), default=0) + warmup * 1e6
-    times = [int(line[2]) for line in lines if int(line[0]) >= begin] or [0, 0]
-    cuts = statistics.quantiles(times, n=100, method="inclusive")
+        times = [int(line.split()[2]) for line in file]
+    cuts = statistics.quantiles(times, n=100, method="inclusive") if len(times) > 1 else [0.0] * 99
     return {"p50_us": cuts[49], "p99_us": cuts[98]}
 
 
