@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ringway_tests::wire::Refusing;
 use ringway_tests::{Driver, Origin, Proxy, WireServer, both_drivers, site, wait_until};
 
 both_drivers! {
@@ -91,21 +92,27 @@ fn the_fault_filter_aborts_and_delays(driver: Driver) {
 }
 
 fn an_answers_fields_may_name_its_upstream(driver: Driver) {
-    let origin = Origin::start("a");
-    let routes = "- { match: { prefix: / }, cluster: up, response_headers: { set: { X-Host: \"%UPSTREAM_HOST%\" } },
-        filters: [{ headers: { response: { set: { X-Cluster: \"<%UPSTREAM_CLUSTER%>\", X-Tries: \"%UPSTREAM_REQUEST_ATTEMPT_COUNT%\" } } } }] }";
-    let routes = routes.replace('\n', "");
-    let proxy = Proxy::start(driver, &site(&routes, &[("up", &[origin.addr()])]));
+    let (origin, gone) = (Origin::start("a"), Refusing::new());
+    let headers = "response_headers: { set: { X-Host: \"%UPSTREAM_HOST%\" } }, \
+        filters: [{ headers: { response: { set: { X-Cluster: \"<%UPSTREAM_CLUSTER%>\", X-Tries: \"%UPSTREAM_REQUEST_ATTEMPT_COUNT%\" } } } }]";
+    let routes = format!(
+        "- {{ match: {{ prefix: /gone }}, cluster: gone, {headers} }}\n\
+         - {{ match: {{ prefix: / }}, cluster: up, {headers} }}"
+    );
+    let config = site(
+        &routes,
+        &[("up", &[origin.addr()]), ("gone", &[gone.addr()])],
+    );
+    let proxy = Proxy::start(driver, &config);
     let answer = proxy.client().get("/");
     assert_eq!(answer.head.get("x-host"), Some(&*origin.addr().to_string()));
     assert_eq!(answer.head.get("x-cluster"), Some("<up>"));
     assert_eq!(answer.head.get("x-tries"), Some("1"));
-    drop(origin);
-    // Also where nobody answered: the last host that was tried.
-    let answer = proxy.client().get("/");
+    // Filters see an answer of the proxy's own too: there the last host that was tried.
+    let answer = proxy.client().get("/gone");
     assert_eq!(
         (answer.status, answer.head.get("x-cluster")),
-        (503, Some("<up>"))
+        (503, Some("<gone>"))
     );
 }
 
