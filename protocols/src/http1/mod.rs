@@ -18,6 +18,10 @@ mod violation;
 mod whole;
 mod write;
 
+pub(crate) use rules::{
+    authority as is_authority, is_forbidden_trailer, path_and_query, unambiguous,
+};
+
 pub use body::{BodyDecoder, BodyLimits, Piece};
 pub use hop::{is_hop_by_hop, strip_hop_by_hop};
 pub use request::{Request, RequestParser, Scheme};

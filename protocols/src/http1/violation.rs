@@ -69,6 +69,13 @@ violations! {
     /// The target's authority is no `host[:port]`: empty, with user information, … (RFC 9110 §4.2).
     AuthorityInvalid "authority_invalid" 400,
 
+    /// `:authority` and `host` name different hosts (RFC 9113 §8.3.1).
+    AuthorityMismatch "authority_mismatch" 400,
+    /// `:scheme` is neither `http` nor `https` (RFC 9113 §8.3.1).
+    SchemeInvalid "scheme_invalid" 400,
+    /// An extended CONNECT for something else than WebSocket, or `:protocol` without CONNECT (RFC 8441 §4).
+    ConnectProtocol "connect_protocol" 501,
+
     // Fields.
     /// A line that begins with white space: obsolete folding (RFC 9112 §5.2).
     ObsFold "obs_fold" 400,
@@ -86,10 +93,14 @@ violations! {
     FieldValueByte "field_value_byte" 400,
     /// A field line longer than the limit.
     FieldTooLong "field_too_long" 431,
+    /// White space at an end of a field's value (HTTP/2: RFC 9113 §8.2.1).
+    FieldValueSpace "field_value_space" 400,
     /// All field lines together longer than the limit.
     FieldsTooLong "fields_too_long" 431,
     /// More field lines than the limit.
     FieldsTooMany "fields_too_many" 431,
+    /// `cookie` in more pieces than the limit (HTTP/2: RFC 9113 §8.2.3).
+    CookiesTooMany "cookies_too_many" 431,
 
     // Framing.
     /// `Content-Length` is no decimal number below 2^64 (RFC 9112 §6.3).

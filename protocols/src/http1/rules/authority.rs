@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use super::charset;
 
 /// Whether it is a host that is not empty, with a port or without; never with user information.
-pub(in crate::http1) fn authority(text: &[u8]) -> bool {
+pub(crate) fn authority(text: &[u8]) -> bool {
     if let Some(rest) = text.strip_prefix(b"[") {
         let Some(close) = memchr::memchr(b']', rest) else {
             return false;

@@ -64,7 +64,7 @@ const COLLAPSING: [&[u8]; 5] = [
 ];
 
 /// Refuses a name that differs from one of those by underscores only.
-pub(in crate::http1) fn unambiguous(name: &[u8]) -> Result<(), Violation> {
+pub(crate) fn unambiguous(name: &[u8]) -> Result<(), Violation> {
     // Length and first letter settle nearly all.
     let begins = matches!(name.first(), Some(b'c' | b'C' | b't' | b'T' | b'x' | b'X'));
     if !begins || !(14..=17).contains(&name.len()) || !name.contains(&b'_') {
@@ -85,7 +85,7 @@ pub(in crate::http1) fn unambiguous(name: &[u8]) -> Result<(), Violation> {
 
 /// Whether a field must not stand in a trailer: framing, routing, authentication, request modifiers, control data and
 /// content's description (RFC 9110 §6.5.1). Dropped, since back-ends that merge trailers into the head exist.
-pub(in crate::http1) fn is_forbidden_trailer(id: FieldId, name: &[u8]) -> bool {
+pub(crate) fn is_forbidden_trailer(id: FieldId, name: &[u8]) -> bool {
     const NAMES: &[&str] = &[
         "age",
         "authentication-info",

@@ -87,7 +87,8 @@ pub(in crate::http1) fn target(method: &Method, text: &[u8]) -> Result<Target, V
     }
 }
 
-fn path_and_query(text: &[u8]) -> Result<(), Violation> {
+/// Whether a target that begins with `/` has only bytes that may stand there as they are.
+pub(crate) fn path_and_query(text: &[u8]) -> Result<(), Violation> {
     // A query may hold all that a path may, `?` too, so that mostly there is no need to tell them apart.
     if charset::is_path(text) {
         return Ok(());

@@ -7,11 +7,13 @@ mod field;
 mod framing;
 mod line;
 
-pub(super) use authority::authority;
+pub(crate) use authority::authority;
 pub(super) use charset::is_tchar;
 pub(super) use chunk::chunk_line;
-pub(super) use field::{field, is_forbidden_trailer, unambiguous};
+pub(super) use field::field;
+pub(crate) use field::{is_forbidden_trailer, unambiguous};
 pub(super) use framing::{Coding, coding, length};
+pub(crate) use line::path_and_query;
 pub(super) use line::{
     RequestLine, StatusLine, Target, is_status, reason, request_line, status_line, target,
 };
