@@ -4,7 +4,6 @@
 //! [`Config`]: parsed once, right for ever, comparable with `==`. It carries no line numbers, because a moved line
 //! must not drop a connection pool; the parsers return those beside it.
 
-mod balance;
 mod cluster;
 mod error;
 pub mod filters;
@@ -14,7 +13,6 @@ mod native;
 mod route;
 mod units;
 
-pub use balance::*;
 pub use cluster::*;
 pub use error::*;
 pub use listener::*;

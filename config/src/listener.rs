@@ -21,6 +21,8 @@ pub struct Listener {
     pub chains: Vec<Chain>,
     /// Limits of its connections and requests.
     pub limits: HttpLimits,
+    /// Limits of its HTTP/2 connections.
+    pub http2: ClientHttp2,
     /// What it says to upstreams about the client.
     pub forwarded: Forwarded,
     /// What it writes about each request.
@@ -51,6 +53,8 @@ pub enum Protocol {
     Http,
     /// HTTP/1.x only.
     Http1,
+    /// HTTP/2 only, by prior knowledge.
+    Http2,
 }
 
 /// What a listener does with the connections that match.
@@ -133,6 +137,57 @@ impl Default for HttpLimits {
             request_timeout: None,
             requests_per_connection: None,
             drain_body: ByteSize(64 << 10),
+        }
+    }
+}
+
+/// How HTTP/2 is spoken with clients. All limits are a connection's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientHttp2 {
+    /// Streams at once, announced; and requests in flight to upstreams, those of streams that were reset included until they are
+    /// cancelled. Default 128: what browsers use of it, and others announce.
+    pub concurrent_streams: u32,
+    /// Bytes of a request's fields, each with 32 more (RFC 9113 §6.5.2); beyond it 431. Default 64 KiB.
+    pub header_list: ByteSize,
+    /// Pieces that `cookie` may come in; beyond it 431. Default 100.
+    pub cookie_pieces: u32,
+    /// How much of a stream's body a client may send before it has gone on, at first. Default 256 KiB.
+    pub stream_window: ByteSize,
+    /// How far that grows where the path holds as much. Default 4 MiB: 200 MB/s over 20 ms.
+    pub stream_window_max: ByteSize,
+    /// The same of all streams together: what a connection may cost in memory. Default 16 MiB.
+    pub connection_window_max: ByteSize,
+    /// Bytes of an answer that wait in a stream for the client's windows or its reading. Default 128 KiB.
+    pub send_buffer: ByteSize,
+    /// Frames that carry nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, unknown ones) ahead of useful ones; beyond it
+    /// the connection is closed. Default 1000.
+    pub control_frames: u32,
+    /// DATA frames without a byte in a row; likewise. Default 100.
+    pub empty_frames: u32,
+    /// Streams that the client broke the protocol on, or opened beyond `concurrent_streams`; likewise. Default 1024.
+    pub stream_errors: u32,
+    /// Of so many streams in a row, not more than half may be reset before their answer is whole, and within a second of their
+    /// beginning; likewise. Default 100: below `concurrent_streams`, so that not even the first burst exceeds it.
+    pub resets_window: u32,
+    /// Connections older than this take no new requests; absent: no limit.
+    pub max_age: Option<Duration>,
+}
+
+impl Default for ClientHttp2 {
+    fn default() -> Self {
+        Self {
+            concurrent_streams: 128,
+            header_list: ByteSize(64 << 10),
+            cookie_pieces: 100,
+            stream_window: ByteSize(256 << 10),
+            stream_window_max: ByteSize(4 << 20),
+            connection_window_max: ByteSize(16 << 20),
+            send_buffer: ByteSize(128 << 10),
+            control_frames: 1000,
+            empty_frames: 100,
+            stream_errors: 1024,
+            resets_window: 100,
+            max_age: None,
         }
     }
 }

@@ -4,12 +4,12 @@ use ipnet::IpNet;
 
 use super::{Placed, route, unique};
 use crate::native::wire::{
-    AccessLogRecord, ChainRecord, Cx, FilterItem, ForwardedRecord, LimitsRecord, ListenerRecord,
-    NonEmpty, OrFalse, RouteRecord, RouteTableRef, VirtualHostRecord,
+    AccessLogRecord, ChainRecord, ClientHttp2Record, Cx, FilterItem, ForwardedRecord, LimitsRecord,
+    ListenerRecord, NonEmpty, OrFalse, RouteRecord, RouteTableRef, VirtualHostRecord,
 };
 use crate::{
-    AccessLog, Chain, ChainMatch, Filter, Forwarded, HttpLimits, ListenAddress, Listener,
-    LogFormat, LogTarget, Name, PathNormalize, RouteTable,
+    AccessLog, Chain, ChainMatch, ClientHttp2, Filter, Forwarded, HttpLimits, ListenAddress,
+    Listener, LogFormat, LogTarget, Name, PathNormalize, RouteTable,
 };
 
 /// The line of an access log that says nothing of its format: Envoy's own.
@@ -95,6 +95,7 @@ fn listener(record: ListenerRecord, tables: &mut Vec<RouteTable>, cx: &mut Cx) -
         protocol: record.protocol,
         chains,
         limits: limits(&record.limits),
+        http2: http2(record.http2),
         forwarded: forwarded(record.forwarded),
         access_logs,
         backlog: record.backlog.u32(),
@@ -277,6 +278,25 @@ fn limits(record: &LimitsRecord) -> HttpLimits {
         request_timeout: record.request_timeout.map(|limit| limit.0),
         requests_per_connection: record.requests_per_connection.map(|limit| limit.0),
         drain_body: record.drain_body,
+    }
+}
+
+fn http2(record: ClientHttp2Record) -> ClientHttp2 {
+    let first = record.stream_window.0;
+    ClientHttp2 {
+        concurrent_streams: record.concurrent_streams.u32(),
+        header_list: record.header_list.0,
+        cookie_pieces: record.cookie_pieces.u32(),
+        stream_window: first,
+        // A window never shrinks: what it begins with is the least that it may become.
+        stream_window_max: record.stream_window_max.0.max(first),
+        connection_window_max: record.connection_window_max.0.max(first),
+        send_buffer: record.send_buffer.0,
+        control_frames: record.control_frames.u32(),
+        empty_frames: record.empty_frames.u32(),
+        stream_errors: record.stream_errors.u32(),
+        resets_window: record.resets_window.u32(),
+        max_age: record.max_age.map(|limit| limit.0),
     }
 }
 

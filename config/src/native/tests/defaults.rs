@@ -2,8 +2,8 @@
 
 use super::{site, yaml};
 use crate::{
-    Action, ByteSize, Forward, Forwarded, HttpLimits, ListenAddress, LogFormat, LogTarget, Pool,
-    Process, Retry,
+    Action, ByteSize, ClientHttp2, Forward, Forwarded, HttpLimits, ListenAddress, LogFormat,
+    LogTarget, Pool, Process, Retry,
 };
 
 #[test]
@@ -12,6 +12,7 @@ fn absent_keys_are_the_models_defaults() {
     assert_eq!(config.process, Process::default());
     let listener = &config.listeners[0];
     assert_eq!(listener.limits, HttpLimits::default());
+    assert_eq!(listener.http2, ClientHttp2::default());
     assert_eq!(listener.forwarded, Forwarded::default());
     assert_eq!(listener.backlog, 4096);
     assert_eq!(config.clusters[0].pool, Pool::default());

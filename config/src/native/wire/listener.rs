@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     Filled, FilterItem, HeadSize, Int, LogText, Mode, NonEmpty, OrFalse, Pairs, Positive,
-    RouteRecord, RouteTableRef, Token, VirtualHostRecord, choice, fields::record,
+    RouteRecord, RouteTableRef, Token, VirtualHostRecord, Window, choice, fields::record,
 };
 use crate::{ByteSize, ListenAddress, Name, PathNormalize, Protocol};
 
@@ -23,6 +23,8 @@ record! {
         protocol: Protocol = "http",
         /// Limits of its connections and requests.
         limits: LimitsRecord = {},
+        /// How HTTP/2 is spoken with clients.
+        http2: ClientHttp2Record = {},
         /// What it says to upstreams about the client, and whom it believes.
         forwarded: ForwardedRecord = {},
         /// What it writes about each request.
@@ -49,6 +51,7 @@ record! {
 choice!(Protocol {
     Http = "http": "any version of HTTP that the proxy serves, told apart by the first bytes",
     Http1 = "http1": "HTTP/1.x only",
+    Http2 = "http2": "HTTP/2 only, by prior knowledge",
 });
 
 record! {
@@ -110,6 +113,36 @@ record! {
         requests_per_connection: Option<Int<1, { u64::MAX }>>,
         /// Bytes of a request body that are read and thrown away after an early answer, so that the connection can be kept.
         drain_body: ByteSize = "64KiB",
+    }
+}
+
+record! {
+    /// How HTTP/2 is spoken with clients. All limits are a connection's.
+    ClientHttp2Record {
+        /// Streams at once, announced to clients; and requests in flight to upstreams, those of streams that were reset included until they are cancelled.
+        concurrent_streams: Int<1, 65_536> = 128,
+        /// The size of a request's headers, and of its trailers; beyond it 431.
+        header_list: HeadSize = "64KiB",
+        /// Pieces that `cookie` may come in; beyond it 431.
+        cookie_pieces: Int<1, 10_000> = 100,
+        /// How much of a stream's body a client may send before it has gone on, at first.
+        stream_window: Window = "256KiB",
+        /// How far that grows where the path to the client holds as much.
+        stream_window_max: Window = "4MiB",
+        /// The same of all streams together: what a connection may cost in memory.
+        connection_window_max: Window = "16MiB",
+        /// Bytes of an answer that wait in a stream for the client to take them.
+        send_buffer: Window = "128KiB",
+        /// Frames that carry nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, unknown ones) ahead of useful ones; beyond it the connection is closed with `ENHANCE_YOUR_CALM`.
+        control_frames: Int<1, 1_000_000> = 1000,
+        /// DATA frames without a byte in a row; likewise.
+        empty_frames: Int<1, 1_000_000> = 100,
+        /// Streams on which a client broke the protocol, or that it opened beyond `concurrent_streams`; likewise.
+        stream_errors: Int<1, 1_000_000> = 1024,
+        /// Of so many streams in a row, not more than half may be reset before their answer is whole and within a second of their beginning; likewise.
+        resets_window: Int<2, 1_000_000> = 100,
+        /// A connection older than this takes no new requests, and is closed after those in flight. Without this key: no limit.
+        max_age: Option<Positive>,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Listeners of a dump.
 
 use ringway_config::{
-    AccessLog, Chain, ChainMatch, Forwarded, HttpLimits, ListenAddress, Listener, LogFormat,
-    LogTarget, Protocol,
+    AccessLog, Chain, ChainMatch, ClientHttp2, Forwarded, HttpLimits, ListenAddress, Listener,
+    LogFormat, LogTarget, Protocol,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
         protocol,
         chains,
         limits: of_limits,
+        http2: of_http2,
         forwarded: of_forwarded,
         access_logs,
         backlog,
@@ -23,6 +24,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
     let protocol = match protocol {
         Protocol::Http => "http",
         Protocol::Http1 => "http1",
+        Protocol::Http2 => "http2",
     };
     let (address, mode) = match address {
         ListenAddress::Tcp(address) => (address.to_string(), None),
@@ -37,6 +39,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
         ("mode", mode.map(Value::from)),
         ("protocol", some(protocol)),
         ("limits", Some(limits(of_limits))),
+        ("http2", Some(http2(of_http2))),
         ("forwarded", Some(forwarded(of_forwarded))),
         ("access_log", list(each(access_logs, access_log))),
         ("backlog", some(*backlog)),
@@ -101,6 +104,37 @@ fn limits(limits: &HttpLimits) -> Value {
             requests_per_connection.map(Value::from),
         ),
         ("drain_body", some(drain_body.0)),
+    ])
+}
+
+fn http2(http2: &ClientHttp2) -> Value {
+    let ClientHttp2 {
+        concurrent_streams,
+        header_list,
+        cookie_pieces,
+        stream_window,
+        stream_window_max,
+        connection_window_max,
+        send_buffer,
+        control_frames,
+        empty_frames,
+        stream_errors,
+        resets_window,
+        max_age,
+    } = http2;
+    map([
+        ("concurrent_streams", some(*concurrent_streams)),
+        ("header_list", some(header_list.0)),
+        ("cookie_pieces", some(*cookie_pieces)),
+        ("stream_window", some(stream_window.0)),
+        ("stream_window_max", some(stream_window_max.0)),
+        ("connection_window_max", some(connection_window_max.0)),
+        ("send_buffer", some(send_buffer.0)),
+        ("control_frames", some(*control_frames)),
+        ("empty_frames", some(*empty_frames)),
+        ("stream_errors", some(*stream_errors)),
+        ("resets_window", some(*resets_window)),
+        ("max_age", max_age.map(|age| time(age).into())),
     ])
 }
 

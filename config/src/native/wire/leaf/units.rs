@@ -159,6 +159,35 @@ impl Leaf for HeadSize {
     }
 }
 
+/// A flow-control window of HTTP/2: room for a frame, and no more than its numbers hold (RFC 9113 §6.9.1).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window(pub ByteSize);
+
+impl Leaf for Window {
+    const FORM: Form = <ByteSize as Leaf>::FORM;
+    fn parse(text: &str, cx: &Cx) -> Result<Self, Wrong> {
+        let size = <ByteSize as Leaf>::parse(text, cx)?;
+        if !(16 << 10..=1 << 30).contains(&size.0) {
+            return because("write a size from `16KiB` to `1GiB`");
+        }
+        Ok(Self(size))
+    }
+    fn number(number: f64) -> Option<Self> {
+        (f64::from(16 << 10)..=f64::from(1 << 30))
+            .contains(&number)
+            .then(|| <ByteSize as Leaf>::number(number).map(Self))?
+    }
+    fn numbers() -> Option<Shape> {
+        Some(Shape::Integer {
+            min: 16 << 10,
+            max: 1 << 30,
+        })
+    }
+    fn hole() -> Self {
+        Self(ByteSize(16 << 10))
+    }
+}
+
 impl Leaf for Percent {
     const FORM: Form = Form {
         name: "share",
