@@ -9,6 +9,7 @@ pub mod fault;
 pub mod filter;
 pub mod handle;
 mod header_ops;
+mod http2;
 mod net;
 pub mod observe;
 mod proxy;

@@ -7,7 +7,6 @@
 )]
 
 mod admin;
-mod balancing;
 mod cli;
 mod connections;
 mod crowds;

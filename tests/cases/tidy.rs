@@ -41,6 +41,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("rng", 0),
     ("request", 0),
     ("header_ops", 1),
+    ("http2", 1),
     ("net", 1),
     ("route", 2),
     ("filter", 2),

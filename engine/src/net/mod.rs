@@ -7,7 +7,6 @@ mod alarm;
 mod connect;
 mod doorbell;
 mod listen;
-#[allow(dead_code, reason = "its first users are on their way")]
 mod poll_io;
 mod ready;
 mod runtime;
@@ -20,7 +19,6 @@ pub(crate) use doorbell::{Bell, Doorbell};
 pub use listen::BoundAddress;
 pub(crate) use listen::{AcceptError, Accepted, Acceptor};
 pub(crate) use listen::{Others, again, bind, remove_file};
-#[allow(unused_imports, reason = "its first users are on their way")]
 pub(crate) use poll_io::{Observer, PollIo, Pump, poll_io};
 pub(crate) use ready::Ready;
 pub use runtime::{DriverChoice, DriverError, Setup, probe};

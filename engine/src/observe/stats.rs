@@ -49,11 +49,28 @@ scope! {
         limit_requests_per_connection: Counter as limit [limit = requests_per_connection], "Limits reached, by limit.";
         limit_connections: Counter as limit [limit = connections], "Limits reached, by limit.";
         limit_drain_body: Counter as limit [limit = drain_body], "Limits reached, by limit.";
+        limit_http2_streams: Counter as limit [limit = http2_streams], "Limits reached, by limit.";
+        limit_http2_resets: Counter as limit [limit = http2_resets], "Limits reached, by limit.";
+        limit_http2_control_frames: Counter as limit [limit = http2_control_frames], "Limits reached, by limit.";
+        limit_http2_empty_frames: Counter as limit [limit = http2_empty_frames], "Limits reached, by limit.";
+        limit_http2_codec: Counter as limit [limit = http2_codec], "Limits reached, by limit.";
+        limit_http2_max_age: Counter as limit [limit = http2_max_age], "Limits reached, by limit.";
         early_response_drains: Counter, "Request bodies thrown away after an early answer, so that the connection was kept.";
         downstream_cx_drain_close: Counter, "Connections closed because the listener or the process drains.";
         downstream_rq_aborted: Counter, "Requests whose client went away before the end of the answer.";
         upgrades_total: Counter, "Connections that became a tunnel (WebSocket and other upgrades).";
         upgrades_active: Gauge, "Tunnels open.";
+        http2_cx_total: Counter, "Connections that spoke HTTP/2.";
+        http2_cx_errors: Counter, "HTTP/2 connections closed because the client broke the protocol.";
+        http2_rq_reset: Counter, "HTTP/2 streams that ended by a reset, of either end, before their answer was whole.";
+        http2_frames_ping: Counter as http2_frames [kind = ping], "Frames from clients that carry nothing, by kind.";
+        http2_frames_settings: Counter as http2_frames [kind = settings], "Frames from clients that carry nothing, by kind.";
+        http2_frames_window_update: Counter as http2_frames [kind = window_update], "Frames from clients that carry nothing, by kind.";
+        http2_frames_priority: Counter as http2_frames [kind = priority], "Frames from clients that carry nothing, by kind.";
+        http2_frames_reset: Counter as http2_frames [kind = rst_stream], "Frames from clients that carry nothing, by kind.";
+        http2_frames_continuation: Counter as http2_frames [kind = continuation], "Frames from clients that carry nothing, by kind.";
+        http2_frames_empty_data: Counter as http2_frames [kind = empty_data], "Frames from clients that carry nothing, by kind.";
+        http2_frames_unknown: Counter as http2_frames [kind = unknown], "Frames from clients that carry nothing, by kind.";
     }
 }
 

@@ -4,7 +4,6 @@
 //!  normalize → find the route → filters → respond | redirect | forward: pick → checkout → exchange, tries → filters
 //! ```
 
-mod affinity;
 mod answer;
 mod exchange;
 mod forward;

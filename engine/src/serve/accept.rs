@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::os::fd::AsRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::{Connection, http1};
+use super::root::{Keeper, Root};
+use super::{Connection, serve};
 use crate::net::{AcceptError, Acceptor, Spare, spawn};
 use crate::time::{Deadline, Timer};
 use crate::view::{Listener, ListenerId, Local};
@@ -133,8 +132,7 @@ fn batch(local: &Rc<Local>, listener: &Rc<Listener>, acceptor: &Acceptor) -> Bat
         let ticket = local.ticket(accepted.fd.as_raw_fd(), listener);
         let open = Open::new(local, listener);
         if let Some(connection) = Connection::open(local, listener, accepted, ticket) {
-            let connection = http1::serve(connection);
-            spawn(Root { open, connection });
+            spawn(Root::new(serve(connection), open));
         }
     }
     Batch::Full
@@ -180,27 +178,9 @@ impl Drop for Open {
     }
 }
 
-/// The root of a connection's task: a panic ends the connection and not the core (settled question 10).
-struct Root<F> {
-    connection: F,
-    /// Dropped after the connection.
-    open: Open,
-}
-
-impl<F: Future<Output = ()>> Future for Root<F> {
-    type Output = ();
-
-    #[expect(unsafe_code, reason = "pinning a field")]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // SAFETY: `connection` is never moved out of its pinned owner, which has no `Drop` of its own; `open` is not pinned.
-        let this = unsafe { self.get_unchecked_mut() };
-        // SAFETY: as above.
-        let connection = unsafe { Pin::new_unchecked(&mut this.connection) };
-        // What a panic leaves half done belongs to this connection, which is dropped next.
-        catch_unwind(AssertUnwindSafe(|| connection.poll(cx))).unwrap_or_else(|_panic| {
-            this.open.local.stats.panics.inc();
-            tracing::error!(listener = %this.open.listener.spec.config.name, "a panic ended a connection");
-            Poll::Ready(())
-        })
+impl Keeper for Open {
+    fn panicked(&self) {
+        self.local.stats.panics.inc();
+        tracing::error!(listener = %self.listener.spec.config.name, "a panic ended a connection");
     }
 }

@@ -25,7 +25,7 @@ use crate::time::{Deadline, Timer};
 use crate::view::Listener;
 
 /// What a read for a new head makes room for: most heads fit, and an idle connection keeps no more than that.
-const HEAD_READ: usize = 1 << 10;
+pub(super) const HEAD_READ: usize = 1 << 10;
 /// How long a connection is waited for with a buffer in hand: clients that go on at once need not wait for one to be found.
 const QUIET_AFTER: Duration = Duration::from_millis(16);
 /// How long a connection is read on after its last answer, so that what the client still sends does not reset it
@@ -60,7 +60,7 @@ pub(super) async fn serve(mut connection: Box<Connection>) {
     let end = loop {
         match next(&mut connection).await {
             Next::Request(request) => {
-                connection.client.ticket.set_idle(false);
+                connection.ticket.set_idle(false);
                 match Box::pin(exchange(&mut connection, request)).await {
                     End::KeepAlive => shrink(&mut connection.stream.reader),
                     end @ (End::Close | End::Linger | End::Reset) => break end,
@@ -75,13 +75,10 @@ pub(super) async fn serve(mut connection: Box<Connection>) {
     if end == End::Linger {
         Box::pin(linger(&mut connection)).await;
     }
-    let Connection { client, stream, .. } = *connection;
-    // First the place among the connections: its descriptor may be another's as soon as it is closed.
-    drop(client);
     if end == End::Reset {
-        stream.abort()
+        connection.abort()
     } else {
-        stream.close()
+        connection.close()
     }
 }
 
@@ -89,6 +86,7 @@ pub(super) async fn serve(mut connection: Box<Connection>) {
 async fn next(connection: &mut Connection) -> Next {
     let Connection {
         client,
+        ticket,
         stream: Stream { reader, .. },
         parser,
     } = connection;
@@ -112,7 +110,7 @@ async fn next(connection: &mut Connection) -> Next {
             stats.downstream_cx_drain_close.inc();
             return Next::Ended;
         }
-        client.ticket.set_idle(!begun);
+        ticket.set_idle(!begun);
         let timer = &client.timer;
         let read = if begun {
             let room = HEAD_READ.max(reader.input.len());
@@ -151,7 +149,7 @@ async fn again(reader: &mut Reader, timer: &Timer) -> io::Result<usize> {
 
 /// The first bytes of a head from a client that is quiet, or new and perhaps only one of a crowd: it has no buffer until
 /// there is something to read.
-async fn quiet(reader: &mut Reader) -> io::Result<usize> {
+pub(super) async fn quiet(reader: &mut Reader) -> io::Result<usize> {
     reader.readable().await?;
     reader.fill(HEAD_READ).await
 }
@@ -173,7 +171,7 @@ fn shrink(reader: &mut Reader) {
     }
 }
 
-async fn linger(connection: &mut Connection) {
+pub(super) async fn linger(connection: &mut Connection) {
     let Connection { client, stream, .. } = connection;
     stream.writer.finish();
     let reader = &mut stream.reader;
@@ -299,12 +297,12 @@ pub(super) struct Done {
     pub(super) sent: Sent,
     pub(super) flag: &'static str,
     pub(super) details: &'static str,
-    idle: Option<Duration>,
+    pub(super) idle: Option<Duration>,
     /// The upstream's end of the tunnel that the client's connection is now the other end of.
-    upstream: Option<FarEnd>,
+    pub(super) upstream: Option<FarEnd>,
 }
 
-fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
+pub(super) fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
     let mut peer = Peer {
         remote: client.remote.clone(),
         local: client.own.clone(),

@@ -3,13 +3,17 @@
 mod accept;
 mod body;
 mod http1;
+mod http2;
 mod outcome;
 mod pace;
 mod respond;
+mod root;
+mod sniff;
 
 use std::rc::Rc;
 
 use bytes::Bytes;
+use ringway_config::Protocol;
 use ringway_protocols::http1::RequestParser;
 
 use crate::net::{Accepted, Stream};
@@ -31,19 +35,13 @@ struct Client {
     chain: usize,
     intro: Introduction,
     timer: Timer,
-    ticket: Ticket,
     /// Requests begun.
     requests: u64,
 }
 
 impl Client {
     /// A connection whose listener has a chain for it.
-    fn new(
-        local: Rc<Local>,
-        listener: Rc<Listener>,
-        accepted: &Accepted,
-        ticket: Ticket,
-    ) -> Option<Self> {
+    fn new(local: Rc<Local>, listener: Rc<Listener>, accepted: &Accepted) -> Option<Self> {
         let chain = listener.place(&accepted.remote, &accepted.local)?;
         let intro = introduction(&listener, &accepted.remote);
         Some(Self {
@@ -55,9 +53,23 @@ impl Client {
             chain,
             intro,
             timer: Timer::new(),
-            ticket,
             requests: 0,
         })
+    }
+
+    /// The same for one of several requests at once, which has a timer of its own.
+    fn beside(&self) -> Self {
+        Self {
+            local: Rc::clone(&self.local),
+            id: self.id,
+            remote: self.remote.clone(),
+            own: self.own.clone(),
+            listener: Rc::clone(&self.listener),
+            chain: self.chain,
+            intro: self.intro.clone(),
+            timer: Timer::new(),
+            requests: self.requests,
+        }
     }
 
     /// Takes the newest view's listener; `false` if it is gone or no chain of it takes this connection any more.
@@ -94,9 +106,31 @@ fn introduction(listener: &Listener, remote: &PeerAddr) -> Introduction {
     }
 }
 
+/// Serves a connection to its end.
+async fn serve(mut connection: Box<Connection>) {
+    let spoken = match connection.client.listener.spec.config.protocol {
+        Protocol::Http1 => Some(Spoken::Http1),
+        Protocol::Http2 => Some(Spoken::Http2),
+        Protocol::Http => sniff::spoken(&mut connection).await,
+    };
+    match spoken {
+        Some(Spoken::Http1) => http1::serve(connection).await,
+        Some(Spoken::Http2) => Box::pin(http2::serve(connection)).await,
+        None => connection.close(),
+    }
+}
+
+/// What a connection turns out to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Http1,
+    Http2,
+}
+
 /// A connection in service. One box, so that its task holds no more than a pointer and what it waits for.
 struct Connection {
     client: Client,
+    ticket: Ticket,
     stream: Stream,
     parser: RequestParser,
 }
@@ -109,16 +143,40 @@ impl Connection {
         accepted: Accepted,
         ticket: Ticket,
     ) -> Option<Box<Self>> {
-        let Some(client) = Client::new(Rc::clone(local), Rc::clone(listener), &accepted, ticket)
-        else {
+        let Some(client) = Client::new(Rc::clone(local), Rc::clone(listener), &accepted) else {
             listener.stats.downstream_cx_no_chain.inc();
             return None;
         };
         let stream = Stream::new(accepted.fd).ok()?;
         Some(Box::new(Self {
             client,
+            ticket,
             stream,
             parser: RequestParser::new(),
         }))
+    }
+    /// Closes it at once.
+    fn close(self) {
+        let Self {
+            client,
+            ticket,
+            stream,
+            ..
+        } = self;
+        // First the place among the connections: its descriptor may be another's as soon as it is closed.
+        drop((client, ticket));
+        stream.close();
+    }
+
+    /// Closes it with a reset.
+    fn abort(self) {
+        let Self {
+            client,
+            ticket,
+            stream,
+            ..
+        } = self;
+        drop((client, ticket));
+        stream.abort();
     }
 }

@@ -149,6 +149,70 @@ fn log(client: &Client, record: &Record<'_>) {
     }
 }
 
+/// The answer to what is no request.
+pub(super) struct Refusal {
+    started: Instant,
+    started_at: SystemTime,
+    details: &'static str,
+    pub(super) head: ResponseHead,
+    pub(super) body: Bytes,
+}
+
+impl Refusal {
+    pub(super) fn new(client: &Client, status: u16, details: &'static str) -> Self {
+        let started_at = SystemTime::now();
+        let body = format!("{details}\n");
+        let mut fields = Fields::new();
+        fields.push("content-type", "text/plain; charset=utf-8");
+        fields.push("content-length", body.len().to_string());
+        fields.push("date", client.local.date.at(started_at));
+        Self {
+            started: Instant::now(),
+            started_at,
+            details,
+            head: ResponseHead {
+                status,
+                reason: Bytes::new(),
+                version: Version::Http11,
+                fields,
+            },
+            body: body.into(),
+        }
+    }
+
+    /// Counts and logs it, after it was sent.
+    pub(super) fn end(&self, client: &Client) {
+        let status = self.head.status;
+        client.listener.stats.downstream_rq.inc(status);
+        let outcome = Outcome {
+            status,
+            flag: if status == 408 { "DT" } else { "DPE" },
+            details: self.details,
+            bytes_received: 0,
+            bytes_sent: self.body.len() as u64,
+            duration: self.started.elapsed(),
+            response_duration: None,
+            upstream_service_time: None,
+            cluster: None,
+            upstream_host: None,
+            attempts: 0,
+        };
+        let peer = Peer {
+            remote: client.remote.clone(),
+            local: client.own.clone(),
+            client: client.remote.ip(),
+        };
+        let record = Record {
+            peer: &peer,
+            started_at: self.started_at,
+            request: None,
+            response: Some(&self.head),
+            outcome: &outcome,
+        };
+        log(client, &record);
+    }
+}
+
 /// Answers what is no request, and says that nothing more will be read.
 pub(super) async fn refuse(
     client: &Client,
@@ -156,62 +220,18 @@ pub(super) async fn refuse(
     status: u16,
     details: &'static str,
 ) -> End {
-    let started = Instant::now();
-    let started_at = SystemTime::now();
-    let body = format!("{details}\n");
-    let mut fields = Fields::new();
-    fields.push("content-type", "text/plain; charset=utf-8");
-    fields.push("content-length", body.len().to_string());
-    fields.push("date", client.local.date.at(started_at));
-    fields.push("connection", "close");
+    let mut refusal = Refusal::new(client, status, details);
+    refusal.head.fields.push("connection", "close");
     let mut out = bytes::BytesMut::new();
-    http1::write_response_head(
-        &mut out,
-        status,
-        http1::reason(status).as_bytes(),
-        fields.iter(),
-    );
-    out.extend_from_slice(body.as_bytes());
+    let reason = http1::reason(status).as_bytes();
+    http1::write_response_head(&mut out, status, reason, refusal.head.fields.iter());
+    out.extend_from_slice(&refusal.body);
     let limit = Deadline::after(Duration::from_secs(1));
     let written = client
         .timer
         .within(limit, writer.write_all(out, |_| ()))
         .await;
-    client.listener.stats.downstream_rq.inc(status);
-    let outcome = Outcome {
-        status,
-        flag: if status == 408 { "DT" } else { "DPE" },
-        details,
-        bytes_received: 0,
-        bytes_sent: body.len() as u64,
-        duration: started.elapsed(),
-        response_duration: None,
-        upstream_service_time: None,
-        cluster: None,
-        upstream_host: None,
-        attempts: 0,
-    };
-    let head = ResponseHead {
-        status,
-        reason: Bytes::new(),
-        version: Version::Http11,
-        fields,
-    };
-    let peer = Peer {
-        remote: client.remote.clone(),
-        local: client.own.clone(),
-        client: client.remote.ip(),
-    };
-    log(
-        client,
-        &Record {
-            peer: &peer,
-            started_at,
-            request: None,
-            response: Some(&head),
-            outcome: &outcome,
-        },
-    );
+    refusal.end(client);
     if matches!(written, Ok(Ok(()))) {
         End::Linger
     } else {

@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::task::Waker;
 
 use super::ListenerId;
 use crate::net::{cut, end_reading};
 use crate::time::now_millis;
 
-#[derive(Clone, Copy)]
 struct Entry {
     fd: RawFd,
     listener: ListenerId,
@@ -16,6 +16,8 @@ struct Entry {
     idle: bool,
     /// When it came in, until its first request.
     born: Option<u64>,
+    /// It ends itself when it is told to: one that has words for it.
+    waker: Option<Waker>,
 }
 
 /// How long a connection that came in may take to send its first request before it counts as idle, in milliseconds:
@@ -39,8 +41,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Ends the connections that are between requests, of the listeners that `of` names: their read ends, and they close.
-    /// Says whether there were others of those listeners, to be ended when they have come so far.
+    /// Ends the connections that are between requests, of the listeners that `of` names: their read ends, and they close. Those
+    /// that end themselves are told to, whatever they are doing. Says whether there were others of those listeners, to be ended when they have come so far.
     pub(crate) fn end_idle(&self, of: impl Fn(ListenerId) -> bool) -> bool {
         let now = now_millis();
         let mut others = false;
@@ -48,10 +50,13 @@ impl Connections {
             if !of(entry.listener) {
                 continue;
             }
-            if entry.is_idle(now) {
-                end_reading(entry.fd);
-            } else {
-                others = true;
+            match &entry.waker {
+                Some(waker) => {
+                    waker.wake_by_ref();
+                    others = true;
+                }
+                None if entry.is_idle(now) => end_reading(entry.fd),
+                None => others = true,
             }
         }
         others
@@ -94,6 +99,7 @@ impl Ticket {
             listener,
             idle: true,
             born: Some(now_millis()),
+            waker: None,
         });
         Self {
             connections: Rc::clone(connections),
@@ -112,11 +118,26 @@ impl Ticket {
     }
 }
 
+impl Ticket {
+    /// Says that the connection ends itself when `waker`'s task finds that it should.
+    pub(crate) fn ends_itself(&self, waker: &Waker) {
+        let mut entries = self.connections.entries.borrow_mut();
+        let Some(Some(entry)) = entries.get_mut(self.place) else {
+            return;
+        };
+        if !entry.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            entry.waker = Some(waker.clone());
+        }
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(slot) = self.connections.entries.borrow_mut().get_mut(self.place) {
-            *slot = None;
-        }
+        // A waker is dropped when nothing is borrowed any more.
+        let _entry = match self.connections.entries.borrow_mut().get_mut(self.place) {
+            Some(slot) => slot.take(),
+            None => None,
+        };
         self.connections.free.borrow_mut().push(self.place);
     }
 }

@@ -1,0 +1,91 @@
+//! What both sides of the proxy need of HTTP/2: heads as the `http` crate has them, to ours and back, and windows that grow.
+//! Nothing else meets those types.
+
+mod window;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ringway_protocols::{FieldId, Fields};
+
+pub(crate) use window::Window;
+
+/// Room for a few fields that routes and filters add.
+const FIELDS_ADDED: usize = 4;
+
+/// The fields of a map, copied into one buffer.
+pub(crate) fn to_fields(map: &HeaderMap) -> Fields {
+    let size = map
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let mut raw = BytesMut::with_capacity(size);
+    for (name, value) in map {
+        raw.extend_from_slice(name.as_str().as_bytes());
+        raw.extend_from_slice(value.as_bytes());
+    }
+    let mut fields = Fields::over(raw.freeze(), map.len() + FIELDS_ADDED);
+    let mut at = 0_u32;
+    // A list of headers is limited to far less than 4 GiB.
+    let mut span = |len: usize| {
+        let span = (at, u32::try_from(len).unwrap_or(u32::MAX));
+        at = at.saturating_add(span.1);
+        span
+    };
+    for (name, value) in map {
+        let id = FieldId::of(name.as_str().as_bytes());
+        let name = span(name.as_str().len());
+        fields.push_span(id, name, span(value.len()));
+    }
+    fields
+}
+
+/// Fields as a map, with their names in lower case (RFC 9113 §8.2). `None` if one of them cannot be in HTTP.
+pub(crate) fn to_map(fields: &Fields) -> Option<HeaderMap> {
+    let mut map = HeaderMap::try_with_capacity(fields.len()).ok()?;
+    for (name, value) in fields.shared() {
+        let name = HeaderName::from_bytes(name).ok()?;
+        map.try_append(name, to_value(value)?).ok()?;
+    }
+    Some(map)
+}
+
+/// A field's value; nothing is copied.
+pub(crate) fn to_value(value: Bytes) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_back_as_they_went_in_lower_case() {
+        let mut fields = Fields::over(Bytes::from_static(b"X-OneaTwob"), 3);
+        fields.push_span(FieldId::Other, (0, 5), (5, 1));
+        fields.push_span(FieldId::Other, (6, 3), (9, 1));
+        fields.push("x-one", "c\u{e9}");
+        let map = to_map(&fields).expect("names and values of HTTP");
+        let again: Vec<_> = to_fields(&map)
+            .iter()
+            .map(|field| (field.name.to_vec(), field.value.to_vec()))
+            .collect();
+        let line = |name: &str, value: &[u8]| (name.as_bytes().to_vec(), value.to_vec());
+        assert_eq!(
+            again,
+            [
+                line("x-one", b"a"),
+                line("x-one", "c\u{e9}".as_bytes()),
+                line("two", b"b")
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_in_http_makes_no_map() {
+        for (name, value) in [("a b", "1"), ("a", "1\n2"), ("", "1")] {
+            let mut fields = Fields::new();
+            fields.push(name, value);
+            assert!(to_map(&fields).is_none(), "{name:?}: {value:?}");
+        }
+    }
+}

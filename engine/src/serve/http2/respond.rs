@@ -1,0 +1,272 @@
+//! An answer on its way to an HTTP/2 client: as much as its windows take, so that a slow reader slows its own upstream and nobody else's.
+//!
+//! ```text
+//!   head ─► part … part ─► the last with END_STREAM, or trailers
+//!             │ each waits for capacity: the stream's window, the connection's, and `send_buffer`
+//!             └─ broken off ─► RST_STREAM, so that it never looks whole
+//! ```
+
+use std::cell::RefCell;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, SendStream};
+use ringway_protocols::FieldId;
+use ringway_protocols::message::{Framing, Method, RequestHead};
+
+use super::stream::{head_of, was_reset};
+use crate::fault::{Fault, FaultKind};
+use crate::http2::to_map;
+use crate::proxy::{AnswerBody, Reply, ReplyBody};
+use crate::serve::Client;
+use crate::serve::http1::End;
+use crate::serve::pace::Pace;
+use crate::serve::respond::Sent;
+use crate::time::Deadline;
+
+/// Where an answer goes.
+pub(super) struct Out<'c> {
+    client: &'c Client,
+    responder: &'c RefCell<SendResponse<Bytes>>,
+    pace: Pace,
+    /// The limit of the whole request.
+    deadline: Deadline,
+}
+
+impl<'c> Out<'c> {
+    pub(super) fn new(
+        client: &'c Client,
+        responder: &'c RefCell<SendResponse<Bytes>>,
+        deadline: Deadline,
+    ) -> Self {
+        Self {
+            client,
+            responder,
+            pace: Pace::new(&client.listener.spec.config.limits),
+            deadline,
+        }
+    }
+
+    fn reset(&self, reason: Reason) {
+        self.responder.borrow_mut().send_reset(reason);
+    }
+}
+
+/// Sends the answer.
+pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Reply<'_>) -> Sent {
+    let mut sent = Sent {
+        end: End::Close,
+        sent: 0,
+        received: 0,
+        status: reply.head.status,
+        fault: None,
+    };
+    let bodiless = request.method == Method::Head || matches!(reply.head.status, 204 | 304);
+    let result = match &mut reply.body {
+        ReplyBody::Abort => {
+            sent.status = 0;
+            out.reset(Reason::INTERNAL_ERROR);
+            return sent;
+        }
+        ReplyBody::Local(body) => {
+            let body = std::mem::take(body);
+            let fields = &mut reply.head.fields;
+            if !matches!(reply.head.status, 204 | 304)
+                && fields.get_id(FieldId::ContentLength).is_none()
+            {
+                fields.push("content-length", body.len().to_string());
+            }
+            let body = if bodiless { Bytes::new() } else { body };
+            match begin(&out, reply, body.is_empty()) {
+                Ok(Some(mut stream)) => all(&out, &mut stream, body, &mut sent.sent).await,
+                Ok(None) => Ok(()),
+                Err(fault) => Err(fault),
+            }
+        }
+        ReplyBody::Upstream(answer) => {
+            let empty = bodiless || answer.framing() == Framing::Empty;
+            match begin(&out, reply, empty) {
+                Ok(Some(stream)) => stream_on(&out, stream, reply, &mut sent.sent).await,
+                Ok(None) => finish(reply).await,
+                Err(fault) => Err(fault),
+            }
+        }
+    };
+    if let Err(fault) = result {
+        if fault.kind != FaultKind::ClientGone {
+            out.reset(Reason::INTERNAL_ERROR);
+        }
+        sent.fault = Some(fault);
+    }
+    sent
+}
+
+/// Sends the head; the stream, unless it ended with that.
+fn begin(out: &Out<'_>, reply: &Reply<'_>, ends: bool) -> Result<Option<SendStream<Bytes>>, Fault> {
+    let Some(head) = head_of(&reply.head) else {
+        return Err(Fault::new(FaultKind::UpstreamProtocol));
+    };
+    let begun = out.responder.borrow_mut().send_response(head, ends);
+    match begun {
+        Ok(_) if ends => Ok(None),
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) => Err(Fault::new(FaultKind::ClientGone).because(error)),
+    }
+}
+
+/// Takes the end of an answer of which the client gets the head only, so that its connection can be kept.
+async fn finish(reply: &mut Reply<'_>) -> Result<(), Fault> {
+    if let ReplyBody::Upstream(answer) = &mut reply.body {
+        let here = std::future::poll_fn(|cx| Poll::Ready(answer.poll_next(cx))).await;
+        if let Poll::Ready(Ok(None)) = here {
+            answer.release();
+        }
+    }
+    Ok(())
+}
+
+/// Sends a body that is all here.
+async fn all(
+    out: &Out<'_>,
+    stream: &mut SendStream<Bytes>,
+    body: Bytes,
+    sent: &mut u64,
+) -> Result<(), Fault> {
+    *sent = body.len() as u64;
+    part(out, stream, body, true, |_| Ok(())).await
+}
+
+/// Sends an upstream's body as it comes.
+async fn stream_on(
+    out: &Out<'_>,
+    mut stream: SendStream<Bytes>,
+    reply: &mut Reply<'_>,
+    sent: &mut u64,
+) -> Result<(), Fault> {
+    let idle = reply.idle;
+    let ReplyBody::Upstream(answer) = &mut reply.body else {
+        return Err(Fault::new(FaultKind::Internal));
+    };
+    let stats = &out.client.listener.stats;
+    let mut next = wait(out, &mut stream, answer, idle).await?;
+    loop {
+        let Some(bytes) = next else { break };
+        *sent += bytes.len() as u64;
+        stats.bytes_sent.add(bytes.len() as u64);
+        // What comes behind it may be here already: the end, above all, which costs a frame of its own otherwise.
+        let behind = std::future::poll_fn(|cx| Poll::Ready(answer.poll_next(cx))).await;
+        let is_last = matches!(behind, Poll::Ready(Ok(None))) && answer.trailers().is_none();
+        part(out, &mut stream, bytes, is_last, |cx| answer.drive(cx)).await?;
+        if is_last {
+            answer.release();
+            return Ok(());
+        }
+        next = match behind {
+            Poll::Ready(next) => next?,
+            Poll::Pending => wait(out, &mut stream, answer, idle).await?,
+        };
+    }
+    let ended = match answer.trailers().map(to_map) {
+        Some(Some(trailers)) if !trailers.is_empty() => stream.send_trailers(trailers),
+        Some(None) => return Err(Fault::new(FaultKind::UpstreamProtocol)),
+        Some(Some(_)) | None => stream.send_data(Bytes::new(), true),
+    };
+    ended.map_err(gone)?;
+    answer.release();
+    Ok(())
+}
+
+/// The next part, within the limits of the request and of silence, as long as the client is there.
+async fn wait(
+    out: &Out<'_>,
+    stream: &mut SendStream<Bytes>,
+    answer: &mut AnswerBody<'_>,
+    idle: Option<Duration>,
+) -> Result<Option<Bytes>, Fault> {
+    let silence = Deadline::after_opt(idle);
+    let next = std::future::poll_fn(|cx| {
+        if let Poll::Ready(reset) = stream.poll_reset(cx) {
+            return Poll::Ready(Err(was_reset(reset)));
+        }
+        answer.poll_next(cx)
+    });
+    match out
+        .client
+        .timer
+        .within(out.deadline.min(silence), next)
+        .await
+    {
+        Ok(next) => next,
+        Err(_elapsed) if out.deadline.has_passed() => Err(Fault::new(FaultKind::RequestTimeout)),
+        Err(_elapsed) => Err(Fault::new(FaultKind::IdleTimeout)),
+    }
+}
+
+/// Sends all of `bytes`, as the client takes them; `meanwhile` is polled while it takes its time.
+async fn part(
+    out: &Out<'_>,
+    stream: &mut SendStream<Bytes>,
+    mut bytes: Bytes,
+    ends: bool,
+    mut meanwhile: impl FnMut(&mut Context<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        let room = capacity(out, stream, &mut meanwhile).await?;
+        let some = bytes.split_to(room.min(bytes.len()));
+        out.pace.moved(some.len());
+        let last = ends && bytes.is_empty();
+        stream.send_data(some, last).map_err(gone)?;
+    }
+    Ok(())
+}
+
+/// How many bytes may be sent; at least one.
+async fn capacity(
+    out: &Out<'_>,
+    stream: &mut SendStream<Bytes>,
+    meanwhile: &mut impl FnMut(&mut Context<'_>) -> Result<(), Fault>,
+) -> Result<usize, Fault> {
+    let here = stream.capacity();
+    if here > 0 {
+        return Ok(here);
+    }
+    let mut room = std::future::poll_fn(|cx| {
+        if let Poll::Ready(reset) = stream.poll_reset(cx) {
+            return Poll::Ready(Err(was_reset(reset)));
+        }
+        match stream.poll_capacity(cx) {
+            Poll::Ready(Some(Ok(0))) | Poll::Pending => {}
+            Poll::Ready(Some(Ok(room))) => return Poll::Ready(Ok(room)),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(gone(error))),
+            Poll::Ready(None) => return Poll::Ready(Err(Fault::new(FaultKind::ClientGone))),
+        }
+        match meanwhile(cx) {
+            Ok(()) => Poll::Pending,
+            Err(fault) => Poll::Ready(Err(fault)),
+        }
+    });
+    loop {
+        let until = out.deadline.min(out.pace.deadline());
+        match out.client.timer.within(until, &mut room).await {
+            Ok(room) => {
+                out.pace.stop();
+                return room;
+            }
+            Err(_elapsed) if out.deadline.has_passed() => {
+                return Err(Fault::new(FaultKind::RequestTimeout));
+            }
+            Err(_elapsed) if out.pace.is_kept() => {}
+            Err(_elapsed) => {
+                out.client.listener.stats.limit_body_too_slow.inc();
+                return Err(Fault::new(FaultKind::ClientTooSlow));
+            }
+        }
+    }
+}
+
+fn gone(error: h2::Error) -> Fault {
+    Fault::new(FaultKind::ClientGone).because(error)
+}

@@ -1,0 +1,237 @@
+//! What a connection of HTTP/2 and the tasks of its streams share: who may begin, and what a client may not do.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+
+use ringway_protocols::http2::{Budgets, Excess, FrameKind, FrameScanner};
+
+use crate::http2::Window;
+use crate::net::Observer;
+use crate::serve::Client;
+use crate::serve::root::Keeper;
+use crate::time::now_millis;
+use crate::view::{Listener, Local};
+
+/// A stream that ends without its whole answer so soon after it began was begun for that, if most are.
+const PREMATURE_MILLIS: u64 = 1000;
+
+/// See above.
+pub(super) struct Shared {
+    pub(super) local: Rc<Local>,
+    /// The listener as the connection found it: its numbers and its limits.
+    pub(super) listener: Rc<Listener>,
+    scanner: RefCell<FrameScanner>,
+    excess: Cell<Option<Excess>>,
+    resets: Resets,
+    /// Streams with a task: what may be in flight to upstreams.
+    in_flight: Cell<u32>,
+    pub(super) window: Window,
+    /// The connection's task.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Shared {
+    pub(super) fn new(client: &Client) -> Rc<Self> {
+        let http2 = &client.listener.spec.config.http2;
+        let budgets = Budgets {
+            control: http2.control_frames,
+            empty: http2.empty_frames,
+        };
+        Rc::new(Self {
+            local: Rc::clone(&client.local),
+            listener: Rc::clone(&client.listener),
+            scanner: RefCell::new(FrameScanner::new(budgets)),
+            excess: Cell::new(None),
+            resets: Resets::new(http2.resets_window),
+            in_flight: Cell::new(0),
+            window: Window::new(
+                http2.stream_window,
+                http2.stream_window_max,
+                http2.connection_window_max,
+                http2.concurrent_streams,
+            ),
+            waker: RefCell::default(),
+        })
+    }
+
+    /// What sees the client's bytes before the codec does.
+    pub(super) fn observer(self: &Rc<Self>) -> Observer {
+        let shared = Rc::clone(self);
+        Box::new(move |bytes| {
+            let stats = &shared.listener.stats;
+            let scanned = shared.scanner.borrow_mut().scan(bytes, |kind| match kind {
+                FrameKind::Ping => stats.http2_frames_ping.inc(),
+                FrameKind::Settings => stats.http2_frames_settings.inc(),
+                FrameKind::WindowUpdate => stats.http2_frames_window_update.inc(),
+                FrameKind::Priority => stats.http2_frames_priority.inc(),
+                FrameKind::Reset => stats.http2_frames_reset.inc(),
+                FrameKind::Continuation => stats.http2_frames_continuation.inc(),
+                FrameKind::EmptyData => stats.http2_frames_empty_data.inc(),
+                FrameKind::Unknown => stats.http2_frames_unknown.inc(),
+                FrameKind::Data | FrameKind::Headers | FrameKind::Push | FrameKind::GoAway => {}
+            });
+            if let Err(excess) = scanned {
+                match excess {
+                    Excess::Control => stats.limit_http2_control_frames.inc(),
+                    Excess::Empty => stats.limit_http2_empty_frames.inc(),
+                }
+                shared.excess.set(Some(excess));
+            }
+            scanned.is_ok()
+        })
+    }
+
+    /// The client has taken so many bytes, and so much time has passed: it may send more frames that carry nothing.
+    pub(super) fn refill(&self, sent: u64, millis: u64) {
+        let mut scanner = self.scanner.borrow_mut();
+        scanner.sent(sent);
+        scanner.waited(millis);
+    }
+
+    /// Whether a header block has begun and not ended.
+    pub(super) fn is_in_block(&self) -> bool {
+        self.scanner.borrow().is_in_block()
+    }
+
+    /// Whether the client has done too much of what is of no use.
+    pub(super) fn is_abused(&self) -> bool {
+        self.excess.get().is_some() || self.resets.exceeded.get()
+    }
+
+    /// Whether no stream has a task.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0
+    }
+
+    /// A place in flight, unless there are as many as announced.
+    pub(super) fn enter(self: &Rc<Self>) -> Option<InFlight> {
+        if self.in_flight.get() >= self.listener.spec.config.http2.concurrent_streams {
+            return None;
+        }
+        self.in_flight.set(self.in_flight.get() + 1);
+        Some(InFlight {
+            shared: Rc::clone(self),
+            began: now_millis(),
+            whole: Cell::new(false),
+        })
+    }
+
+    /// Says which task is the connection's.
+    pub(super) fn listen(&self, waker: &Waker) {
+        let mut own = self.waker.borrow_mut();
+        if !own.as_ref().is_some_and(|own| own.will_wake(waker)) {
+            *own = Some(waker.clone());
+        }
+    }
+
+    /// Wakes the connection's task.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A stream's place in flight. Its end is judged when it is dropped.
+pub(super) struct InFlight {
+    shared: Rc<Shared>,
+    began: u64,
+    /// Its answer is whole.
+    whole: Cell<bool>,
+}
+
+impl InFlight {
+    pub(super) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// The stream has ended as it should.
+    pub(super) fn ended_well(&self) {
+        self.whole.set(true);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let Shared {
+            listener,
+            resets,
+            in_flight,
+            ..
+        } = &*self.shared;
+        let last = in_flight.get();
+        in_flight.set(last - 1);
+        let whole = self.whole.get();
+        if !whole {
+            listener.stats.http2_rq_reset.inc();
+        }
+        let premature = !whole && now_millis().saturating_sub(self.began) < PREMATURE_MILLIS;
+        if resets.count(premature) {
+            listener.stats.limit_http2_resets.inc();
+            self.shared.wake();
+        }
+        // Others may wait for this place, or the connection for its last stream.
+        if last == 1 || last >= listener.spec.config.http2.concurrent_streams {
+            self.shared.wake();
+        }
+    }
+}
+
+impl Keeper for Rc<InFlight> {
+    fn panicked(&self) {
+        self.shared.local.stats.panics.inc();
+        let listener = &self.shared.listener.spec.config.name;
+        tracing::error!(%listener, "a panic ended a stream");
+    }
+}
+
+/// The share of streams that were reset early, over so many in a row (CVE-2023-44487, CVE-2025-8671).
+struct Resets {
+    window: u32,
+    ended: Cell<u32>,
+    premature: Cell<u32>,
+    exceeded: Cell<bool>,
+}
+
+impl Resets {
+    fn new(window: u32) -> Self {
+        Self {
+            window,
+            ended: Cell::new(0),
+            premature: Cell::new(0),
+            exceeded: Cell::new(false),
+        }
+    }
+
+    /// Counts the end of a stream. Says whether with it the limit is exceeded.
+    fn count(&self, premature: bool) -> bool {
+        if self.ended.get() == self.window {
+            self.ended.set(0);
+            self.premature.set(0);
+        }
+        self.ended.set(self.ended.get() + 1);
+        self.premature
+            .set(self.premature.get() + u32::from(premature));
+        // More than half of the window's, whatever the rest of it will be.
+        let exceeded = self.premature.get() > self.window / 2;
+        exceeded && !self.exceeded.replace(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_streams_may_be_reset_and_no_more() {
+        let resets = Resets::new(10);
+        for stream in 0..100 {
+            assert!(!resets.count(stream % 2 == 0));
+        }
+        let in_a_row = (1..100).find(|_| resets.count(true));
+        assert_eq!(in_a_row, Some(6));
+        assert!(!resets.count(true), "it is said once");
+        assert!(resets.exceeded.get());
+    }
+}

@@ -1,0 +1,244 @@
+//! One request of an HTTP/2 connection: handed to `proxy`, its answer sent, and dropped the moment that its stream is reset.
+
+use std::cell::RefCell;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Response, StatusCode};
+use ringway_protocols::http1::strip_hop_by_hop;
+use ringway_protocols::http2::{self, Request};
+use ringway_protocols::message::{Framing, ResponseHead, Version};
+
+use super::body::StreamBody;
+use super::request;
+use super::respond::{Out, respond};
+use super::shared::InFlight;
+use crate::fault::{Fault, FaultKind};
+use crate::http2::to_map;
+use crate::proxy::{Cx, Interim, Reply, RequestBody, SharedUpload, Trace, Upload, proxy};
+use crate::request::RequestCx;
+use crate::serve::http1::{Done, End, request_cx};
+use crate::serve::respond::Sent;
+use crate::serve::{Client, outcome};
+use crate::time::Deadline;
+
+/// Serves a stream to its end.
+pub(super) async fn serve(
+    client: Client,
+    place: Rc<InFlight>,
+    request: http::Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let (head, body) = request.into_parts();
+    let ended = body.is_end_stream();
+    let parts = request::parts(head, ended);
+    match http2::request(parts, &request::limits(&client.listener)) {
+        Ok(request) => {
+            let respond = RefCell::new(respond);
+            exchange(&client, &place, request, body, &respond).await;
+        }
+        Err(violation) => {
+            let stats = &client.listener.stats;
+            stats.violation.inc(violation.index());
+            let refusal = outcome::Refusal::new(&client, violation.status(), violation.name());
+            if let Some(head) = head_of(&refusal.head)
+                && let Ok(mut stream) = respond.send_response(head, false)
+            {
+                // A line of text: more than a client may well be without.
+                let _gone = stream.send_data(refusal.body.clone(), true);
+            }
+            refusal.end(&client);
+        }
+    }
+}
+
+/// One request and its answer.
+async fn exchange(
+    client: &Client,
+    place: &Rc<InFlight>,
+    request: Request,
+    body: RecvStream,
+    respond: &RefCell<SendResponse<Bytes>>,
+) {
+    let listener = &*client.listener;
+    let _active = outcome::Active::new(listener);
+    let Request {
+        head,
+        framing,
+        expect_continue,
+        upgrade,
+        te_trailers,
+    } = request;
+    let mut cx = request_cx(client, head);
+    let mut trace = Trace::default();
+    let around = Cx {
+        local: &client.local,
+        listener,
+        chain: client.chain,
+        intro: &client.intro,
+        timer: &client.timer,
+        upgrade,
+        te_trailers,
+        expects_continue: expect_continue,
+        deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
+    };
+    let mut body = StreamBody::new(body, listener, place.shared(), framing);
+    let done = answer(&around, &mut body, respond, &mut cx, &mut trace, client).await;
+    if done.sent.fault.is_none() && done.sent.status != 0 {
+        place.ended_well();
+    }
+    outcome::end(client, &cx, &mut trace, &done);
+}
+
+/// Proxies the request and sends its answer.
+async fn answer<'c>(
+    around: &Cx<'c>,
+    body: &mut StreamBody<'_>,
+    responder: &RefCell<SendResponse<Bytes>>,
+    cx: &mut RequestCx,
+    trace: &mut Trace<'c>,
+    client: &Client,
+) -> Done {
+    let listener = around.listener;
+    let framing = body.framing();
+    let empty = match framing {
+        Framing::Length(0) => {
+            let empty = std::future::poll_fn(|cx| body.poll_empty(cx));
+            unless_reset(responder, empty).await.and_then(|ended| ended)
+        }
+        Framing::Empty | Framing::Length(_) | Framing::Chunked | Framing::Close => Ok(()),
+    };
+    let upload: SharedUpload<'_> = Rc::new(RefCell::new(Upload::new(body)));
+    let mut informer = Informer {
+        responder,
+        waits: around.expects_continue,
+    };
+    let proxied = match empty {
+        Ok(()) if outcome::is_too_long(framing, listener) => Ok(outcome::too_long()),
+        Ok(()) => {
+            let proxied = proxy(around, cx, &upload, &mut informer, trace);
+            unless_reset(responder, proxied).await
+        }
+        Err(fault) => Err(fault),
+    };
+    let mut reply = match proxied {
+        Ok(reply) => reply,
+        Err(fault) => return gone(fault, upload.borrow().received),
+    };
+    let out = Out::new(client, responder, reply.deadline);
+    let mut sent = respond(out, &cx.head, &mut reply).await;
+    sent.received = upload.borrow().received;
+    let Reply {
+        head,
+        flag,
+        details,
+        ..
+    } = reply;
+    Done {
+        head,
+        sent,
+        flag,
+        details,
+        idle: None,
+        upstream: None,
+    }
+}
+
+/// The end of a stream that was reset before its answer began.
+fn gone(fault: Fault, received: u64) -> Done {
+    Done {
+        head: ResponseHead {
+            status: 0,
+            reason: Bytes::new(),
+            version: Version::Http2,
+            fields: ringway_protocols::Fields::new(),
+        },
+        flag: fault.kind.flag(),
+        details: fault.kind.details(),
+        sent: Sent {
+            end: End::Close,
+            sent: 0,
+            received,
+            status: 0,
+            fault: Some(fault),
+        },
+        idle: None,
+        upstream: None,
+    }
+}
+
+/// What `work` comes to, unless the stream is reset before: then it is dropped at once, and the request to the upstream with it.
+pub(super) async fn unless_reset<T>(
+    responder: &RefCell<SendResponse<Bytes>>,
+    work: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx: &mut Context<'_>| {
+        if let Poll::Ready(reset) = responder.borrow_mut().poll_reset(cx) {
+            return Poll::Ready(Err(was_reset(reset)));
+        }
+        work.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}
+
+/// Why a stream is there no more.
+pub(super) fn was_reset(reset: Result<Reason, h2::Error>) -> Fault {
+    let fault = Fault::new(FaultKind::ClientGone);
+    match reset {
+        Ok(reason) => fault.because(reason.description()),
+        Err(error) => fault.because(error),
+    }
+}
+
+/// A head for the codec. None if it cannot be one of HTTP/2.
+pub(super) fn head_of(head: &ResponseHead) -> Option<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(head.status).ok()?;
+    *response.headers_mut() = to_map(&head.fields)?;
+    Some(response)
+}
+
+/// Tells the client what comes before the final answer.
+struct Informer<'r> {
+    responder: &'r RefCell<SendResponse<Bytes>>,
+    /// The client waits for `100 Continue`, and has not been told.
+    waits: bool,
+}
+
+impl Informer<'_> {
+    fn inform(&self, head: &ResponseHead) -> Result<(), Fault> {
+        let Some(head) = head_of(head) else {
+            return Ok(());
+        };
+        let told = self.responder.borrow_mut().send_informational(head);
+        told.map_err(|error| Fault::new(FaultKind::ClientGone).because(error))
+    }
+}
+
+type Told<'s> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
+
+impl Interim for Informer<'_> {
+    fn send<'s>(&'s mut self, mut head: ResponseHead) -> Told<'s> {
+        strip_hop_by_hop(&mut head.fields);
+        Box::pin(std::future::ready(self.inform(&head)))
+    }
+
+    fn proceed<'s>(&'s mut self) -> Told<'s> {
+        let told = if std::mem::take(&mut self.waits) {
+            self.inform(&ResponseHead {
+                status: 100,
+                reason: Bytes::new(),
+                version: Version::Http2,
+                fields: ringway_protocols::Fields::new(),
+            })
+        } else {
+            Ok(())
+        };
+        Box::pin(std::future::ready(told))
+    }
+}

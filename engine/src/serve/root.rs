@@ -1,0 +1,41 @@
+//! The root of a task: a panic ends the task and not the core (settled question 16).
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// What a task's root keeps beside it, dropped after it.
+pub(super) trait Keeper {
+    /// The task panicked.
+    fn panicked(&self);
+}
+
+/// A task and its keeper.
+pub(super) struct Root<F, K> {
+    task: F,
+    keeper: K,
+}
+
+impl<F, K> Root<F, K> {
+    pub(super) fn new(task: F, keeper: K) -> Self {
+        Self { task, keeper }
+    }
+}
+
+impl<F: Future<Output = ()>, K: Keeper> Future for Root<F, K> {
+    type Output = ();
+
+    #[expect(unsafe_code, reason = "pinning a field")]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: `task` is never moved out of its pinned owner, which has no `Drop` of its own; `keeper` is not pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: as above.
+        let task = unsafe { Pin::new_unchecked(&mut this.task) };
+        // What a panic leaves half done belongs to this task, which is dropped next.
+        catch_unwind(AssertUnwindSafe(|| task.poll(cx))).unwrap_or_else(|_panic| {
+            this.keeper.panicked();
+            Poll::Ready(())
+        })
+    }
+}

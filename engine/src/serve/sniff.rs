@@ -1,0 +1,53 @@
+//! What a cleartext connection speaks, by its first bytes.
+//!
+//! Only bytes that may be the beginning of HTTP/2's preface are waited behind; whatever else comes first is HTTP/1's to judge.
+
+use ringway_protocols::http2::{Opening, opening};
+
+use super::http1::{HEAD_READ, quiet};
+use super::{Connection, Spoken};
+use crate::time::Deadline;
+
+/// Waits until it is clear. None: the connection has ended, or its time is up.
+pub(super) async fn spoken(connection: &mut Connection) -> Option<Spoken> {
+    let Connection {
+        client,
+        ticket,
+        stream,
+        ..
+    } = connection;
+    let limits = &client.listener.spec.config.limits;
+    let reader = &mut stream.reader;
+    let mut deadline = Deadline::after(limits.idle_timeout);
+    loop {
+        let begun = !reader.input.is_empty();
+        match opening(&reader.input) {
+            Opening::Http2 => return Some(Spoken::Http2),
+            Opening::Other => return Some(Spoken::Http1),
+            Opening::NeedMore => {}
+        }
+        let read = if begun {
+            client.timer.within(deadline, reader.fill(HEAD_READ)).await
+        } else {
+            client.timer.within(deadline, quiet(reader)).await
+        };
+        match read {
+            Ok(Ok(1..)) if !begun => {
+                ticket.set_idle(false);
+                deadline = Deadline::after(limits.header_timeout);
+            }
+            Ok(Ok(1..)) => {}
+            // HTTP/1 has words for the end of a connection and for a head that breaks off.
+            Ok(Ok(0) | Err(_)) if begun => return Some(Spoken::Http1),
+            Ok(Ok(0) | Err(_)) => return None,
+            Err(_elapsed) => {
+                let stats = &client.listener.stats;
+                match begun {
+                    true => stats.limit_header_timeout.inc(),
+                    false => stats.limit_idle_timeout.inc(),
+                }
+                return None;
+            }
+        }
+    }
+}
