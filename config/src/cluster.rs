@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Name;
+use crate::{Balance, Locality, Name, Placement, SlowStart, Sticky, Subsets};
 
 /// Interchangeable hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,18 +23,33 @@ pub struct Cluster {
     pub pool: Pool,
     /// How often host names are resolved again. Default 30 s.
     pub dns_refresh: Duration,
+    /// How hosts that are new or came back get their share; absent: at once.
+    pub slow_start: Option<SlowStart>,
+    /// How priorities and localities share the requests.
+    pub placement: Placement,
+    /// Hosts by metadata; absent: routes cannot ask for some of them.
+    pub subsets: Option<Subsets>,
+    /// Clients that stay with their host by a cookie.
+    pub sticky: Option<Sticky>,
 }
 
-/// How a host is picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// In turn, by weight.
-    #[default]
-    RoundRobin,
-    /// By chance, by weight.
-    Random,
-    /// Of two picked by chance (by weight), the one with fewer requests in flight.
-    LeastRequest,
+impl Cluster {
+    /// A cluster of these hosts, everything else as where a file says nothing.
+    pub fn new(name: Name, endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            name,
+            balance: Balance::default(),
+            endpoints,
+            connect_timeout: Duration::from_secs(2),
+            first_byte_timeout: None,
+            pool: Pool::default(),
+            dns_refresh: Duration::from_secs(30),
+            slow_start: None,
+            placement: Placement::default(),
+            subsets: None,
+            sticky: None,
+        }
+    }
 }
 
 /// A host.
@@ -44,6 +59,25 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     /// Its share, 1 to 128 by use; default 1.
     pub weight: u32,
+    /// 0 is asked first, then 1, … Default 0.
+    pub priority: u8,
+    /// Where it stands.
+    pub locality: Locality,
+    /// What subsets tell hosts apart by: keys and values, sorted by key.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl Endpoint {
+    /// A host of weight 1 and priority 0, with nothing more to say of it.
+    pub fn new(address: EndpointAddress) -> Self {
+        Self {
+            address,
+            weight: 1,
+            priority: 0,
+            locality: Locality::default(),
+            metadata: Vec::new(),
+        }
+    }
 }
 
 /// Where a host is.

@@ -4,6 +4,7 @@
 //! [`Config`]: parsed once, right for ever, comparable with `==`. It carries no line numbers, because a moved line
 //! must not drop a connection pool; the parsers return those beside it.
 
+mod balance;
 mod cluster;
 mod error;
 pub mod filters;
@@ -13,6 +14,7 @@ mod native;
 mod route;
 mod units;
 
+pub use balance::*;
 pub use cluster::*;
 pub use error::*;
 pub use listener::*;

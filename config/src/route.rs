@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ByteSize, Domain, Filter, Name, Pattern, Percent};
+use crate::{ByteSize, Domain, Filter, HashKey, Name, Pattern, Percent};
 
 /// A table of virtual hosts that chains refer to by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +137,10 @@ pub struct Forward {
     pub mirror: Option<Mirror>,
     /// Whether `Upgrade` may pass (WebSocket). Default true.
     pub upgrade: bool,
+    /// What balancing by hash hashes, in order; empty: chance.
+    pub hash: Vec<HashKey>,
+    /// The metadata of the hosts it may go to, sorted by key; empty: any.
+    pub metadata_match: Vec<(String, String)>,
 }
 
 impl Default for Forward {
@@ -149,6 +153,8 @@ impl Default for Forward {
             retry: Retry::default(),
             mirror: None,
             upgrade: true,
+            hash: Vec::new(),
+            metadata_match: Vec::new(),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Percent(u16);
 impl Percent {
     /// All of them.
     pub const ALL: Self = Self(10_000);
+    /// Half of them.
+    pub const HALF: Self = Self(5_000);
     /// `None` outside 0 to 100.
     pub fn new(percent: f64) -> Option<Self> {
         // The cast is exact enough: the range was checked first.

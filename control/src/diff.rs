@@ -135,18 +135,13 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringway_config::{Balance, Cluster, IoDriver, Pool};
+    use ringway_config::{Balance, Cluster, IoDriver};
     use std::time::Duration;
 
     fn cluster(name: &str, balance: Balance) -> Cluster {
         Cluster {
-            name: Name::new(name),
             balance,
-            endpoints: Vec::new(),
-            connect_timeout: Duration::from_secs(2),
-            first_byte_timeout: None,
-            pool: Pool::default(),
-            dns_refresh: Duration::from_secs(30),
+            ..Cluster::new(Name::new(name), Vec::new())
         }
     }
 

@@ -172,20 +172,15 @@ fn names_of(config: &Config) -> BTreeMap<String, Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringway_config::{Balance, Cluster, Endpoint, Name, Pool};
+    use ringway_config::{Cluster, Endpoint, Name};
 
     fn config(clusters: &[(&str, u64)]) -> Config {
-        let cluster = |&(host, refresh): &(&str, u64)| Cluster {
-            name: Name::new(host),
-            balance: Balance::Random,
-            endpoints: vec![Endpoint {
-                address: EndpointAddress::Name(host.to_owned(), 80),
-                weight: 1,
-            }],
-            connect_timeout: Duration::from_secs(2),
-            first_byte_timeout: None,
-            pool: Pool::default(),
-            dns_refresh: Duration::from_secs(refresh),
+        let cluster = |&(host, refresh): &(&str, u64)| {
+            let address = EndpointAddress::Name(host.to_owned(), 80);
+            Cluster {
+                dns_refresh: Duration::from_secs(refresh),
+                ..Cluster::new(Name::new(host), vec![Endpoint::new(address)])
+            }
         };
         Config {
             clusters: clusters.iter().map(cluster).collect(),

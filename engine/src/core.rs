@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use crate::cluster::{ClusterSets, ClusterSpec};
 use crate::net::{Acceptor, Alarm, Doorbell, Spare, spawn};
 use crate::serve::{Gate, accept};
 use crate::snapshot::Snapshot;
@@ -30,6 +31,13 @@ pub(crate) enum Command {
         ids: Arc<[ListenerId]>,
         /// Sockets that are new.
         opened: Vec<Opened>,
+    },
+    /// The health of a cluster's hosts has changed.
+    Refresh {
+        /// The cluster, in the version that this is of.
+        spec: Arc<ClusterSpec>,
+        /// What is chosen among from now on.
+        sets: Arc<ClusterSets>,
     },
     /// Answers say `Connection: close` from now on.
     Drain,
@@ -76,6 +84,7 @@ impl Core {
                         apply(&self.local, &snapshot, &ids, opened, &mut gates);
                         self.applied.store(snapshot.version(), Ordering::Release);
                     }
+                    Command::Refresh { spec, sets } => self.local.view().refresh(&spec, &sets),
                     Command::Drain => self.local.draining.set(true),
                     Command::Close => {
                         let view = self.local.view();

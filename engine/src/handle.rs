@@ -1,5 +1,6 @@
 //! The engine from outside: start, publish, drain, close, stop. The only place where threads begin.
 
+mod derived;
 mod sockets;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, unbounded};
 use ringway_config::{IoDriver, Name, PathError};
 
+use crate::cluster::ClusterSpec;
 use crate::core::{Command, Core};
 use crate::net::{self, Bell, BoundAddress, DriverChoice, DriverError};
 use crate::observe::Stats;
@@ -18,6 +20,7 @@ use crate::observe::log_ring::LogPort;
 use crate::rng::Rng;
 use crate::snapshot::Snapshot;
 use crate::view::{Local, Shared};
+use derived::Derived;
 use sockets::Sockets;
 
 /// Told, on the core's own thread, which core has ended without being told to.
@@ -129,6 +132,7 @@ pub struct Handle {
     sockets: Sockets,
     shared: Arc<Shared>,
     alive: Arc<AtomicU32>,
+    derived: Derived,
 }
 
 impl Handle {
@@ -146,6 +150,7 @@ impl Handle {
             sockets: Sockets::default(),
             shared,
             alive: Arc::default(),
+            derived: Derived::default(),
         };
         let seeds = Rng::new(options.seed);
         for (core, cpu) in options.cores.iter().enumerate() {
@@ -217,6 +222,7 @@ impl Handle {
             .sockets
             .follow(snapshot.listeners(), cores, &self.shared)?;
         let ids = self.sockets.ids();
+        self.derived.follow(&snapshot);
         for (thread, opened) in self.threads.iter().zip(opened) {
             thread.tell(Command::Apply {
                 snapshot: Arc::clone(&snapshot),
@@ -225,6 +231,22 @@ impl Handle {
             });
         }
         Ok(())
+    }
+
+    /// Has every core choose by the health that these hosts (their slots) of a cluster now have.
+    pub fn refresh(&mut self, spec: &Arc<ClusterSpec>, changed: &[u32]) {
+        let sets = self.derived.derive(spec, changed);
+        for thread in &self.threads {
+            thread.tell(Command::Refresh {
+                spec: Arc::clone(spec),
+                sets: Arc::clone(&sets),
+            });
+        }
+    }
+
+    /// Lets go of what was replaced and no core holds any more.
+    pub fn tidy(&mut self) {
+        self.derived.tidy();
     }
 
     /// The least version that every core runs.

@@ -8,10 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use ringway_config::{self as config, ChainMatch, Config, EndpointAddress, Name, PathError};
+use ringway_config::{
+    self as config, ChainMatch, Config, EndpointAddress, Localities, Name, PathError,
+};
 use socket2::SockAddr;
 
-use crate::cluster::{ClusterSpec, HostSpec};
+use crate::cluster::{ClusterSpec, Hosts, assemble};
 use crate::filter::{FilterSpec, Registry};
 use crate::observe::access_log::Format;
 use crate::observe::log_ring::{LogTargets, TargetId};
@@ -85,7 +87,10 @@ impl Snapshot {
         let clusters = config
             .clusters
             .iter()
-            .map(|cluster| (cluster.name.clone(), builder.cluster(cluster)))
+            .map(|cluster| {
+                let spec = builder.cluster(cluster, &config.clusters);
+                (cluster.name.clone(), spec)
+            })
             .collect();
         let mut tables = BTreeMap::new();
         for (at, table) in config.route_tables.iter().enumerate() {
@@ -142,51 +147,57 @@ struct Builder<'b> {
 }
 
 impl Builder<'_> {
-    fn cluster(&self, config: &config::Cluster) -> Arc<ClusterSpec> {
-        let hosts = self.hosts(config);
-        if let Some(last) = self.last.and_then(|last| last.clusters.get(&config.name)) {
-            let same_hosts = last.hosts.len() == hosts.len()
-                && last.hosts.iter().zip(&hosts).all(|(a, b)| {
-                    (&a.label, &a.address, a.weight) == (&b.label, &b.address, b.weight)
-                });
-            if last.config == *config && same_hosts {
-                return Arc::clone(last);
-            }
+    fn cluster(&self, config: &config::Cluster, all: &[config::Cluster]) -> Arc<ClusterSpec> {
+        let last = self.last.and_then(|last| last.clusters.get(&config.name));
+        let none = Hosts::default();
+        let before = last.map_or(&none, |last| &last.hosts);
+        let hosts = before.next(self.hosts(config), &config.name, self.stats);
+        let sources = self.sources(config, all);
+        if let Some(last) = last
+            && last.config == *config
+            && last.hosts.is_same(&hosts)
+            && last.sources == sources
+        {
+            return Arc::clone(last);
         }
-        Arc::new(ClusterSpec {
-            config: config.clone(),
-            hosts,
-            stats: self.stats.cluster(&config.name),
-        })
+        Arc::new(assemble(config.clone(), hosts, sources, self.stats))
     }
 
-    fn hosts(&self, config: &config::Cluster) -> Vec<HostSpec> {
-        let mut hosts = Vec::new();
-        let mut add = |address: SockAddr, label: String, weight| {
-            let label = Name::new(&label);
-            let stats = self.stats.host(&config.name, &label);
-            hosts.push(HostSpec {
-                address,
-                label,
-                weight,
-                stats,
-            });
+    /// The hosts by zone of the cluster that zone-aware routing measures itself by.
+    fn sources(&self, config: &config::Cluster, all: &[config::Cluster]) -> HashMap<String, u32> {
+        let mut zones = HashMap::new();
+        let Localities::ZoneAware {
+            source: Some(source),
+            ..
+        } = &config.placement.localities
+        else {
+            return zones;
         };
+        let source = all.iter().find(|cluster| cluster.name == *source);
+        for (_, _, endpoint) in source.into_iter().flat_map(|source| self.hosts(source)) {
+            *zones.entry(endpoint.locality.zone).or_default() += 1;
+        }
+        zones
+    }
+
+    /// Where each endpoint is, as far as that is known.
+    fn hosts(&self, config: &config::Cluster) -> Vec<(SockAddr, String, config::Endpoint)> {
+        let mut hosts = Vec::with_capacity(config.endpoints.len());
         for endpoint in &config.endpoints {
             match &endpoint.address {
                 EndpointAddress::Ip(address) => {
-                    add((*address).into(), address.to_string(), endpoint.weight)
+                    hosts.push(((*address).into(), address.to_string(), endpoint.clone()));
                 }
                 EndpointAddress::Unix(path) => {
                     // The length of the path was checked when the configuration was read.
                     if let Ok(address) = SockAddr::unix(path) {
-                        add(address, path.display().to_string(), endpoint.weight);
+                        hosts.push((address, path.display().to_string(), endpoint.clone()));
                     }
                 }
                 EndpointAddress::Name(name, port) => {
                     for address in self.inputs.resolved.get(name).into_iter().flatten() {
                         let address = SocketAddr::new(*address, *port);
-                        add(address.into(), address.to_string(), endpoint.weight);
+                        hosts.push((address.into(), address.to_string(), endpoint.clone()));
                     }
                 }
             }

@@ -14,6 +14,7 @@ pub mod bolt;
 pub mod client_hello;
 pub mod codec;
 pub mod dubbo;
+pub mod example;
 mod fields;
 mod hessian;
 pub mod http1;
@@ -22,6 +23,7 @@ pub mod message;
 mod output;
 pub mod reader;
 pub mod tars;
+pub mod thrift;
 pub mod trial;
 
 pub use fields::{Field, FieldId, Fields};

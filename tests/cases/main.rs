@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod balancing;
 mod cli;
 mod connections;
 mod crowds;

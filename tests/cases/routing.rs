@@ -10,7 +10,6 @@ both_drivers! {
     weights_share_out_requests,
     endpoint_weights_share_out_connections,
     round_robin_takes_hosts_in_turn,
-    every_way_of_balancing_serves,
     rewrites_path_and_host,
     redirects,
     responds_by_itself,
@@ -194,29 +193,6 @@ fn round_robin_takes_hosts_in_turn(driver: Driver) {
         let mut sorted = window.to_vec();
         sorted.sort();
         assert_eq!(sorted, ["a", "b", "c"], "{names:?}");
-    }
-}
-
-fn every_way_of_balancing_serves(driver: Driver) {
-    for balance in ["random", "least_request"] {
-        let origins = [Origin::start("a"), Origin::start("b"), Origin::start("c")];
-        let config = site(
-            "- { match: { prefix: / }, cluster: up }",
-            &[("up", &origins.each_ref().map(Origin::addr))],
-        )
-        .replace("name: up,", &format!("name: up, balance: {balance},"));
-        let proxy = Proxy::start(driver, &config);
-        let mut client = proxy.client();
-        for _ in 0..120 {
-            assert_eq!(client.get("/").status, 200);
-        }
-        for origin in &origins {
-            assert!(
-                origin.seen().len() > 10,
-                "{balance}: {}",
-                origin.seen().len()
-            );
-        }
     }
 }
 

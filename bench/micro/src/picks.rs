@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use ringway_config::Balance;
+use ringway_config::{Balance, Choices};
 use ringway_engine::Picker;
 
 use crate::Micro;
@@ -26,15 +26,15 @@ pub(crate) const MICROS: &[Micro] = &[
     Micro {
         name: "pick_least_request_of_20",
         limit: 360,
-        run: |times| pick(Balance::LeastRequest, 20, times),
+        run: |times| pick(Balance::LeastRequest(Choices::default()), 20, times),
     },
 ];
 
-fn pick(balance: Balance, hosts: u16, times: u32) {
+fn pick(balance: Balance, hosts: u32, times: u32) {
     let picker = Picker::new(balance, hosts);
     for _ in 0..times {
         let picked = black_box(&picker).pick();
-        debug_assert!(picked.is_some_and(|index| index < usize::from(hosts)));
+        debug_assert!(picked.is_some_and(|index| index < hosts as usize));
         black_box(picked);
     }
 }

@@ -3,6 +3,7 @@
 //! What may be a secret is not shown: the value of a field whose name says so (`Authorization`, `X-Api-Key`), and such keys of a
 //! filter's own configuration. Every struct is taken apart by name, so that a new field of the model cannot be forgotten here.
 
+mod cluster;
 mod listener;
 mod routes;
 #[cfg(test)]
@@ -10,13 +11,12 @@ mod tests;
 
 use std::time::Duration;
 
-use ringway_config::{
-    Admin, Balance, Cluster, Config, Endpoint, EndpointAddress, Filter, IoDriver, Log, Parsed,
-    Pool, Process, SpanMap,
-};
+use ringway_config::{Admin, Config, Filter, IoDriver, Log, Parsed, Process, SpanMap};
 use serde_json::{Map, Value, json};
 
 use crate::logging;
+use cluster::cluster;
+pub(super) use cluster::{balance_name, endpoint_text};
 use listener::listener;
 use routes::route_table;
 
@@ -188,69 +188,11 @@ fn process(process: &Process) -> Value {
     ])
 }
 
-fn cluster(cluster: &Cluster) -> Value {
-    let Cluster {
-        name,
-        balance,
-        endpoints,
-        connect_timeout,
-        first_byte_timeout,
-        pool:
-            Pool {
-                idle_timeout,
-                max_idle,
-                max_requests,
-            },
-        dns_refresh,
-    } = cluster;
-    let pool = map([
-        ("idle_timeout", some(time(*idle_timeout))),
-        ("max_idle", some(*max_idle)),
-        ("max_requests", max_requests.map(Value::from)),
-    ]);
-    map([
-        ("name", some(name.as_str())),
-        ("balance", some(balance_name(*balance))),
-        (
-            "endpoints",
-            Some(each(
-                endpoints,
-                |Endpoint { address, weight }| json!({ "address": endpoint_text(address), "weight": weight }),
-            )),
-        ),
-        ("connect_timeout", some(time(*connect_timeout))),
-        (
-            "first_byte_timeout",
-            first_byte_timeout.map(|t| time(t).into()),
-        ),
-        ("pool", Some(pool)),
-        ("dns_refresh", some(time(*dns_refresh))),
-    ])
-}
-
 fn filter(filter: &Filter) -> Value {
     let Filter { name, config } = filter;
     let mut out = Map::new();
     out.insert(name.to_string(), hide("", config));
     Value::Object(out)
-}
-
-/// How a cluster picks, in a file's word.
-pub(super) fn balance_name(balance: Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "round_robin",
-        Balance::Random => "random",
-        Balance::LeastRequest => "least_request",
-    }
-}
-
-/// Where an endpoint is, as a file writes it.
-pub(super) fn endpoint_text(address: &EndpointAddress) -> String {
-    match address {
-        EndpointAddress::Ip(address) => address.to_string(),
-        EndpointAddress::Name(host, port) => format!("{host}:{port}"),
-        EndpointAddress::Unix(path) => format!("unix:{}", path.display()),
-    }
 }
 
 /// A value with its secrets hidden; `key` is what it stands under.

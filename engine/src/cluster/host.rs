@@ -4,25 +4,32 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringway_config::Name;
 use socket2::SockAddr;
 
 use super::HostSpec;
+use super::balance::cost_now;
 use super::pool::http1::Kept;
 use crate::observe::{ClusterStats, HostStats, Slot};
+use crate::time::now_millis;
+
+/// How much an answer quicker than the average counts at least, however soon it comes after another.
+const LEAST_STEP: f64 = 0.01;
 
 /// A host.
 pub(crate) struct Host {
+    id: u64,
     address: SockAddr,
+    weight: u32,
     /// Its name in logs.
     pub(crate) label: Rc<str>,
-    name: Name,
     pub(crate) stats: Slot<HostStats>,
     pub(super) cluster: Slot<ClusterStats>,
     /// HTTP/1 connections between two requests.
     pub(super) http1: Kept,
     /// Requests in flight on this core.
     active: Cell<u32>,
+    /// The moving average of its answers' times in microseconds, and when it was made.
+    latency: Cell<(f64, u64)>,
     /// No version of the cluster has it any more: nothing is kept.
     retired: Cell<bool>,
 }
@@ -30,19 +37,47 @@ pub(crate) struct Host {
 impl Host {
     pub(super) fn new(spec: &HostSpec, core: usize, cluster: Slot<ClusterStats>) -> Self {
         Self {
+            id: spec.id,
             address: spec.address.clone(),
+            weight: spec.endpoint.weight,
             label: Rc::from(spec.label.as_str()),
-            name: spec.label.clone(),
             stats: spec.stats.slot(core),
             cluster,
             http1: Kept::default(),
             active: Cell::new(0),
+            latency: Cell::new((0.0, 0)),
             retired: Cell::new(false),
         }
     }
 
-    pub(super) fn is_same(&self, spec: &HostSpec) -> bool {
-        self.name == spec.label && self.address == spec.address
+    /// Tells it from every other host that the process has had.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its share.
+    pub(super) fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// The moving average of its answers' times in microseconds, and when it was made.
+    pub(super) fn latency(&self) -> (f64, u64) {
+        self.latency.get()
+    }
+
+    /// An answer took so long: a peak counts at once and whole, what is below the average by and by.
+    pub(super) fn observe(&self, elapsed: Duration, decay: Duration) {
+        let now = now_millis();
+        let micros = elapsed.as_secs_f64() * 1e6;
+        let old = cost_now(self.latency.get(), decay, now);
+        let before = self.latency.get().1;
+        let average = if micros >= old {
+            micros
+        } else {
+            let kept = cost_now((1.0, before), decay, now);
+            old + (micros - old) * (1.0 - kept).max(LEAST_STEP)
+        };
+        self.latency.set((average, now));
     }
 
     pub(super) fn address(&self) -> &SockAddr {

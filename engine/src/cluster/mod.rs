@@ -4,53 +4,35 @@
 //! own pools and its own balancing state.
 
 mod balance;
+mod hash;
 mod host;
 mod picker;
 mod pool;
+mod sets;
+mod spec;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ringway_config::{self as config, Balance as Policy};
-use socket2::SockAddr;
+use ringway_config::{self as config, Balance};
 
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::{ConnectError, connect};
-use crate::observe::{ClusterStats, HostStats, PerCore, Slot};
+use crate::observe::{ClusterStats, Slot};
 use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
 
 pub(crate) use balance::Ask;
-use balance::{Balance, LeastRequest, Random, RoundRobin};
+pub(crate) use hash::xxh64;
 pub(crate) use host::{Active, Host};
 pub use picker::Picker;
 pub(crate) use pool::{ANSWER_READ, Connection, Lease};
-
-/// A host as the snapshot knows it.
-#[derive(Debug)]
-pub struct HostSpec {
-    /// Where to connect to.
-    pub address: SockAddr,
-    /// How it is called in logs and metrics.
-    pub label: config::Name,
-    /// Its share.
-    pub weight: u32,
-    /// Its numbers.
-    pub stats: Arc<PerCore<HostStats>>,
-}
-
-/// A cluster as the snapshot knows it: addresses resolved.
-#[derive(Debug)]
-pub struct ClusterSpec {
-    /// What the operator wants.
-    pub config: config::Cluster,
-    /// The hosts; empty while no name resolves.
-    pub hosts: Vec<HostSpec>,
-    /// Its numbers.
-    pub stats: Arc<PerCore<ClusterStats>>,
-}
+use sets::Live;
+pub(crate) use sets::{ClusterSets, MetadataMatch, sticky_id};
+pub(crate) use spec::assemble;
+pub use spec::{ClusterSpec, HostSpec, HostState, Hosts, Mark};
 
 /// A core's live side of a cluster.
 pub(crate) struct Cluster {
@@ -58,56 +40,98 @@ pub(crate) struct Cluster {
     pub(crate) stats: Slot<ClusterStats>,
     /// Its name, of this core's own, so that a request's copy of it bounces no line between cores.
     pub(crate) name: config::Name,
-    hosts: Vec<Rc<Host>>,
-    balance: RefCell<Box<dyn Balance>>,
+    core: usize,
+    /// The hosts that this core has asked, by slot; all versions of the cluster share them.
+    hosts: Rc<RefCell<Vec<Option<Rc<Host>>>>>,
+    live: RefCell<Live>,
+    /// There is a newer version: hosts made for this one are kept by nobody.
+    retired: Cell<bool>,
+    /// How long answers' times count, where the balancing goes by them.
+    decay: Option<Duration>,
     /// Copies of requests under way to this cluster on this core.
     pub(crate) mirrors_in_flight: Cell<u32>,
 }
 
 impl Cluster {
-    /// The live side for a core. Hosts that `last` had at the same address go on with their connections.
+    /// The live side for a core. Hosts that `last` had go on with their connections.
     pub(crate) fn new(
         spec: &Arc<ClusterSpec>,
         core: usize,
         rng: &Rng,
         last: Option<&Self>,
     ) -> Self {
-        let stats = spec.stats.slot(core);
-        let host = |spec: &HostSpec| match last
-            .and_then(|last| last.hosts.iter().find(|host| host.is_same(spec)))
-        {
-            Some(host) => Rc::clone(host),
-            None => Rc::new(Host::new(spec, core, stats.clone())),
-        };
-        let hosts: Vec<_> = spec.hosts.iter().map(host).collect();
-        let weights: Vec<u32> = spec.hosts.iter().map(|host| host.weight).collect();
-        let balance: Box<dyn Balance> = match spec.config.balance {
-            Policy::RoundRobin => Box::new(RoundRobin::new(&weights, rng)),
-            Policy::Random => Box::new(Random::new(&weights)),
-            Policy::LeastRequest => Box::new(LeastRequest::new(&weights)),
+        let decay = match spec.config.balance {
+            Balance::PeakEwma { decay, .. } => Some(decay),
+            Balance::RoundRobin
+            | Balance::Random
+            | Balance::LeastRequest(_)
+            | Balance::LeastConnection(_)
+            | Balance::RingHash { .. }
+            | Balance::Maglev { .. }
+            | Balance::RequestRoundRobin => None,
         };
         Self {
             spec: Arc::clone(spec),
-            stats,
+            stats: spec.stats.slot(core),
             name: config::Name::new(spec.config.name.as_str()),
-            hosts,
-            balance: RefCell::new(balance),
+            core,
+            hosts: last.map_or_else(Rc::default, |last| Rc::clone(&last.hosts)),
+            live: RefCell::new(Live::new(&spec.sets, rng)),
+            retired: Cell::new(false),
+            decay,
             mirrors_in_flight: Cell::new(0),
         }
     }
 
-    /// A host that was not tried yet.
-    pub(crate) fn pick(&self, tried: &[usize], rng: &Rng) -> Result<(usize, Rc<Host>), Fault> {
-        let index = self
-            .balance
-            .borrow_mut()
-            .pick(&self.hosts, &Ask { tried, rng });
-        match index.and_then(|index| Some((index, Rc::clone(self.hosts.get(index)?)))) {
+    /// A host that was not tried yet, by its slot.
+    pub(crate) fn pick(&self, ask: &Ask<'_>) -> Result<(usize, Rc<Host>), Fault> {
+        let picked = self.live.borrow().pick(&self.hosts.borrow(), ask);
+        match picked.and_then(|slot| Some((slot, self.host(slot)?))) {
             Some(picked) => Ok(picked),
             None => {
                 self.stats.upstream_rq_no_host.inc();
                 Err(Fault::new(FaultKind::NoHost))
             }
+        }
+    }
+
+    /// This core's side of the host of a slot; made when it is first asked for.
+    fn host(&self, slot: usize) -> Option<Rc<Host>> {
+        let spec = self.spec.hosts.get(u32::try_from(slot).ok()?)?;
+        if let Some(Some(host)) = self.hosts.borrow().get(slot)
+            && host.id() == spec.id
+        {
+            return Some(Rc::clone(host));
+        }
+        Some(self.new_host(slot, spec))
+    }
+
+    #[cold]
+    fn new_host(&self, slot: usize, spec: &HostSpec) -> Rc<Host> {
+        let host = Rc::new(Host::new(spec, self.core, self.stats.clone()));
+        if self.retired.get() {
+            host.retire();
+            return host;
+        }
+        let mut hosts = self.hosts.borrow_mut();
+        if hosts.len() <= slot {
+            hosts.resize(self.spec.hosts.slots().max(slot + 1), None);
+        }
+        if let Some(place) = hosts.get_mut(slot) {
+            *place = Some(Rc::clone(&host));
+        }
+        host
+    }
+
+    /// Takes over what control derived from its hosts' health.
+    pub(crate) fn refresh(&self, sets: &Arc<ClusterSets>) {
+        self.live.borrow_mut().exchange(sets);
+    }
+
+    /// An answer of a host came after so long.
+    pub(crate) fn observe(&self, host: &Host, elapsed: Duration) {
+        if let Some(decay) = self.decay {
+            host.observe(elapsed, decay);
         }
     }
 
@@ -156,18 +180,22 @@ impl Cluster {
 
     /// Closes the pools of hosts that the next version of the cluster does not have.
     pub(crate) fn retire(&self, next: Option<&Self>) {
-        for host in &self.hosts {
-            let stays =
-                next.is_some_and(|next| next.hosts.iter().any(|kept| Rc::ptr_eq(kept, host)));
-            if !stays {
-                host.retire();
-            }
+        if next.is_some_and(|next| std::ptr::eq(next, self)) {
+            return;
         }
+        self.retired.set(true);
+        let mut gone = Vec::new();
+        for (slot, place) in (0..).zip(self.hosts.borrow_mut().iter_mut()) {
+            let stays =
+                |host: &Rc<Host>| next.is_some_and(|next| next.spec.hosts.has(slot, host.id()));
+            gone.extend(place.take_if(|host| !stays(host)));
+        }
+        gone.iter().for_each(|host| host.retire());
     }
 
     /// Closes what was unused for too long, or what the other end closed.
     pub(crate) fn sweep(&self) {
-        for host in &self.hosts {
+        for host in self.hosts.borrow().iter().flatten() {
             host.sweep(self.spec.config.pool.idle_timeout);
         }
     }

@@ -1,12 +1,13 @@
 //! Picking alone, as the micro-benchmarks repeat it: a core's side of a cluster whose hosts nobody connects to.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ringway_config::{self as config, Balance, Name};
+use ringway_config::{self as config, Balance, Endpoint, EndpointAddress, Name};
 
-use super::{Cluster, ClusterSpec, HostSpec};
+use super::{Ask, Cluster, Hosts};
+use crate::cluster::spec::assemble;
 use crate::observe::Stats;
 use crate::rng::Rng;
 
@@ -18,33 +19,25 @@ pub struct Picker {
 
 impl Picker {
     /// So many hosts, in weights of 1, 2, 3, 1, 2, 3…
-    pub fn new(balance: Balance, hosts: u16) -> Self {
+    pub fn new(balance: Balance, hosts: u32) -> Self {
         let stats = Stats::new(1);
         let name = Name::new("picker");
-        let host = |at: u16| {
-            let address = SocketAddr::from(([127, 0, 0, 1], at + 1));
-            let label = Name::new(&address.to_string());
-            let stats = stats.host(&name, &label);
-            HostSpec {
-                address: address.into(),
-                label,
-                weight: u32::from(at % 3) + 1,
-                stats,
-            }
+        let host = |at: u32| {
+            let port = u16::try_from(at % 60_000 + 1).unwrap_or(1);
+            let [a, b, c, _] = (at / 60_000).to_be_bytes();
+            let address = SocketAddr::from(([10 + a, b, c, 1], port));
+            let endpoint = Endpoint {
+                weight: at % 3 + 1,
+                ..Endpoint::new(EndpointAddress::Ip(address))
+            };
+            (address.into(), address.to_string(), endpoint)
         };
-        let spec = ClusterSpec {
-            config: config::Cluster {
-                name: name.clone(),
-                balance,
-                endpoints: Vec::new(),
-                connect_timeout: Duration::from_secs(2),
-                first_byte_timeout: None,
-                pool: config::Pool::default(),
-                dns_refresh: Duration::from_secs(30),
-            },
-            hosts: (0..hosts).map(host).collect(),
-            stats: stats.cluster(&name),
+        let config = config::Cluster {
+            balance,
+            ..config::Cluster::new(name.clone(), Vec::new())
         };
+        let hosts = Hosts::default().next((0..hosts).map(host).collect(), &name, &stats);
+        let spec = assemble(config, hosts, HashMap::new(), &stats);
         let rng = Rng::new(1);
         let cluster = Cluster::new(&Arc::new(spec), 0, &rng, None);
         Self { cluster, rng }
@@ -52,7 +45,7 @@ impl Picker {
 
     /// The index of the host that the next request goes to.
     pub fn pick(&self) -> Option<usize> {
-        let picked = self.cluster.pick(&[], &self.rng);
+        let picked = self.cluster.pick(&Ask::new(&self.rng));
         picked.ok().map(|(index, _)| index)
     }
 }

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use ringway_config as config;
 use ringway_protocols::message::Framing;
 
+use super::affinity::Affinity;
 use super::answer::Answer;
 use super::exchange::{Sending, exchange};
 use super::head;
 use super::outgoing::Outgoing;
 use super::retry::{Tries, Verdict};
 use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, local_reply, mirror};
-use crate::cluster::Cluster;
+use crate::cluster::{Ask, Cluster, MetadataMatch};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::request::{LocalReply, RequestCx};
 use crate::route::{BadPath, Forward, Found};
@@ -43,6 +44,7 @@ pub(super) async fn forward<'a, 'c>(
         return Err(Fault::new(FaultKind::NoHost));
     };
     trace.cluster = Some(Rc::clone(cluster));
+    let affinity = Affinity::of(config, &cluster.spec.config, request, &cx.local.rng);
     let framing = upload.borrow().framing();
     let rewritten = match prepare(cx, found, request) {
         Ok(rewritten) => rewritten,
@@ -77,16 +79,20 @@ pub(super) async fn forward<'a, 'c>(
         cluster,
         tries: Tries::new(&config.retry, &request.head.method),
         tried: Vec::new(),
+        affinity: &affinity,
+        metadata: MetadataMatch::new(&config.metadata_match),
         trace,
     };
     let all = attempts.run(&outgoing, config, upload, interim);
-    let answer = match cx.timer.within(deadline, all).await {
+    let mut answer = match cx.timer.within(deadline, all).await {
         Ok(answer) => answer?,
         Err(_elapsed) => {
             cluster.stats.upstream_rq_timeout.inc();
             return Err(Fault::new(FaultKind::RequestTimeout));
         }
     };
+    let slot = attempts.tried.last().copied();
+    affinity.give(&cluster.spec, slot, &mut answer.head.fields);
     trace.service_time = Some(answer.service_time);
     trace.response_duration = Some(request.started.elapsed());
     let idle = (!config.idle_timeout.is_zero()).then_some(config.idle_timeout);
@@ -140,8 +146,10 @@ struct Attempts<'t, 'c> {
     cx: &'t Cx<'c>,
     cluster: &'t Rc<Cluster>,
     tries: Tries<'t>,
-    /// Hosts tried, by index.
+    /// Hosts tried, by slot.
     tried: Vec<usize>,
+    affinity: &'t Affinity,
+    metadata: Option<MetadataMatch<'t>>,
     trace: &'t mut Trace<'c>,
 }
 
@@ -213,8 +221,15 @@ impl Attempts<'_, '_> {
     ) -> Result<Answer<'a>, Fault> {
         self.tries.made += 1;
         self.trace.attempts = self.tries.made;
-        let (index, host) = self.cluster.pick(&self.tried, &self.cx.local.rng)?;
-        self.tried.push(index);
+        let ask = Ask {
+            tried: &self.tried,
+            hash: self.affinity.hash,
+            sticky: self.affinity.sticky,
+            metadata: self.metadata,
+            ..Ask::new(&self.cx.local.rng)
+        };
+        let (slot, host) = self.cluster.pick(&ask)?;
+        self.tried.push(slot);
         self.trace.host = Some(Rc::clone(&host.label));
         let timer = self.cx.timer;
         let one = async {

@@ -14,7 +14,7 @@ use ringway_protocols::message::{Framing, RequestHead};
 use super::exchange::{Sending, exchange};
 use super::outgoing::Outgoing;
 use super::upload::{RequestBody, Upload};
-use crate::cluster::Cluster;
+use crate::cluster::{Ask, Cluster};
 use crate::fault::{Fault, FaultKind};
 use crate::net::spawn;
 use crate::rng::Rng;
@@ -155,7 +155,7 @@ async fn copy(
     head: &RequestHead,
     mut body: CopiedBody,
 ) -> Result<(), Fault> {
-    let (_, host) = cluster.pick(&[], rng)?;
+    let (_, host) = cluster.pick(&Ask::new(rng))?;
     let lease = cluster.checkout(&host, false, timer).await?;
     let request = Outgoing::new(head, None, None, body.framing);
     let upload = Rc::new(RefCell::new(Upload::new(&mut body)));

@@ -4,6 +4,7 @@
 //!  normalize → find the route → filters → respond | redirect | forward: pick → checkout → exchange, tries → filters
 //! ```
 
+mod affinity;
 mod answer;
 mod exchange;
 mod forward;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ringway_config::Name;
 use ringway_protocols::http1::HeadLimits;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterSets, ClusterSpec};
 use crate::filter::Chain;
 use crate::observe::{ListenerStats, RouteTableStats, Slot};
 use crate::request::PeerAddr;
@@ -234,6 +234,15 @@ impl View {
     pub(crate) fn retire(&self, next: &Self) {
         for (name, cluster) in &self.clusters {
             cluster.retire(next.clusters.get(name).map(|next| &**next));
+        }
+    }
+
+    /// Takes over what control derived from the health of a cluster's hosts, if that version of it still serves.
+    pub(crate) fn refresh(&self, spec: &Arc<ClusterSpec>, sets: &Arc<ClusterSets>) {
+        if let Some(cluster) = self.clusters.get(&spec.config.name)
+            && Arc::ptr_eq(&cluster.spec, spec)
+        {
+            cluster.refresh(sets);
         }
     }
 

@@ -1,14 +1,15 @@
 //! From what the file says to the model: short forms become long ones, and what one value alone cannot tell is checked.
 
 mod address;
+mod cluster;
 mod listener;
 mod route;
 mod shadow;
 
 use std::collections::HashMap;
 
-use super::wire::{ClusterRecord, Cx, LogStyle, ProcessRecord, Root};
-use crate::{Admin, AdminAddress, Cluster, Config, Endpoint, Log, Name, Pool, Process};
+use super::wire::{Cx, LogStyle, ProcessRecord, Root};
+use crate::{Admin, AdminAddress, Config, Log, Name, Process};
 
 /// A part of the model, and the path of what it was made from.
 pub(crate) struct Placed<T> {
@@ -20,7 +21,7 @@ pub(crate) struct Placed<T> {
 pub(crate) fn config(root: Root, cx: &mut Cx) -> Config {
     let mut tables = route::tables(root.route_tables, cx);
     let listeners = listener::listeners(root.listeners.0, &mut tables, cx);
-    let clusters = clusters(root.clusters, cx);
+    let clusters = cluster::clusters(root.clusters, cx);
     let admin = root.admin.map(|record| Admin {
         address: record.address,
     });
@@ -53,47 +54,6 @@ fn process(record: ProcessRecord) -> Process {
             level: record.log.level,
             json: record.log.format == LogStyle::Json,
         },
-    }
-}
-
-fn clusters(records: Vec<ClusterRecord>, cx: &mut Cx) -> Vec<Cluster> {
-    let names = records.iter().map(|record| (&record.name, &record.at));
-    unique("cluster", "name", names, cx);
-    records
-        .into_iter()
-        .map(|record| cluster(record, cx))
-        .collect()
-}
-
-fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
-    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(record.endpoints.0.len());
-    let mut seen = HashMap::new();
-    for item in record.endpoints.0 {
-        if let Some(first) = seen.insert(item.address.clone(), item.at.clone())
-            && item.at != first
-        {
-            let message = format!(
-                "this endpoint is there already ({first}): write it once, with a greater `weight` if it is to get more"
-            );
-            cx.warning(&item.at, message);
-        }
-        endpoints.push(Endpoint {
-            address: item.address,
-            weight: item.weight,
-        });
-    }
-    Cluster {
-        name: record.name,
-        balance: record.balance,
-        endpoints,
-        connect_timeout: record.connect_timeout.0,
-        first_byte_timeout: record.first_byte_timeout.map(|limit| limit.0),
-        pool: Pool {
-            idle_timeout: record.pool.idle_timeout.0,
-            max_idle: record.pool.max_idle.u32(),
-            max_requests: record.pool.max_requests.map(|limit| limit.0),
-        },
-        dns_refresh: record.dns_refresh.0,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::cluster::{hash_keys, metadata};
 use super::{shadow, unique};
 use crate::native::lower::listener::filters;
 use crate::native::wire::{
@@ -167,13 +168,15 @@ fn has_problem(record: &MatchRecord, cx: &Cx) -> bool {
 }
 
 /// Keys that go with `cluster` only.
-const FORWARD_KEYS: [&str; 6] = [
+const FORWARD_KEYS: [&str; 8] = [
     "rewrite",
     "timeout",
     "idle_timeout",
     "retry",
     "mirror",
     "upgrade",
+    "hash",
+    "metadata_match",
 ];
 
 fn route(record: RouteRecord, cx: &mut Cx) -> Route {
@@ -224,6 +227,8 @@ fn forward(record: RouteRecord, path: &PathMatch, cx: &mut Cx) -> Forward {
             max_in_flight: mirror.max_in_flight.u32(),
         }),
         upgrade: record.upgrade,
+        hash: hash_keys(record.hash, cx),
+        metadata_match: metadata(record.metadata_match),
     }
 }
 

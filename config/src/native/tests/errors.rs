@@ -90,7 +90,7 @@ error: clusters[0].endpoints[0]: write a port after the address, as in `127.0.0.
 13 |     endpoints: [127.0.0.1]
    |                 ^^^^^^^^^
 
-error: clusters[1]: `endpoints` is missing: write a list, each item an address such as `127.0.0.1:9001`, `[::1]:9001`, `api.internal:8080` or `unix:/run/api.sock` or a map with the keys `address` and `weight`
+error: clusters[1]: `endpoints` is missing: write a list, each item an address such as `127.0.0.1:9001`, `[::1]:9001`, `api.internal:8080` or `unix:/run/api.sock` or a map with keys such as `address`, `weight` and `priority`
   --> site:14:5
    |
 14 |   - name: web
@@ -405,7 +405,27 @@ fn clusters_and_the_rest_are_checked() {
         ),
         (
             cluster("endpoints: [\"a:1\"], balance: ring"),
-            "`round_robin`, `random` or `least_request`",
+            "did you mean `ring_hash`?",
+        ),
+        (
+            cluster("endpoints: [\"a:1\"], balance: { maglev: { table_size: 8 } }"),
+            "write a prime",
+        ),
+        (
+            cluster("endpoints: [\"a:1\"], balance: { ring_hash: { min_size: 9, max_size: 8 } }"),
+            "a `min_size` of at most `max_size`",
+        ),
+        (
+            cluster("endpoints: [\"a:1\"], balance: { ring_hash: {}, maglev: {} }"),
+            "either `ring_hash` or `maglev`",
+        ),
+        (
+            cluster("endpoints: [\"a:1\"], subsets: { selectors: [[v]], fallback: default }"),
+            "write the hosts' metadata in `default`",
+        ),
+        (
+            cluster("endpoints: [\"a:1\"], placement: { zone_aware: { zone: a, source: none } }"),
+            "unknown cluster `none`",
         ),
         (
             cluster("endpoints: [\"a:1\"], connect_timeout: 0"),

@@ -1,18 +1,19 @@
 //! Clusters, endpoints and pools.
 
 use super::{
-    Cx, Int, NonEmpty, Positive, Shape, Wire, choice, fields::record, fields::wrong_shape,
+    BalanceItem, Cx, Int, LocalityRecord, MetadataPairs, NonEmpty, PlacementRecord, Positive,
+    Shape, SlowStartRecord, StickyRecord, SubsetsRecord, Wire, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
-use crate::{Balance, EndpointAddress, Name};
+use crate::{EndpointAddress, Name};
 
 record! {
     /// Interchangeable hosts.
     ClusterRecord {
         /// Its name, to which routes refer.
         name: Name,
-        /// How a host is picked.
-        balance: Balance = "round_robin",
+        /// How a host is picked: a word, or a map of one key where the algorithm has something to set.
+        balance: BalanceItem = "round_robin",
         /// The hosts.
         endpoints: NonEmpty<EndpointItem>,
         /// The limit of making a connection.
@@ -23,14 +24,16 @@ record! {
         pool: PoolRecord = {},
         /// How often host names are resolved again.
         dns_refresh: Positive = "30s",
+        /// How hosts that are new or came back get their share. Without this key: the whole of it at once.
+        slow_start: Option<SlowStartRecord>,
+        /// How priorities and localities share the requests.
+        placement: PlacementRecord = {},
+        /// Sets of hosts by their metadata, which routes ask for with `metadata_match`.
+        subsets: Option<SubsetsRecord>,
+        /// Clients that stay with their host by a cookie that the proxy gives them.
+        sticky: Option<StickyRecord>,
     }
 }
-
-choice!(Balance {
-    RoundRobin = "round_robin": "in turn, by weight",
-    Random = "random": "by chance, by weight",
-    LeastRequest = "least_request": "of two picked by chance, the one with fewer requests in flight",
-});
 
 record! {
     /// A host with its weight.
@@ -39,6 +42,12 @@ record! {
         address: EndpointAddress,
         /// Its share against the other endpoints.
         weight: Int<1, 128> = 1,
+        /// Hosts of priority 0 are asked first; those of 1 get what too few of them are left for, and so on.
+        priority: Int<0, 127> = 0,
+        /// Where it stands.
+        locality: LocalityRecord = {},
+        /// What subsets tell it from others by, as `{ version: v2 }`.
+        metadata: MetadataPairs,
     }
 }
 
@@ -47,6 +56,9 @@ record! {
 pub(crate) struct EndpointItem {
     pub address: EndpointAddress,
     pub weight: u32,
+    pub priority: u8,
+    pub locality: LocalityRecord,
+    pub metadata: MetadataPairs,
     pub at: String,
 }
 
@@ -56,12 +68,15 @@ impl Wire for EndpointItem {
             Value::Map(_) => EndpointRecord::read(node, cx).map(|record| Self {
                 address: record.address,
                 weight: record.weight.u32(),
+                priority: record.priority.u8(),
+                locality: record.locality,
+                metadata: record.metadata,
                 at: record.at,
             }),
             Value::Text(_) => EndpointAddress::read(node, cx).map(|address| Self {
                 address,
-                weight: 1,
                 at: node.path.clone(),
+                ..Self::hole()
             }),
             Value::Null
             | Value::Bool(_)
@@ -81,6 +96,9 @@ impl Wire for EndpointItem {
         Self {
             address: Wire::hole(),
             weight: 1,
+            priority: 0,
+            locality: Wire::hole(),
+            metadata: Wire::hole(),
             at: String::new(),
         }
     }

@@ -3,6 +3,7 @@
 //! Reading never stops at an error: it notes the problem and goes on with a value that stands in ("hole"), so that one
 //! run shows all that is wrong. A configuration with a problem is never used, so no hole is ever seen.
 
+mod balance;
 mod cluster;
 mod fields;
 mod filter;
@@ -17,6 +18,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+pub(crate) use balance::*;
 pub(crate) use cluster::*;
 pub(crate) use fields::{Fields, entry_shape};
 pub(crate) use filter::*;

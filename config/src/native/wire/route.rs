@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Authority, ChangedField, ClusterRef, Cx, FieldName, FieldValue, Filled, FilterItem, Int,
-    Method, NonEmpty, OneOrMore, Pairs, Positive, Regex, Shape, UrlPath, Wire, choice,
-    fields::record, fields::wrong_shape,
+    Authority, ChangedField, ClusterRef, Cx, FieldName, FieldValue, Filled, FilterItem,
+    HashKeyRecord, Int, MetadataPairs, Method, NonEmpty, OneOrMore, Pairs, Positive, Regex, Shape,
+    UrlPath, Wire, choice, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
 use crate::{ByteSize, Domain, Name, PathNormalize, Percent, RetryOn};
@@ -39,7 +39,7 @@ record! {
 }
 
 record! {
-    /// A route: which requests, and what becomes of them. It has exactly one of `cluster`, `respond` and `redirect`; `rewrite`, `timeout`, `idle_timeout`, `retry`, `mirror` and `upgrade` go with `cluster` only.
+    /// A route: which requests, and what becomes of them. It has exactly one of `cluster`, `respond` and `redirect`; `rewrite`, `timeout`, `idle_timeout`, `retry`, `mirror`, `upgrade`, `hash` and `metadata_match` go with `cluster` only.
     RouteRecord {
         /// Its name in logs.
         name: Option<Name>,
@@ -63,6 +63,10 @@ record! {
         mirror: Option<MirrorRecord>,
         /// Whether `Upgrade` (WebSocket) may pass.
         upgrade: bool = true,
+        /// What `ring_hash` and `maglev` hash, in order: what of it is there makes the hash. Nothing of it there: chance.
+        hash: Vec<HashKeyRecord>,
+        /// Only hosts with this metadata, as `{ version: v2 }`: the cluster's `subsets` say which keys can be asked for.
+        metadata_match: MetadataPairs,
         /// Changes of the request's headers before it goes on, after the filters.
         request_headers: HeaderOpsRecord = {},
         /// Changes of the answer's headers.

@@ -158,6 +158,12 @@ impl<const MIN: u64, const MAX: u64> Int<MIN, MAX> {
         self.0 as u32
     }
 
+    /// For a field of 8 bits, where `MAX` fits.
+    pub(crate) fn u8(self) -> u8 {
+        const { assert!(MAX <= u8::MAX as u64) };
+        self.0 as u8
+    }
+
     /// For a field of 16 bits, where `MAX` fits.
     pub(crate) fn u16(self) -> u16 {
         const { assert!(MAX <= u16::MAX as u64) };

@@ -7,6 +7,7 @@ use ringway_config::{
 };
 use serde_json::{Value, json};
 
+use super::cluster::{hash, pairs};
 use super::{each, filter, hide, list, map, some, texts, time};
 
 /// A route table.
@@ -122,6 +123,8 @@ fn forward(to: &Forward) -> Value {
         retry: of_retry,
         mirror: of_mirror,
         upgrade,
+        hash: of_hash,
+        metadata_match,
     } = to;
     let weights = clusters
         .iter()
@@ -134,6 +137,11 @@ fn forward(to: &Forward) -> Value {
         ("retry", Some(retry(of_retry))),
         ("mirror", of_mirror.as_ref().map(mirror)),
         ("upgrade", some(*upgrade)),
+        ("hash", hash(of_hash)),
+        (
+            "metadata_match",
+            (!metadata_match.is_empty()).then(|| pairs(metadata_match)),
+        ),
     ])
 }
 

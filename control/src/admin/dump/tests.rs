@@ -60,6 +60,8 @@ listeners:
         retry: { on: [server_error], retries: 3, per_try_timeout: 1s, back_off: 10ms, non_idempotent: true, buffer: 1KiB }
         mirror: { cluster: two, share: 2.5%, max_in_flight: 3 }
         upgrade: false
+        hash: [{ header: x-h, terminal: true }, { cookie: { name: c, ttl: 0, path: /p } }, { query: q }, { source: true }, { path: true }]
+        metadata_match: { stage: prod, version: v2 }
         request_headers: { set: { x-c: d }, remove: [x-e] }
       - { match: { path: /b }, redirect: { scheme: https, prefix: /c, code: 308, strip_query: true } }
       - { match: { starts_with: /d }, respond: { status: 404, body: no, content_type: text/html } }
@@ -83,7 +85,18 @@ clusters:
     first_byte_timeout: 4s
     pool: { idle_timeout: 1s, max_idle: 2, max_requests: 3 }
     dns_refresh: 5s
-  - { name: two, endpoints: ["[::1]:9002"] }
+    slow_start: { window: 7s, min_weight: 5% }
+    placement: { overprovisioning: 200, panic_threshold: 10%, locality_weights: [{ locality: { zone: a }, weight: 3 }] }
+    subsets: { selectors: [[version], [version, stage]], fallback: default, default: { version: v1 } }
+    sticky: { cookie: ring, ttl: 1h, path: /x, strict: true }
+  - name: two
+    endpoints: [{ address: "[::1]:9002", priority: 2, locality: { region: r, zone: z, sub_zone: s }, metadata: { a: b } }]
+    balance: { ring_hash: { min_size: 3, max_size: 9, function: murmur2 } }
+    placement: { zone_aware: { zone: z, min_hosts: 2, source: one } }
+  - { name: three, endpoints: ["[::1]:9002"], balance: { maglev: { table_size: 61 } } }
+  - { name: four, endpoints: ["[::1]:9002"], balance: { peak_ewma: { choices: 3, full_scan: 4, decay: 5s } } }
+  - { name: five, endpoints: ["[::1]:9002"], balance: { least_connection: { choices: 4 } } }
+  - { name: six, endpoints: ["[::1]:9002"], balance: request_round_robin }
 admin: { address: "unix:/tmp/admin.sock" }
 "#;
 

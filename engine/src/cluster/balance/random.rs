@@ -1,37 +1,21 @@
 //! By chance, by weight.
 
-use std::rc::Rc;
+use super::{Ask, HostSet, Weights};
 
-use super::{Ask, Balance, Weights};
-use crate::cluster::Host;
-
-pub(in crate::cluster) struct Random {
-    weights: Weights,
-}
-
-impl Random {
-    pub(in crate::cluster) fn new(weights: &[u32]) -> Self {
-        Self {
-            weights: Weights::new(weights),
-        }
-    }
-}
-
-impl Balance for Random {
-    fn pick(&mut self, _hosts: &[Rc<Host>], ask: &Ask<'_>) -> Option<usize> {
-        self.weights.draw(ask)
-    }
+pub(super) fn pick(set: &HostSet, weights: &Weights, ask: &Ask<'_>) -> Option<usize> {
+    weights.draw(set, ask)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{hosts, shares};
-    use super::*;
+    use super::super::tests::{live, set, shares, specs};
+    use ringway_config::Balance;
 
     #[test]
     fn shares_follow_weights() {
-        let hosts = hosts(3);
-        let shares = shares(&mut Random::new(&[1, 3, 6]), &hosts, 100_000, &[]);
+        let specs = specs(&[1, 3, 6]);
+        let set = set(Balance::Random, &specs);
+        let shares = shares(&set, &live(&specs), 100_000, &[]);
         for (share, expect) in shares.iter().zip([10_000, 30_000, 60_000]) {
             assert!(share.abs_diff(expect) < 600, "{shares:?}");
         }
@@ -39,10 +23,8 @@ mod tests {
 
     #[test]
     fn what_was_tried_is_not_picked_again() {
-        let hosts = hosts(3);
-        assert_eq!(
-            shares(&mut Random::new(&[1, 1000, 0]), &hosts, 1000, &[1, 0]),
-            [0, 0, 1000]
-        );
+        let specs = specs(&[1, 1000, 1]);
+        let set = set(Balance::Random, &specs);
+        assert_eq!(shares(&set, &live(&specs), 1000, &[1, 0]), [0, 0, 1000]);
     }
 }

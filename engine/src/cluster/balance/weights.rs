@@ -1,11 +1,12 @@
 //! A pick by chance, in proportion to weights.
 
-use super::Ask;
+use super::{Ask, HostSet};
 
-/// Weights summed up, so that a random point finds its host by halving.
+/// Weights summed up, so that a random point finds its host by halving; hosts of one weight need none.
+#[derive(Debug)]
 pub(super) struct Weights {
-    /// The sum of the weights up to and with each host.
-    sums: Vec<u64>,
+    /// The sum of the weights up to and with each host; empty where all are equal.
+    sums: Box<[u64]>,
 }
 
 /// Draws before a pick looks for what was not tried in order: with half of the weight tried, one in 256 gets there.
@@ -13,6 +14,11 @@ const DRAWS: usize = 8;
 
 impl Weights {
     pub(super) fn new(weights: &[u32]) -> Self {
+        if weights.windows(2).all(|pair| pair.first() == pair.last()) {
+            return Self {
+                sums: Box::default(),
+            };
+        }
         let sums = weights.iter().scan(0, |sum, weight| {
             *sum += u64::from(*weight);
             Some(*sum)
@@ -22,20 +28,20 @@ impl Weights {
         }
     }
 
-    /// A host by weight, among those not tried; one of no weight only where nothing else is left.
-    pub(super) fn draw(&self, ask: &Ask<'_>) -> Option<usize> {
-        let total = self.sums.last().copied()?;
-        if total > 0 {
-            for _ in 0..DRAWS {
-                let point = ask.rng.below(total);
-                let index = self.sums.partition_point(|sum| *sum <= point);
-                if !ask.tried.contains(&index) {
-                    return Some(index);
+    /// A host by weight, among those not tried.
+    pub(super) fn draw(&self, set: &HostSet, ask: &Ask<'_>) -> Option<usize> {
+        for _ in 0..DRAWS {
+            let at = match self.sums.last() {
+                Some(total) => {
+                    let point = ask.rng.below(*total);
+                    self.sums.partition_point(|sum| *sum <= point)
                 }
+                None => ask.rng.below(set.len() as u64) as usize,
+            };
+            if at < set.len() && set.takes(at, ask) {
+                return Some(at);
             }
         }
-        let start = ask.rng.below(self.sums.len() as u64) as usize;
-        let in_turn = (start..self.sums.len()).chain(0..start);
-        in_turn.into_iter().find(|index| !ask.tried.contains(index))
+        set.free_from(ask.rng.below(set.len() as u64) as usize, ask)
     }
 }

@@ -63,6 +63,7 @@ pub(crate) async fn exchange<'a>(
     let service_time = started.elapsed();
     let stats = &sending.cluster.stats;
     host.stats.rq_time.record(service_time);
+    sending.cluster.observe(host, service_time);
     stats.upstream_rq_time.record(service_time);
     stats.upstream_rq.inc(head.status);
     if head.status >= 500 {

@@ -1,0 +1,274 @@
+//! Clusters: algorithms with what they set, localities, subsets.
+
+use std::collections::HashMap;
+
+use super::route::{at_most_one, exactly_one};
+use super::unique;
+use crate::native::wire::{
+    BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, Cx, FallbackWord, HashCookieRecord,
+    HashKeyRecord, LocalityRecord, MetadataPairs, PlacementRecord, StickyRecord, SubsetsRecord,
+};
+use crate::{
+    Balance, Choices, Cluster, Cookie, Endpoint, Fallback, HashFunction, HashKey, HashPart,
+    Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
+};
+
+/// How long a moving average of times remembers, where nothing else is said.
+const DECAY: std::time::Duration = std::time::Duration::from_secs(10);
+
+pub(super) fn clusters(records: Vec<ClusterRecord>, cx: &mut Cx) -> Vec<Cluster> {
+    let names = records.iter().map(|record| (&record.name, &record.at));
+    unique("cluster", "name", names, cx);
+    records
+        .into_iter()
+        .map(|record| cluster(record, cx))
+        .collect()
+}
+
+fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
+    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(record.endpoints.0.len());
+    let mut seen = HashMap::new();
+    for item in record.endpoints.0 {
+        if let Some(first) = seen.insert(item.address.clone(), item.at.clone())
+            && item.at != first
+        {
+            let message = format!(
+                "this endpoint is there already ({first}): write it once, with a greater `weight` if it is to get more"
+            );
+            cx.warning(&item.at, message);
+        }
+        endpoints.push(Endpoint {
+            address: item.address,
+            weight: item.weight,
+            priority: item.priority,
+            locality: locality(item.locality),
+            metadata: metadata(item.metadata),
+        });
+    }
+    let slow_start = record.slow_start.map(|record| SlowStart {
+        window: record.window.0,
+        min_weight: record.min_weight,
+    });
+    Cluster {
+        name: record.name,
+        balance: balance(record.balance, cx),
+        endpoints,
+        connect_timeout: record.connect_timeout.0,
+        first_byte_timeout: record.first_byte_timeout.map(|limit| limit.0),
+        pool: Pool {
+            idle_timeout: record.pool.idle_timeout.0,
+            max_idle: record.pool.max_idle.u32(),
+            max_requests: record.pool.max_requests.map(|limit| limit.0),
+        },
+        dns_refresh: record.dns_refresh.0,
+        slow_start,
+        placement: placement(record.placement, cx),
+        subsets: record.subsets.map(|record| subsets(record, cx)),
+        sticky: record.sticky.map(sticky),
+    }
+}
+
+fn locality(record: LocalityRecord) -> Locality {
+    Locality {
+        region: record.region,
+        zone: record.zone,
+        sub_zone: record.sub_zone,
+    }
+}
+
+/// Keys and values, sorted by key: the order of a file means nothing.
+pub(super) fn metadata(pairs: MetadataPairs) -> Vec<(String, String)> {
+    let pairs = pairs.0.into_iter().map(|(key, value)| (key.0, value));
+    let mut pairs: Vec<_> = pairs.collect();
+    pairs.sort_unstable();
+    pairs
+}
+
+fn balance(item: BalanceItem, cx: &mut Cx) -> Balance {
+    let record = match item {
+        BalanceItem::Word(word) => return plain(word),
+        BalanceItem::Record(record) => *record,
+    };
+    let keys = [
+        "least_request",
+        "least_connection",
+        "peak_ewma",
+        "ring_hash",
+        "maglev",
+    ];
+    exactly_one(&record.at, &record.keys, &keys, cx);
+    with_keys(record, cx)
+}
+
+fn plain(word: BalanceWord) -> Balance {
+    match word {
+        BalanceWord::RoundRobin => Balance::RoundRobin,
+        BalanceWord::Random => Balance::Random,
+        BalanceWord::LeastRequest => Balance::LeastRequest(Choices::default()),
+        BalanceWord::LeastConnection => Balance::LeastConnection(Choices::default()),
+        BalanceWord::PeakEwma => Balance::PeakEwma {
+            choices: Choices::default(),
+            decay: DECAY,
+        },
+        BalanceWord::RingHash => Balance::RingHash {
+            min_size: 1024,
+            max_size: 8 << 20,
+            function: HashFunction::default(),
+        },
+        BalanceWord::Maglev => Balance::Maglev { table_size: 65_537 },
+        BalanceWord::RequestRoundRobin => Balance::RequestRoundRobin,
+    }
+}
+
+fn with_keys(record: BalanceRecord, cx: &mut Cx) -> Balance {
+    if let Some(least) = record.least_request {
+        Balance::LeastRequest(Choices {
+            picked: least.choices.u32(),
+            full_scan: least.full_scan.u32(),
+        })
+    } else if let Some(least) = record.least_connection {
+        Balance::LeastConnection(Choices {
+            picked: least.choices.u32(),
+            full_scan: least.full_scan.u32(),
+        })
+    } else if let Some(peak) = record.peak_ewma {
+        Balance::PeakEwma {
+            choices: Choices {
+                picked: peak.choices.u32(),
+                full_scan: peak.full_scan.u32(),
+            },
+            decay: peak.decay.0,
+        }
+    } else if let Some(ring) = record.ring_hash {
+        if ring.min_size.0 > ring.max_size.0 {
+            let path = format!("{}.min_size", ring.at);
+            cx.problem(&path, "write a `min_size` of at most `max_size`");
+        }
+        Balance::RingHash {
+            min_size: ring.min_size.u32(),
+            max_size: ring.max_size.u32(),
+            function: ring.function,
+        }
+    } else if let Some(maglev) = record.maglev {
+        let size = maglev.table_size.u32();
+        if !is_prime(size) {
+            let path = format!("{}.table_size", maglev.at);
+            cx.problem(&path, "write a prime, such as 65537 or 5000011: only then does each host reach every place of the table");
+        }
+        Balance::Maglev { table_size: size }
+    } else {
+        Balance::default()
+    }
+}
+
+fn is_prime(number: u32) -> bool {
+    let divides = |by: u32| number.is_multiple_of(by);
+    number >= 2 && !(2..).take_while(|by| by * by <= number).any(divides)
+}
+
+fn placement(record: PlacementRecord, cx: &mut Cx) -> Placement {
+    let choices = ["locality_weights", "zone_aware"];
+    at_most_one(&record.at, &record.keys, &choices, cx);
+    let localities = match (record.locality_weights, record.zone_aware) {
+        (Some(weights), _) => {
+            let weights = weights.0.into_iter();
+            Localities::Weighted(
+                weights
+                    .map(|one| (locality(one.locality), one.weight.u32()))
+                    .collect(),
+            )
+        }
+        (None, Some(aware)) => Localities::ZoneAware {
+            zone: aware.zone.0,
+            min_hosts: aware.min_hosts.u32(),
+            source: aware.source.map(|source| source.0),
+        },
+        (None, None) => Localities::Ignored,
+    };
+    Placement {
+        overprovisioning: record.overprovisioning.u32(),
+        panic_threshold: record.panic_threshold,
+        localities,
+    }
+}
+
+fn subsets(record: SubsetsRecord, cx: &mut Cx) -> Subsets {
+    let is_default = record.fallback == FallbackWord::Default;
+    if is_default != record.default.is_some() {
+        let message = if is_default {
+            "write the hosts' metadata in `default`, or another `fallback`"
+        } else {
+            "leave `default` out, or write `fallback: default`"
+        };
+        cx.problem(&record.at, message);
+    }
+    let selectors = record.selectors.0.into_iter().map(|selector| {
+        let mut keys: Vec<String> = selector.0.into_iter().map(|key| key.0).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    });
+    let fallback = match (record.fallback, record.default) {
+        (FallbackWord::None, _) => Fallback::None,
+        (FallbackWord::Default, Some(pairs)) => Fallback::Default(metadata(pairs)),
+        (FallbackWord::Any | FallbackWord::Default, _) => Fallback::Any,
+    };
+    Subsets {
+        selectors: selectors.collect(),
+        fallback,
+    }
+}
+
+fn sticky(record: StickyRecord) -> Sticky {
+    Sticky {
+        cookie: Cookie {
+            name: record.cookie.0,
+            ttl: record.ttl.map(|ttl| ttl.0),
+            path: Some(record.path.0),
+        },
+        strict: record.strict,
+    }
+}
+
+/// A route's hash, part by part.
+pub(super) fn hash_keys(records: Vec<HashKeyRecord>, cx: &mut Cx) -> Vec<HashKey> {
+    records
+        .into_iter()
+        .filter_map(|record| hash_key(record, cx))
+        .collect()
+}
+
+fn hash_key(record: HashKeyRecord, cx: &mut Cx) -> Option<HashKey> {
+    let parts = ["header", "cookie", "query", "source", "path"];
+    exactly_one(&record.at, &record.keys, &parts, cx);
+    for (key, said) in [("source", record.source), ("path", record.path)] {
+        if said == Some(false) {
+            let message = format!("leave `{key}` out instead of writing `false`");
+            cx.problem(&format!("{}.{key}", record.at), message);
+        }
+    }
+    let of = if let Some(name) = record.header {
+        HashPart::Header(name.0)
+    } else if let Some(HashCookieRecord {
+        name, ttl, path, ..
+    }) = record.cookie
+    {
+        HashPart::Cookie(Cookie {
+            name: name.0,
+            ttl,
+            path: path.map(|path| path.0),
+        })
+    } else if let Some(name) = record.query {
+        HashPart::Query(name.0)
+    } else if record.source.is_some() {
+        HashPart::Source
+    } else if record.path.is_some() {
+        HashPart::Path
+    } else {
+        return None;
+    };
+    Some(HashKey {
+        of,
+        terminal: record.terminal,
+    })
+}

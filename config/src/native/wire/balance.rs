@@ -1,0 +1,261 @@
+//! How a host is picked: algorithms, priorities and localities, subsets, and what a hash is made of.
+
+use super::{
+    ClusterRef, Cx, FieldName, Filled, Int, NonEmpty, Pairs, Positive, Shape, Token, UrlPath, Wire,
+    choice, fields::record, fields::wrong_shape,
+};
+use crate::native::tree::{Node, Value};
+use crate::{HashFunction, Percent};
+
+/// An algorithm by its word, with what it may set.
+#[derive(Clone, Debug)]
+pub(crate) enum BalanceItem {
+    /// Only the word.
+    Word(BalanceWord),
+    /// A map of one key.
+    Record(Box<BalanceRecord>),
+}
+
+impl Wire for BalanceItem {
+    fn read(node: &Node, cx: &mut Cx) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => {
+                BalanceRecord::read(node, cx).map(|record| Self::Record(Box::new(record)))
+            }
+            Value::Text(_) => BalanceWord::read(node, cx).map(Self::Word),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::List(_)
+            | Value::Unknown => {
+                wrong_shape(node, &Self::shape(), cx);
+                None
+            }
+        }
+    }
+    fn shape() -> Shape {
+        Shape::AnyOf(vec![BalanceWord::shape(), BalanceRecord::shape()])
+    }
+    fn hole() -> Self {
+        Self::Word(BalanceWord::RoundRobin)
+    }
+}
+
+/// An algorithm's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BalanceWord {
+    RoundRobin,
+    Random,
+    LeastRequest,
+    LeastConnection,
+    PeakEwma,
+    RingHash,
+    Maglev,
+    RequestRoundRobin,
+}
+
+choice!(BalanceWord {
+    RoundRobin = "round_robin": "in turn, by weight",
+    Random = "random": "by chance, by weight",
+    LeastRequest = "least_request": "of two picked by chance (by weight), the one with fewer requests in flight",
+    LeastConnection = "least_connection": "of two picked by chance (by weight), the one with fewer connections",
+    PeakEwma = "peak_ewma": "of two picked by chance (by weight), the one that answers sooner, by a moving average that follows peaks at once",
+    RingHash = "ring_hash": "by a hash of the request (the route's `hash`), on a ring on which each host has many places",
+    Maglev = "maglev": "by a hash of the request (the route's `hash`), in a table that all hosts share evenly",
+    RequestRoundRobin = "request_round_robin": "each request begins with the first host and goes on to the next when it is tried again",
+});
+
+record! {
+    /// An algorithm and what it sets: exactly one key.
+    BalanceRecord {
+        /// Requests in flight.
+        least_request: Option<ChoicesRecord>,
+        /// Connections.
+        least_connection: Option<ChoicesRecord>,
+        /// Times of answers.
+        peak_ewma: Option<PeakEwmaRecord>,
+        /// A ring of hashes.
+        ring_hash: Option<RingHashRecord>,
+        /// A table of hashes.
+        maglev: Option<MaglevRecord>,
+    }
+}
+
+record! {
+    /// How many hosts are looked at.
+    ChoicesRecord {
+        /// How many are picked by chance.
+        choices: Int<2, 32> = 2,
+        /// All are looked at where there are no more hosts than this; 0: never.
+        full_scan: Int<0, 1024> = 0,
+    }
+}
+
+record! {
+    /// By times of answers.
+    PeakEwmaRecord {
+        /// How many hosts are picked by chance.
+        choices: Int<2, 32> = 2,
+        /// All are looked at where there are no more hosts than this; 0: never.
+        full_scan: Int<0, 1024> = 0,
+        /// How long an answer's time counts.
+        decay: Positive = "10s",
+    }
+}
+
+record! {
+    /// A ring of hashes: a host's places follow its weight.
+    RingHashRecord {
+        /// Places on the ring at least.
+        min_size: Int<1, 8_388_608> = 1024,
+        /// Places on the ring at most.
+        max_size: Int<1, 8_388_608> = 8_388_608,
+        /// What hashes the hosts.
+        function: HashFunction = "xx_hash",
+    }
+}
+
+choice!(HashFunction {
+    XxHash = "xx_hash": "XXH64",
+    Murmur2 = "murmur2": "MurmurHash2 with 64 bits",
+});
+
+record! {
+    /// A table of hashes: a host's share follows its weight.
+    MaglevRecord {
+        /// Its size: a prime, much larger than the number of hosts.
+        table_size: Int<2, 5_000_011> = 65_537,
+    }
+}
+
+record! {
+    /// How hosts that are new, or healthy again, get their share: little at first, then more and more.
+    SlowStartRecord {
+        /// How long it takes to the whole share.
+        window: Positive = "30s",
+        /// The share at its beginning.
+        min_weight: Percent = "10%",
+    }
+}
+
+record! {
+    /// Where a host stands.
+    LocalityRecord {
+        /// Its region.
+        region: String = "",
+        /// Its zone.
+        zone: String = "",
+        /// Its part of the zone.
+        sub_zone: String = "",
+    }
+}
+
+/// What subsets tell hosts apart by.
+pub(crate) type MetadataPairs = Pairs<Filled, String>;
+
+record! {
+    /// How priorities and localities share the requests: at most one of `locality_weights` and `zone_aware`.
+    PlacementRecord {
+        /// How many per cent of a priority's hosts count as all of them: with 140, five healthy hosts of seven carry everything before the next priority is asked.
+        overprovisioning: Int<100, 10_000> = 140,
+        /// With fewer healthy hosts than this share of a priority, all of its hosts are asked, healthy or not; `0%`: never.
+        panic_threshold: Percent = "50%",
+        /// Localities share by these weights, each times its healthy part; one that is not listed has the weight 1.
+        locality_weights: Option<NonEmpty<LocalityWeightRecord>>,
+        /// As much as possible goes to this proxy's own zone, without asking more of its hosts than of others.
+        zone_aware: Option<ZoneAwareRecord>,
+    }
+}
+
+record! {
+    /// A locality's weight.
+    LocalityWeightRecord {
+        /// Which.
+        locality: LocalityRecord,
+        /// Its weight.
+        weight: Int<0, 1_000_000>,
+    }
+}
+
+record! {
+    /// Preference for one zone.
+    ZoneAwareRecord {
+        /// The zone of this proxy.
+        zone: Filled,
+        /// With fewer healthy hosts than this there is no preference.
+        min_hosts: Int<1, 1_000_000> = 6,
+        /// The cluster that this proxy is of: its hosts by zone say how much each zone sends. Without this key: every zone sends the same.
+        source: Option<ClusterRef>,
+    }
+}
+
+record! {
+    /// Sets of hosts by their metadata.
+    SubsetsRecord {
+        /// The sets of keys that routes may ask by, as `[[version], [version, stage]]`.
+        selectors: NonEmpty<NonEmpty<Filled>>,
+        /// Where there is no such set: `none` no host, `any` any host, `default` those of `default`.
+        fallback: FallbackWord = "any",
+        /// The metadata of the hosts that `fallback: default` asks.
+        default: Option<MetadataPairs>,
+    }
+}
+
+/// What becomes of a request for hosts that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FallbackWord {
+    None,
+    Any,
+    Default,
+}
+
+choice!(FallbackWord {
+    None = "none": "no host: the request is a 503",
+    Any = "any": "any host",
+    Default = "default": "the hosts of `default`",
+});
+
+record! {
+    /// Clients that stay with their host by a cookie. Its value says nothing of the host's address.
+    StickyRecord {
+        /// The cookie's name.
+        cookie: Token,
+        /// How long clients keep it. Without this key: as long as they run.
+        ttl: Option<Positive>,
+        /// Its path.
+        path: UrlPath = "/",
+        /// A host that cannot be asked is a 503 instead of another host.
+        strict: bool = false,
+    }
+}
+
+record! {
+    /// A part of a request that its hash is made of: exactly one of `header`, `cookie`, `query`, `source` and `path`.
+    HashKeyRecord {
+        /// The value of this header.
+        header: Option<FieldName>,
+        /// The value of a cookie.
+        cookie: Option<HashCookieRecord>,
+        /// The value of this query parameter.
+        query: Option<Filled>,
+        /// `true`: the client's address.
+        source: Option<bool>,
+        /// `true`: the path.
+        path: Option<bool>,
+        /// Where this part is there, those after it do not count.
+        terminal: bool = false,
+    }
+}
+
+record! {
+    /// A cookie that a hash is made of. With `ttl` it is given to clients that have none.
+    HashCookieRecord {
+        /// Its name.
+        name: Token,
+        /// How long clients keep the one that they are given; 0: as long as they run. Without this key none is given.
+        ttl: Option<std::time::Duration>,
+        /// Its path. Without this key: the request's directory.
+        path: Option<UrlPath>,
+    }
+}

@@ -1,0 +1,233 @@
+//! Clusters, in the words of a configuration file.
+
+use ringway_config::{
+    Balance, Choices, Cluster, Cookie, Endpoint, EndpointAddress, Fallback, HashFunction, HashKey,
+    HashPart, Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
+};
+use serde_json::{Map, Value, json};
+
+use super::routes::share;
+use super::{each, list, map, some, time};
+
+pub(super) fn cluster(cluster: &Cluster) -> Value {
+    let Cluster {
+        name,
+        balance: of_balance,
+        endpoints,
+        connect_timeout,
+        first_byte_timeout,
+        pool:
+            Pool {
+                idle_timeout,
+                max_idle,
+                max_requests,
+            },
+        dns_refresh,
+        slow_start,
+        placement: of_placement,
+        subsets: of_subsets,
+        sticky: of_sticky,
+    } = cluster;
+    let pool = map([
+        ("idle_timeout", some(time(*idle_timeout))),
+        ("max_idle", some(*max_idle)),
+        ("max_requests", max_requests.map(Value::from)),
+    ]);
+    let slow_start = slow_start.as_ref().map(|SlowStart { window, min_weight }| {
+        json!({ "window": time(*window), "min_weight": share(*min_weight) })
+    });
+    map([
+        ("name", some(name.as_str())),
+        ("balance", Some(balance(*of_balance))),
+        ("endpoints", Some(each(endpoints, endpoint))),
+        ("connect_timeout", some(time(*connect_timeout))),
+        (
+            "first_byte_timeout",
+            first_byte_timeout.map(|t| time(t).into()),
+        ),
+        ("pool", Some(pool)),
+        ("dns_refresh", some(time(*dns_refresh))),
+        ("slow_start", slow_start),
+        ("placement", Some(placement(of_placement))),
+        ("subsets", of_subsets.as_ref().map(subsets)),
+        ("sticky", of_sticky.as_ref().map(sticky)),
+    ])
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    let Endpoint {
+        address,
+        weight,
+        priority,
+        locality: of_locality,
+        metadata,
+    } = endpoint;
+    map([
+        ("address", some(endpoint_text(address))),
+        ("weight", some(*weight)),
+        ("priority", some(*priority)),
+        (
+            "locality",
+            (*of_locality != Locality::default()).then(|| locality(of_locality)),
+        ),
+        ("metadata", (!metadata.is_empty()).then(|| pairs(metadata))),
+    ])
+}
+
+fn locality(locality: &Locality) -> Value {
+    let Locality {
+        region,
+        zone,
+        sub_zone,
+    } = locality;
+    let said = |text: &String| (!text.is_empty()).then(|| text.as_str().into());
+    map([
+        ("region", said(region)),
+        ("zone", said(zone)),
+        ("sub_zone", said(sub_zone)),
+    ])
+}
+
+/// Keys and values as a map.
+pub(super) fn pairs(pairs: &[(String, String)]) -> Value {
+    let entries = pairs
+        .iter()
+        .map(|(key, value)| (key.clone(), value.as_str().into()));
+    Value::Object(entries.collect::<Map<String, Value>>())
+}
+
+fn balance(balance: Balance) -> Value {
+    let name = balance_name(balance);
+    let counts =
+        |Choices { picked, full_scan }| json!({ "choices": picked, "full_scan": full_scan });
+    let keys = match balance {
+        Balance::RoundRobin | Balance::Random | Balance::RequestRoundRobin => return name.into(),
+        Balance::LeastRequest(choices) | Balance::LeastConnection(choices) => counts(choices),
+        Balance::PeakEwma { choices, decay } => {
+            let mut keys = counts(choices);
+            keys["decay"] = time(decay).into();
+            keys
+        }
+        Balance::RingHash {
+            min_size,
+            max_size,
+            function,
+        } => {
+            let function = match function {
+                HashFunction::XxHash => "xx_hash",
+                HashFunction::Murmur2 => "murmur2",
+            };
+            json!({ "min_size": min_size, "max_size": max_size, "function": function })
+        }
+        Balance::Maglev { table_size } => json!({ "table_size": table_size }),
+    };
+    json!({ name: keys })
+}
+
+/// How a cluster picks, in a file's word.
+pub(in crate::admin) fn balance_name(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "round_robin",
+        Balance::Random => "random",
+        Balance::LeastRequest(_) => "least_request",
+        Balance::LeastConnection(_) => "least_connection",
+        Balance::PeakEwma { .. } => "peak_ewma",
+        Balance::RingHash { .. } => "ring_hash",
+        Balance::Maglev { .. } => "maglev",
+        Balance::RequestRoundRobin => "request_round_robin",
+    }
+}
+
+/// Where an endpoint is, as a file writes it.
+pub(in crate::admin) fn endpoint_text(address: &EndpointAddress) -> String {
+    match address {
+        EndpointAddress::Ip(address) => address.to_string(),
+        EndpointAddress::Name(host, port) => format!("{host}:{port}"),
+        EndpointAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn placement(placement: &Placement) -> Value {
+    let Placement {
+        overprovisioning,
+        panic_threshold,
+        localities,
+    } = placement;
+    let (weights, aware) = match localities {
+        Localities::Ignored => (None, None),
+        Localities::Weighted(weights) => {
+            let one = |(of, weight): &(Locality, u32)| json!({ "locality": locality(of), "weight": weight });
+            (Some(each(weights, one)), None)
+        }
+        Localities::ZoneAware {
+            zone,
+            min_hosts,
+            source,
+        } => {
+            let source = source.as_ref().map(|source| source.as_str().into());
+            let aware = map([
+                ("zone", some(zone.as_str())),
+                ("min_hosts", some(*min_hosts)),
+                ("source", source),
+            ]);
+            (None, Some(aware))
+        }
+    };
+    map([
+        ("overprovisioning", some(*overprovisioning)),
+        ("panic_threshold", some(share(*panic_threshold))),
+        ("locality_weights", weights),
+        ("zone_aware", aware),
+    ])
+}
+
+fn subsets(subsets: &Subsets) -> Value {
+    let Subsets {
+        selectors,
+        fallback,
+    } = subsets;
+    let (word, default) = match fallback {
+        Fallback::None => ("none", None),
+        Fallback::Any => ("any", None),
+        Fallback::Default(metadata) => ("default", Some(pairs(metadata))),
+    };
+    map([
+        ("selectors", some(json!(selectors))),
+        ("fallback", some(word)),
+        ("default", default),
+    ])
+}
+
+fn sticky(sticky: &Sticky) -> Value {
+    let Sticky {
+        cookie: Cookie { name, ttl, path },
+        strict,
+    } = sticky;
+    map([
+        ("cookie", some(name.as_str())),
+        ("ttl", ttl.map(|ttl| time(ttl).into())),
+        ("path", path.as_deref().map(Value::from)),
+        ("strict", some(*strict)),
+    ])
+}
+
+/// What a route hashes.
+pub(super) fn hash(keys: &[HashKey]) -> Option<Value> {
+    list(each(keys, |HashKey { of, terminal }| {
+        let (word, value) = match of {
+            HashPart::Header(name) => ("header", name.as_str().into()),
+            HashPart::Query(name) => ("query", name.as_str().into()),
+            HashPart::Source => ("source", true.into()),
+            HashPart::Path => ("path", true.into()),
+            HashPart::Cookie(Cookie { name, ttl, path }) => {
+                let cookie = map([
+                    ("name", some(name.as_str())),
+                    ("ttl", ttl.map(|ttl| time(ttl).into())),
+                    ("path", path.as_deref().map(Value::from)),
+                ]);
+                ("cookie", cookie)
+            }
+        };
+        map([(word, Some(value)), ("terminal", some(*terminal))])
+    }))
+}

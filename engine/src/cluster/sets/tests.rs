@@ -1,0 +1,342 @@
+//! Picks through priorities, localities and subsets.
+
+use std::net::SocketAddr;
+
+use ringway_config::{
+    Balance, Cookie, Endpoint, EndpointAddress, Name, Percent, Placement, Sticky, Subsets,
+};
+
+use super::*;
+use crate::cluster::Mark;
+use crate::observe::Stats;
+
+/// A cluster and a core's side of it, which nobody connects from.
+struct Pick {
+    config: Cluster,
+    hosts: Hosts,
+    live: Live,
+    rng: Rng,
+}
+
+fn endpoint(n: u32) -> Endpoint {
+    let address = SocketAddr::from(([127, 0, (n >> 8) as u8, n as u8], 80));
+    Endpoint::new(EndpointAddress::Ip(address))
+}
+
+impl Pick {
+    fn new(config: Cluster) -> Self {
+        let wanted = config.endpoints.iter().map(|endpoint| {
+            let EndpointAddress::Ip(address) = endpoint.address else {
+                panic!("an address");
+            };
+            (address.into(), address.to_string(), endpoint.clone())
+        });
+        let name = Name::new("c");
+        let hosts = Hosts::default().next(wanted.collect(), &name, &Stats::new(1));
+        let sets = ClusterSets::build(&config, &hosts, &HashMap::new(), 0);
+        let rng = Rng::new(7);
+        let live = Live::new(&Arc::new(sets), &rng);
+        Self {
+            config,
+            hosts,
+            live,
+            rng,
+        }
+    }
+
+    fn of(endpoints: Vec<Endpoint>) -> Self {
+        Self::new(Cluster::new(Name::new("c"), endpoints))
+    }
+
+    fn mark(&mut self, slots: impl IntoIterator<Item = u32>, mark: Mark, on: bool) {
+        let slots: Vec<u32> = slots.into_iter().collect();
+        for slot in &slots {
+            self.hosts.get(*slot).unwrap().state.mark(mark, on);
+        }
+        let sets = self
+            .live
+            .sets
+            .after(&self.config, &self.hosts, &HashMap::new(), &slots);
+        self.live.exchange(&Arc::new(sets));
+    }
+
+    /// Per cents of picks that each host gets.
+    fn shares(&self, ask: Ask<'_>) -> Vec<u32> {
+        let mut seen = vec![0_u32; self.hosts.slots()];
+        for _ in 0..10_000 {
+            seen[self.live.pick(&[], &ask).expect("a host")] += 1;
+        }
+        seen.iter().map(|n| (n + 50) / 100).collect()
+    }
+
+    fn ask(&self) -> Ask<'_> {
+        Ask::new(&self.rng)
+    }
+}
+
+fn metadata(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    pairs.iter().map(own).collect()
+}
+
+/// Two priorities of so many hosts.
+fn priorities(first: u32, second: u32) -> Pick {
+    let of = |n| Endpoint {
+        priority: u8::from(n >= first),
+        ..endpoint(n)
+    };
+    Pick::of((0..first + second).map(of).collect())
+}
+
+#[test]
+fn the_next_priority_gets_what_the_first_cannot_carry() {
+    let mut pick = priorities(4, 1);
+    assert_eq!(pick.shares(pick.ask()), [25, 25, 25, 25, 0]);
+    pick.mark([0, 1], Mark::Unhealthy, true);
+    // Half of the hosts, times 1.4: 70 per cent.
+    let shares = pick.shares(pick.ask());
+    assert!(shares[4].abs_diff(30) <= 2 && shares[0] == 0, "{shares:?}");
+    pick.mark([2, 3], Mark::Ejected, true);
+    assert_eq!(pick.shares(pick.ask()), [0, 0, 0, 0, 100]);
+    pick.mark([0, 1, 2, 3], Mark::Unhealthy, false);
+    pick.mark([2, 3], Mark::Ejected, false);
+    assert_eq!(pick.shares(pick.ask())[4], 0);
+}
+
+#[test]
+fn with_nobody_healthy_all_are_asked() {
+    let mut pick = priorities(2, 2);
+    pick.mark(0..4, Mark::Unhealthy, true);
+    assert_eq!(pick.shares(pick.ask()), [25, 25, 25, 25]);
+    // Without a panic threshold, nobody is.
+    let mut config = pick.config.clone();
+    config.placement.panic_threshold = Percent::new(0.0).unwrap();
+    let mut pick = Pick::new(config);
+    pick.mark(0..4, Mark::Unhealthy, true);
+    assert_eq!(pick.live.pick(&[], &pick.ask()), None);
+}
+
+#[test]
+fn degraded_hosts_are_asked_for_what_is_left() {
+    let mut pick = priorities(4, 0);
+    pick.mark([0], Mark::Degraded, true);
+    assert_eq!(pick.shares(pick.ask())[0], 0);
+    pick.mark([1, 2], Mark::Unhealthy, true);
+    // A quarter is healthy (35 per cent), a quarter degraded (35): half of it each.
+    let shares = pick.shares(pick.ask());
+    assert!(
+        shares[0].abs_diff(50) <= 2 && shares[3].abs_diff(50) <= 2,
+        "{shares:?}"
+    );
+}
+
+#[test]
+fn a_retry_goes_to_another_priority_where_told_or_where_nobody_is_left() {
+    let pick = priorities(2, 1);
+    let tried = Ask {
+        tried: &[0, 1],
+        ..pick.ask()
+    };
+    assert_eq!(pick.shares(tried), [0, 0, 100]);
+    // The second priority has no load, so there is no other part to go to than the first.
+    let avoid = Ask {
+        avoid: 1,
+        ..pick.ask()
+    };
+    assert_eq!(pick.shares(avoid)[2], 0);
+    let mut pick = priorities(2, 1);
+    pick.mark([0], Mark::Unhealthy, true);
+    let avoid = Ask {
+        avoid: 1,
+        ..pick.ask()
+    };
+    assert_eq!(pick.shares(avoid), [0, 0, 100]);
+    let all = Ask {
+        tried: &[0, 1, 2],
+        ..pick.ask()
+    };
+    assert_eq!(pick.live.pick(&[], &all), None);
+}
+
+fn zone(name: &str) -> Locality {
+    Locality {
+        zone: name.to_owned(),
+        ..Locality::default()
+    }
+}
+
+#[test]
+fn localities_share_by_weight_and_not_by_hosts() {
+    let of = |(n, name): (u32, &str)| Endpoint {
+        locality: zone(name),
+        ..endpoint(n)
+    };
+    let endpoints = (0..).zip(["a", "b", "b", "b"]).map(of).collect();
+    let config = Cluster {
+        placement: Placement {
+            localities: Localities::Weighted(vec![(zone("a"), 3), (zone("b"), 1)]),
+            ..Placement::default()
+        },
+        ..Cluster::new(Name::new("c"), endpoints)
+    };
+    let mut pick = Pick::new(config);
+    let shares = pick.shares(pick.ask());
+    assert!(
+        shares[0].abs_diff(75) <= 2 && shares[1].abs_diff(8) <= 2,
+        "{shares:?}"
+    );
+    pick.mark([0], Mark::Ejected, true);
+    assert_eq!(pick.shares(pick.ask()), [0, 33, 33, 33]);
+}
+
+fn subsets(fallback: Fallback) -> Pick {
+    let of = |(n, pairs): (u32, &[(&str, &str)])| Endpoint {
+        metadata: metadata(pairs),
+        ..endpoint(n)
+    };
+    let all: [&[(&str, &str)]; 4] = [
+        &[("stage", "prod"), ("version", "1")],
+        &[("stage", "prod"), ("version", "2")],
+        &[("stage", "canary"), ("version", "2")],
+        &[],
+    ];
+    Pick::new(Cluster {
+        subsets: Some(Subsets {
+            selectors: vec![
+                vec!["version".to_owned()],
+                vec!["stage".to_owned(), "version".to_owned()],
+            ],
+            fallback,
+        }),
+        ..Cluster::new(Name::new("c"), (0..).zip(all).map(of).collect())
+    })
+}
+
+#[test]
+fn a_subset_is_found_by_exactly_its_keys() {
+    let pick = subsets(Fallback::Any);
+    let shares = |pairs: &[(&str, &str)]| {
+        let pairs = metadata(pairs);
+        let metadata = MetadataMatch::new(&pairs);
+        pick.shares(Ask {
+            metadata,
+            ..pick.ask()
+        })
+    };
+    assert_eq!(shares(&[("version", "1")]), [100, 0, 0, 0]);
+    assert_eq!(shares(&[("version", "2")]), [0, 50, 50, 0]);
+    assert_eq!(
+        shares(&[("stage", "canary"), ("version", "2")]),
+        [0, 0, 100, 0]
+    );
+    assert_eq!(shares(&[("version", "3")]), [25, 25, 25, 25]);
+    // Nobody selects by `stage` alone.
+    assert_eq!(shares(&[("stage", "prod")]), [25, 25, 25, 25]);
+    assert_eq!(pick.shares(pick.ask()), [25, 25, 25, 25]);
+}
+
+#[test]
+fn what_is_not_there_falls_back_as_told() {
+    let asked = metadata(&[("version", "3")]);
+    let none = subsets(Fallback::None);
+    let ask = Ask {
+        metadata: MetadataMatch::new(&asked),
+        ..none.ask()
+    };
+    assert_eq!(none.live.pick(&[], &ask), None);
+    let default = subsets(Fallback::Default(metadata(&[("stage", "prod")])));
+    let ask = Ask {
+        metadata: MetadataMatch::new(&asked),
+        ..default.ask()
+    };
+    assert_eq!(default.shares(ask), [50, 50, 0, 0]);
+}
+
+#[test]
+fn the_health_of_a_host_moves_its_subsets_too() {
+    let mut pick = subsets(Fallback::None);
+    let asked = metadata(&[("version", "2")]);
+    let ask = |pick: &Pick| {
+        let ask = Ask {
+            metadata: MetadataMatch::new(&asked),
+            ..Ask::new(&pick.rng)
+        };
+        pick.shares(ask)
+    };
+    pick.mark([1], Mark::Ejected, true);
+    assert_eq!(ask(&pick), [0, 0, 100, 0]);
+    pick.mark([1], Mark::Ejected, false);
+    assert_eq!(ask(&pick), [0, 50, 50, 0]);
+}
+
+#[test]
+fn ten_thousand_hosts_by_twenty_keys_are_indexed_once_and_found_in_two_looks() {
+    let keys: Vec<String> = (0..20).map(|key| format!("key-{key:02}")).collect();
+    let of = |n: u32| Endpoint {
+        // Each key has its own number of values: from 1 to about 500.
+        metadata: keys
+            .iter()
+            .zip(0_u32..)
+            .map(|(key, at)| (key.clone(), format!("v{}", n % (1 + at * at))))
+            .collect(),
+        ..endpoint(n)
+    };
+    let config = Cluster {
+        subsets: Some(Subsets {
+            selectors: keys.iter().map(|key| vec![key.clone()]).collect(),
+            fallback: Fallback::None,
+        }),
+        ..Cluster::new(Name::new("c"), (0..10_000).map(of).collect())
+    };
+    let pick = Pick::new(config);
+    let index = &pick.live.sets.index;
+    // Every host is in a subset of each key, and in no list twice: the work is their product and no more.
+    let memberships: usize = index.members().map(<[u32]>::len).sum();
+    assert_eq!(memberships, 10_000 * 20);
+    assert!(index.longest_chain() <= 2, "{}", index.longest_chain());
+    let asked = metadata(&[("key-19", "v17")]);
+    let ask = Ask {
+        metadata: MetadataMatch::new(&asked),
+        ..pick.ask()
+    };
+    for _ in 0..100 {
+        assert_eq!(pick.live.pick(&[], &ask).unwrap() % 362, 17);
+    }
+}
+
+#[test]
+fn a_cookie_leads_back_to_its_host_while_it_may_be_asked() {
+    let sticky = |strict| Sticky {
+        cookie: Cookie {
+            name: "id".to_owned(),
+            ttl: None,
+            path: None,
+        },
+        strict,
+    };
+    for strict in [false, true] {
+        let mut pick = Pick::new(Cluster {
+            sticky: Some(sticky(strict)),
+            balance: Balance::Random,
+            ..Cluster::new(Name::new("c"), (0..4).map(endpoint).collect())
+        });
+        let id = Some(sticky_id(pick.hosts.get(2).unwrap()));
+        let ask = |pick: &Pick| {
+            let ask = Ask {
+                sticky: id,
+                ..Ask::new(&pick.rng)
+            };
+            pick.live.pick(&[], &ask)
+        };
+        assert!((0..50).all(|_| ask(&pick) == Some(2)));
+        pick.mark([2], Mark::Ejected, true);
+        assert!((0..50).all(|_| ask(&pick).is_none() == strict && ask(&pick) != Some(2)));
+        pick.mark([2], Mark::Ejected, false);
+        assert_eq!(ask(&pick), Some(2));
+        let unknown = Ask {
+            sticky: Some(1),
+            ..pick.ask()
+        };
+        assert_eq!(pick.live.pick(&[], &unknown).is_none(), strict);
+    }
+}

@@ -1,0 +1,8 @@
+//! Thrift as Dubbo wraps it: what every codec must hold, of any bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringway_protocols::thrift::DubboThrift;
+use ringway_protocols_fuzz::codec;
+
+fuzz_target!(|data: &[u8]| codec(&DubboThrift, data));
