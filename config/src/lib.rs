@@ -12,6 +12,7 @@ mod listener;
 mod model;
 mod native;
 mod route;
+mod tcp;
 mod units;
 
 pub use balance::*;
@@ -21,4 +22,5 @@ pub use listener::*;
 pub use model::*;
 pub use native::*;
 pub use route::*;
+pub use tcp::*;
 pub use units::*;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{AccessLog, ByteSize, Filter, Name};
+use crate::{AccessLog, ByteSize, Filter, Name, ServerName, TcpProxy};
 
 /// An address where clients come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub struct Listener {
     pub address: ListenAddress,
     /// What it speaks.
     pub protocol: Protocol,
-    /// Tried in order; the first whose match holds serves the connection. A connection that none matches is closed.
+    /// Of those whose match holds, the one that matches best serves the connection ([`Fit`]), the first of equals. A
+    /// connection that none matches is closed.
     pub chains: Vec<Chain>,
     /// Limits of its connections and requests.
     pub limits: HttpLimits,
@@ -64,8 +65,17 @@ pub struct Chain {
     pub matches: ChainMatch,
     /// Filters of every request, before those of its route.
     pub filters: Vec<Filter>,
-    /// The name of its route table.
-    pub routes: Name,
+    /// What the connections carry, and where it goes.
+    pub service: Service,
+}
+
+/// What a chain's connections carry, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Requests: the name of their route table.
+    Routes(Name),
+    /// Bytes.
+    Tcp(TcpProxy),
 }
 
 /// Which connections a chain takes; an empty list asks nothing.
@@ -75,11 +85,61 @@ pub struct ChainMatch {
     pub source: Vec<IpNet>,
     /// Ranges that the address it connected to must be in.
     pub destination: Vec<IpNet>,
+    /// Names, one of which the client's TLS must ask for.
+    pub sni: Vec<ServerName>,
+    /// Protocols, one of which the client's TLS must offer (`h2`).
+    pub alpn: Vec<String>,
+}
+
+/// What a chain is chosen by.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The client's address; none on a Unix socket.
+    pub source: Option<IpAddr>,
+    /// The address that it connected to.
+    pub destination: Option<IpAddr>,
+    /// The name that its TLS asks for, in lower case.
+    pub server_name: Option<&'a str>,
+    /// Whether its TLS offers a protocol.
+    pub offers: &'a dyn Fn(&str) -> bool,
+}
+
+/// How well a chain's match fits a connection; the greater the better. A name that was asked for whole beats a wildcard, a
+/// longer wildcard a shorter one, and that no name at all; then one that asks for a protocol beats one that asks for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fit {
+    name: usize,
+    alpn: bool,
 }
 
 impl ChainMatch {
-    /// Whether a connection between these addresses is taken; one without addresses (a Unix socket) only if none is asked for.
-    pub fn takes(&self, source: Option<IpAddr>, destination: Option<IpAddr>) -> bool {
+    /// Whether it asks for what only a ClientHello says.
+    pub fn asks_tls(&self) -> bool {
+        !self.sni.is_empty() || !self.alpn.is_empty()
+    }
+
+    /// How well a connection fits; none if it is not taken. One without addresses (a Unix socket) is taken only if none is
+    /// asked for, and one without TLS only if no name and no protocol is.
+    pub fn fit(&self, arrival: &Arrival<'_>) -> Option<Fit> {
+        if !self.takes(arrival.source, arrival.destination) {
+            return None;
+        }
+        let name = match arrival.server_name {
+            _ if self.sni.is_empty() => 0,
+            Some(asked) => self.sni.iter().filter_map(|name| name.fit(asked)).max()?,
+            None => return None,
+        };
+        let mut protocols = self.alpn.iter();
+        if !self.alpn.is_empty() && !protocols.any(|protocol| (arrival.offers)(protocol)) {
+            return None;
+        }
+        Some(Fit {
+            name,
+            alpn: !self.alpn.is_empty(),
+        })
+    }
+
+    fn takes(&self, source: Option<IpAddr>, destination: Option<IpAddr>) -> bool {
         let within = |ranges: &[IpNet], address: Option<IpAddr>| {
             let address = address.map(|address| address.to_canonical());
             ranges.is_empty()
@@ -119,6 +179,10 @@ pub struct HttpLimits {
     pub requests_per_connection: Option<u64>,
     /// Bytes of a request body read and thrown away after an early answer, so that the connection can be kept. Default 64 KiB.
     pub drain_body: ByteSize,
+    /// Bytes of a ClientHello where a chain is chosen by it; beyond it the connection is closed. Default 32 KiB.
+    pub client_hello: ByteSize,
+    /// From accepting a connection to the end of its ClientHello, likewise. Default 10 s.
+    pub client_hello_timeout: Duration,
 }
 
 impl Default for HttpLimits {
@@ -137,6 +201,8 @@ impl Default for HttpLimits {
             request_timeout: None,
             requests_per_connection: None,
             drain_body: ByteSize(64 << 10),
+            client_hello: ByteSize(32 << 10),
+            client_hello_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Process {
     pub drain_timeout: Duration,
     /// Client connections of the whole process; absent: derived from the limit of open files.
     pub max_connections: Option<u64>,
+    /// Pipes of each core through which large transfers go uncopied; 0: none. Default 64.
+    pub splice_pipes: u32,
     /// The process's own log.
     pub log: Log,
 }
@@ -46,6 +48,7 @@ impl Default for Process {
             drain_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
             max_connections: None,
+            splice_pipes: 64,
             log: Log::default(),
         }
     }

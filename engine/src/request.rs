@@ -47,6 +47,8 @@ pub struct Peer {
     pub local: PeerAddr,
     /// The client's address: from `X-Forwarded-For` where the other end is trusted, else the other end's. None on a Unix socket.
     pub client: Option<IpAddr>,
+    /// The name that its TLS asked for, in lower case.
+    pub server_name: Option<Rc<str>>,
 }
 
 /// One request on its way: what filters may read and change.
@@ -178,6 +180,7 @@ pub(crate) fn sample(method: &str, target: &str, fields: &[(&str, &str)]) -> Req
             remote: local.clone(),
             local,
             client: Some(IpAddr::from([127, 0, 0, 1])),
+            server_name: None,
         },
         started: Instant::now(),
         started_at: SystemTime::UNIX_EPOCH,

@@ -47,7 +47,7 @@ pub struct ListenerSpec {
 pub(crate) struct ChainSpec {
     pub(crate) matches: ChainMatch,
     pub(crate) filters: Filters,
-    pub(crate) table: Name,
+    pub(crate) service: config::Service,
 }
 
 /// A route table, compiled.
@@ -264,7 +264,7 @@ impl Builder<'_> {
             chains.push(ChainSpec {
                 matches: chain.matches.clone(),
                 filters,
-                table: chain.routes.clone(),
+                service: chain.service.clone(),
             });
         }
         let mut logs = Vec::with_capacity(config.access_logs.len());

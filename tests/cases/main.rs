@@ -24,6 +24,8 @@ mod routing;
 mod selfcheck;
 mod sockets;
 mod stop;
+mod tcp;
+mod tcp_sni;
 mod tidy;
 mod timeouts;
 mod upgrade;

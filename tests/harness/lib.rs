@@ -11,6 +11,7 @@
 )]
 
 pub mod client;
+pub mod hello;
 pub mod http;
 pub mod origin;
 pub mod pattern;

@@ -391,11 +391,21 @@ impl Proxy {
         self.admin("POST", "/reload")
     }
 
-    /// Writes a new configuration and has it taken.
+    /// Writes a new configuration and has it taken by every core.
     #[track_caller]
     pub fn reload(&self, config: &str) {
         let answer = self.try_reload(config);
         assert_eq!(answer.status, 200, "reload refused: {}", answer.text());
+        wait_until("every core has it", || {
+            let text = self.admin("GET", "/server_info").text();
+            let version = |key: &str| {
+                let (_, rest) = text.split_once(&format!("\"{key}\":")).expect("a version");
+                let rest = rest.trim_start();
+                let end = rest.find(|c: char| !c.is_ascii_digit());
+                rest.get(..end.unwrap_or(rest.len())).map(str::to_owned)
+            };
+            version("config_version") == version("config_version_applied")
+        });
     }
 
     /// Sends it a signal.

@@ -36,6 +36,18 @@ impl Wire {
         }
     }
 
+    /// Connects to an address.
+    #[track_caller]
+    pub fn connect(addr: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(addr).expect("somebody listens"))
+    }
+
+    /// The socket, for what goes beyond a script; what was read and not taken is not in it any more.
+    pub fn stream(&self) -> &TcpStream {
+        assert!(self.buf.is_empty(), "something was read ahead");
+        &self.stream
+    }
+
     fn fill(&mut self) -> Result<usize, Broken> {
         let mut piece = [0; 64 << 10];
         // A read with a limit is interrupted by the kernel's own work too, as the end of the ring that was tried.
@@ -136,6 +148,19 @@ impl Wire {
         loop {
             match self.fill() {
                 Ok(0) | Err(Broken::Reset) => return std::mem::take(&mut self.buf),
+                Ok(_) => {}
+                Err(other) => panic!("still open: {other}"),
+            }
+        }
+    }
+
+    /// Waits for the end: what came before it, and whether the other end finished (`Closed`) or reset.
+    #[track_caller]
+    pub fn ending(&mut self) -> (Vec<u8>, Broken) {
+        loop {
+            match self.fill() {
+                Ok(0) => return (std::mem::take(&mut self.buf), Broken::Closed),
+                Err(Broken::Reset) => return (std::mem::take(&mut self.buf), Broken::Reset),
                 Ok(_) => {}
                 Err(other) => panic!("still open: {other}"),
             }

@@ -165,6 +165,7 @@ fn process(process: &Process) -> Value {
         drain_delay,
         drain_timeout,
         max_connections,
+        splice_pipes,
         log: Log { level, json },
     } = process;
     let driver = match io_driver {
@@ -178,6 +179,7 @@ fn process(process: &Process) -> Value {
         ("drain_delay", some(time(*drain_delay))),
         ("drain_timeout", some(time(*drain_timeout))),
         ("max_connections", max_connections.map(Value::from)),
+        ("splice_pipes", some(*splice_pipes)),
         (
             "log",
             some(json!({

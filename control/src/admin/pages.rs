@@ -185,7 +185,7 @@ fn figures(total: &[Numeral]) -> impl Iterator<Item = (&'static str, &'static st
         .filter_map(|(metric, value)| match value {
             Numeral::Counter(n) => Some((metric.name, "COUNTER", i128::from(*n))),
             Numeral::Gauge(n) => Some((metric.name, "GAUGE", i128::from(*n))),
-            Numeral::Histogram(_) | Numeral::Classes(_) | Numeral::Rules(_) => None,
+            Numeral::Histogram(_) | Numeral::Classes(_) | Numeral::Reasons(_) => None,
         })
 }
 

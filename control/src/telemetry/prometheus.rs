@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use ringway_engine::observe::{
-    Classes, Distribution, Kind, Metric, ProcessStats, Rules, Scope, Stats, Value,
+    Classes, Distribution, Kind, Metric, ProcessStats, Scope, Stats, Value,
 };
 
 use super::Selection;
@@ -74,8 +74,8 @@ fn family_name(scope: &str, family: &[Metric]) -> String {
         format!("{scope}_")
     };
     let suffix = match first.kind {
-        Kind::Counter | Kind::Classes | Kind::Rules if first.family.ends_with("_total") => "",
-        Kind::Counter | Kind::Classes | Kind::Rules => "_total",
+        Kind::Counter | Kind::Classes | Kind::Reasons if first.family.ends_with("_total") => "",
+        Kind::Counter | Kind::Classes | Kind::Reasons => "_total",
         Kind::Gauge => "",
         Kind::Histogram => "_seconds",
     };
@@ -110,7 +110,7 @@ impl Page<'_> {
             return;
         }
         let kind = match metric.kind {
-            Kind::Counter | Kind::Classes | Kind::Rules => "counter",
+            Kind::Counter | Kind::Classes | Kind::Reasons => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
         };
@@ -130,9 +130,9 @@ impl Page<'_> {
                     self.number(labels, Some(("class", class)), *n == 0, n, out);
                 }
             }
-            Value::Rules(counts) => {
-                for (rule, n) in Rules::names().zip(counts) {
-                    self.number(labels, Some(("rule", rule)), *n == 0, n, out);
+            Value::Reasons(tally) => {
+                for (name, n) in &tally.counts {
+                    self.number(labels, Some((tally.label, name)), *n == 0, n, out);
                 }
             }
         }
@@ -269,7 +269,7 @@ ringway_listener_downstream_rq_time_seconds_bucket{listener="we\"b\\\n",le="0.00
 ringway_listener_downstream_rq_time_seconds_bucket{listener="we\"b\\\n",le="+Inf"} 2
 ringway_listener_downstream_rq_time_seconds_sum{listener="we\"b\\\n"} 0.1025
 ringway_listener_downstream_rq_time_seconds_count{listener="we\"b\\\n"} 2
-# HELP ringway_listener_sent_bytes_total Bytes of answers' bodies.
+# HELP ringway_listener_sent_bytes_total Bytes of answers' bodies, and of connections passed on.
 # TYPE ringway_listener_sent_bytes_total counter
 ringway_listener_sent_bytes_total{listener="we\"b\\\n"} 20
 # HELP ringway_listener_violation_total Requests refused for breaking a rule of HTTP, by rule.
@@ -281,7 +281,7 @@ ringway_listener_limit_total{listener="we\"b\\\n",limit="body_too_large"} 2
 # HELP ringway_endpoint_rq_total Requests sent.
 # TYPE ringway_endpoint_rq_total counter
 ringway_endpoint_rq_total{cluster="api",endpoint="[::1]:9001"} 1"#;
-        let rule = Rules::names().nth(1).expect("a rule");
+        let rule = "bare_cr";
         assert_eq!(text.join("\n"), expect.trim_start().replace("RULE", rule));
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use ringway_engine::observe::{Distribution, Metric, Rules, Stats, Value};
+use ringway_engine::observe::{Distribution, Metric, Stats, Value};
 use serde_json::json;
 
 use super::Selection;
@@ -105,8 +105,8 @@ fn expand(path: &str, metric: &Metric, value: Value, list: &mut Vec<(String, Num
             let named = CLASSES.iter().zip(counts);
             list.extend(named.map(|(class, n)| (format!("{name}_{class}"), Number::Count(n))));
         }
-        Value::Rules(counts) => {
-            let named = Rules::names().zip(counts);
+        Value::Reasons(tally) => {
+            let named = tally.counts.into_iter();
             list.extend(named.map(|(rule, n)| (format!("{name}.{rule}"), Number::Count(n))));
         }
     }
@@ -153,7 +153,7 @@ listener.web.downstream_cx_total: 5
 listener.web.downstream_rq_4xx: 1
 listener.web.violation.RULE: 1
 ";
-        let rule = Rules::names().next().expect("a rule");
+        let rule = "bare_lf";
         assert_eq!(text(&stats, &selection), expect.replace("RULE", rule));
     }
 

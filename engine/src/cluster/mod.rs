@@ -146,6 +146,15 @@ impl Cluster {
             self.stats.upstream_cx_reused.inc();
             return Ok(Lease::Http1(kept));
         }
+        self.connect(host, timer).await.map(Lease::Http1)
+    }
+
+    /// A new connection to the host, for whatever it is to carry.
+    pub(crate) async fn connect(
+        &self,
+        host: &Rc<Host>,
+        timer: &Timer,
+    ) -> Result<Connection, Fault> {
         self.stats.upstream_cx_total.inc();
         host.stats.cx_total.inc();
         let deadline = Deadline::after(self.spec.config.connect_timeout);
@@ -154,7 +163,7 @@ impl Cluster {
         let fault = match connected {
             Ok(Ok(stream)) => {
                 self.stats.upstream_cx_connect_time.record(begun.elapsed());
-                return Ok(Lease::Http1(Connection::new(stream, host)));
+                return Ok(Connection::new(stream, host));
             }
             Ok(Err(error @ ConnectError::Refused(_))) => {
                 Fault::new(FaultKind::ConnectRefused).because(error)

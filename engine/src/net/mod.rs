@@ -9,8 +9,10 @@ mod doorbell;
 mod listen;
 mod poll_io;
 mod ready;
+mod relay;
 mod runtime;
 mod spare;
+mod splice;
 mod stream;
 
 pub(crate) use alarm::Alarm;
@@ -21,9 +23,11 @@ pub(crate) use listen::{AcceptError, Accepted, Acceptor};
 pub(crate) use listen::{Others, again, bind, remove_file};
 pub(crate) use poll_io::{Observer, PollIo, Pump, poll_io};
 pub(crate) use ready::Ready;
+pub(crate) use relay::{Broken, relay};
 pub use runtime::{DriverChoice, DriverError, Setup, probe};
-pub(crate) use runtime::{run, spawn};
+pub(crate) use runtime::{give_way, run, spawn};
 pub(crate) use spare::{Spare, admit_again};
+pub(crate) use splice::Pipes;
 pub(crate) use stream::{Reader, Stream, Writer};
 
 /// Borrows an open descriptor, to set its socket's options.

@@ -3,9 +3,11 @@
 //! monoio's own fusion driver turns every error into "no io_uring" and does not fall back when only `DEFER_TASKRUN` is
 //! refused (kernels before 6.1), so neither its probe nor its choice is used.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::task::Poll;
 
 use io_uring::{IoUring, Probe, opcode};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
@@ -176,6 +178,7 @@ fn remedy(error: &io::Error) -> String {
 
 /// Runs a core's main future on its own thread, to its end. A ring with `SINGLE_ISSUER` must be built on the thread that uses it.
 pub(crate) fn run<F: Future>(setup: Setup, main: F) -> io::Result<F::Output> {
+    EAGER.set(setup == Setup::Epoll);
     match setup {
         Setup::Deferred | Setup::Cooperative | Setup::Plain => {
             let builder = RuntimeBuilder::<IoUringDriver>::new()
@@ -188,6 +191,31 @@ pub(crate) fn run<F: Future>(setup: Setup, main: F) -> io::Result<F::Output> {
             .build()?
             .block_on(main)),
     }
+}
+
+thread_local! {
+    /// Reads and writes that need not wait are done at once, without a turn of the core's loop.
+    static EAGER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets all other tasks and the I/O have their turn, in a loop whose every read and write might be ready. A ring gives such
+/// turns by itself; with epoll, a read that finds something never waits.
+///
+/// The task is woken by another one: one that wakes itself would be put before all others.
+pub(crate) async fn give_way() {
+    if !EAGER.get() {
+        return;
+    }
+    let mut asked = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        spawn(async move { waker.wake() });
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Starts a task on this core. What must be stopped keeps a way to stop it; the task itself is not joined.

@@ -1,6 +1,6 @@
 //! A connected stream socket (TCP or Unix) with reads that live in it.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -16,7 +16,11 @@ use monoio::net::TcpStream;
 use super::Ready;
 
 /// The socket that a reader and a writer share.
-struct Socket(UnsafeCell<TcpStream>);
+struct Socket {
+    stream: UnsafeCell<TcpStream>,
+    /// Waits for readiness that have not ended: one that was dropped never does, and the driver may still have it in hand.
+    waits: Cell<u32>,
+}
 
 impl Socket {
     /// monoio's stream for one call. Its methods want `&mut`, though a read and a write only submit an operation on the
@@ -29,7 +33,21 @@ impl Socket {
     fn get(&self) -> &mut TcpStream {
         // SAFETY: one thread, and no reference outlives the call that submits an operation: the operation itself holds
         // only a counted descriptor. `Reader` allows one read at a time and `Writer` one write.
-        unsafe { &mut *self.0.get() }
+        unsafe { &mut *self.stream.get() }
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        self.waits.set(self.waits.get() + 1);
+        let ready = self.get().readable(false).await;
+        self.waits.set(self.waits.get() - 1);
+        ready
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        self.waits.set(self.waits.get() + 1);
+        let ready = self.get().writable(false).await;
+        self.waits.set(self.waits.get() - 1);
+        ready
     }
 
     #[expect(unsafe_code, reason = "shutdown(2) without taking the stream")]
@@ -61,7 +79,10 @@ impl Stream {
     }
 
     fn over(stream: TcpStream) -> Self {
-        let socket = Rc::new(Socket(UnsafeCell::new(stream)));
+        let socket = Rc::new(Socket {
+            stream: UnsafeCell::new(stream),
+            waits: Cell::new(0),
+        });
         Self {
             reader: Reader {
                 socket: Rc::clone(&socket),
@@ -94,7 +115,10 @@ impl Stream {
         }
         drop(reader.socket);
         if let Ok(socket) = Rc::try_unwrap(writer.socket) {
-            let fd = socket.0.into_inner().into_raw_fd();
+            if socket.waits.get() > 0 {
+                return;
+            }
+            let fd = socket.stream.into_inner().into_raw_fd();
             // SAFETY: `into_raw_fd` gave the descriptor away, so it is closed once.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
@@ -212,13 +236,19 @@ impl Reader {
 
     /// Until a read would not block. May be dropped.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.get().readable(false).await
+        self.socket.readable().await
     }
 
     /// [`Self::readable`], as a future that holds the socket and not this.
     pub(crate) fn becoming_readable(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let socket = Rc::clone(&self.socket);
-        async move { socket.get().readable(false).await }
+        async move { socket.readable().await }
+    }
+
+    /// The socket's descriptor, if what it brings is what is meant, and all of that is still in it.
+    pub(super) fn bare_fd(&self) -> Option<RawFd> {
+        let nothing_here = self.flight.is_none() && self.input.is_empty();
+        nothing_here.then(|| self.socket.get().as_raw_fd())
     }
 
     /// Whether the other end has ended, or the connection failed.
@@ -244,6 +274,16 @@ impl Writer {
     /// Whether a write was cut off, so that nothing more can be said on this connection.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// The socket's descriptor, if it takes what is meant as it is.
+    pub(super) fn bare_fd(&self) -> Option<RawFd> {
+        (!self.broken).then(|| self.socket.get().as_raw_fd())
+    }
+
+    /// Until a write would not block. May be dropped.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.socket.writable().await
     }
 
     /// Sends once: some of `data`. What went is taken off its front.

@@ -3,10 +3,13 @@
 //! A core adds to its own numbers by a relaxed load and a relaxed store: a plain `add` on memory, which a locked
 //! instruction would make ten times dearer. A second writer would lose counts, but never break anything.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use ringway_protocols::client_hello::HelloError;
 use ringway_protocols::http1::Violation;
 
 /// A number that only grows.
@@ -85,34 +88,81 @@ impl Classes {
     }
 }
 
-/// One counter for each rule of HTTP/1, by [`Violation::index`].
-#[derive(Debug)]
-pub struct Rules(Box<[Counter]>);
+/// A closed set of reasons, each of which is counted by itself.
+pub trait Reason: Copy + fmt::Debug + 'static {
+    /// All of them, in the order of their indices.
+    const ALL: &'static [Self];
+    /// What Prometheus' label for them is called.
+    const LABEL: &'static str;
+    /// The name to count it under.
+    fn name(self) -> &'static str;
+}
 
-impl Default for Rules {
-    fn default() -> Self {
-        Self(Violation::ALL.iter().map(|_| Counter::default()).collect())
+impl Reason for Violation {
+    const ALL: &'static [Self] = Self::ALL;
+    const LABEL: &'static str = "rule";
+    fn name(self) -> &'static str {
+        self.name()
     }
 }
 
-impl Rules {
-    /// The rules' names, in the order of [`values`](Self::values).
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        Violation::ALL.iter().map(|rule| rule.name())
+impl Reason for HelloError {
+    const ALL: &'static [Self] = Self::ALL;
+    const LABEL: &'static str = "reason";
+    fn name(self) -> &'static str {
+        self.name()
     }
+}
 
-    /// Counts a breach of the rule with that index.
-    pub fn inc(&self, rule: usize) {
-        debug_assert!(rule < self.0.len(), "there is no rule {rule}");
-        if let Some(counter) = self.0.get(rule) {
+/// One counter for each rule of HTTP/1, by [`Violation::index`].
+pub type Rules = Reasons<Violation>;
+/// One counter for each reason to refuse a ClientHello, by [`HelloError::index`].
+pub type HelloErrors = Reasons<HelloError>;
+
+/// One counter for each reason of a set.
+#[derive(Debug)]
+pub struct Reasons<R> {
+    counters: Box<[Counter]>,
+    of: PhantomData<R>,
+}
+
+impl<R: Reason> Default for Reasons<R> {
+    fn default() -> Self {
+        Self {
+            counters: R::ALL.iter().map(|_| Counter::default()).collect(),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<R: Reason> Reasons<R> {
+    /// Counts the reason with that index.
+    pub fn inc(&self, reason: usize) {
+        debug_assert!(reason < self.counters.len(), "there is no reason {reason}");
+        if let Some(counter) = self.counters.get(reason) {
             counter.inc();
         }
     }
 
-    /// The breaches of each rule.
-    pub fn values(&self) -> Vec<u64> {
-        self.0.iter().map(Counter::value).collect()
+    /// How often each was counted.
+    pub fn tally(&self) -> Tally {
+        let names = R::ALL.iter().map(|reason| reason.name());
+        Tally {
+            label: R::LABEL,
+            counts: names
+                .zip(self.counters.iter().map(Counter::value))
+                .collect(),
+        }
     }
+}
+
+/// How often each reason of a set was counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// What Prometheus' label for them is called.
+    pub label: &'static str,
+    /// Each by its name.
+    pub counts: Vec<(&'static str, u64)>,
 }
 
 /// Two cache lines apart, since processors fetch lines in pairs: a core's writes never take a line from another core.

@@ -82,6 +82,7 @@ pub(super) enum Plain {
     UpstreamHost,
     UpstreamCluster,
     UpstreamAttempts,
+    ServerName,
     Address(End, Detail),
 }
 
@@ -239,6 +240,7 @@ impl Plain {
                     .and_then(|request| request.route.as_ref())
                     .map(|name| name.as_str()),
             ),
+            Self::ServerName => text(facts.peer.server_name.as_deref()),
             Self::ResponseCode => status(facts),
             Self::Address(end, detail) => address_of(facts.peer, end, detail),
             Self::ResponseCodeDetails
@@ -265,6 +267,7 @@ impl Plain {
             Self::ResponseDuration => outcome.response_duration.map(millis),
             Self::Protocol
             | Self::RouteName
+            | Self::ServerName
             | Self::ResponseCode
             | Self::UpstreamHost
             | Self::UpstreamCluster

@@ -13,7 +13,7 @@ mod operator;
 pub mod scope;
 pub mod stats;
 
-pub use counter::{Classes, Counter, Gauge, PerCore, Rules, Slot};
+pub use counter::{Classes, Counter, Gauge, PerCore, Slot, Tally};
 pub use histogram::{Distribution, Histogram};
 pub use scope::{Kind, Metric, Scope, Value};
 pub use stats::{

@@ -152,7 +152,7 @@ const fn ending(name: &'static str, plain: Plain) -> Known {
 }
 
 /// The operators, in the order that error messages list them.
-static OPERATORS: [Known; 27] = [
+static OPERATORS: [Known; 28] = [
     known("START_TIME", Shape::StartTime, When::Request),
     known("REQ", Shape::Request, When::Request),
     known("RESP", Shape::Response, When::Response),
@@ -168,6 +168,11 @@ static OPERATORS: [Known; 27] = [
     answered("UPSTREAM_HOST", Plain::UpstreamHost),
     answered("UPSTREAM_CLUSTER", Plain::UpstreamCluster),
     answered("UPSTREAM_REQUEST_ATTEMPT_COUNT", Plain::UpstreamAttempts),
+    known(
+        "REQUESTED_SERVER_NAME",
+        Shape::Plain(Plain::ServerName),
+        When::Request,
+    ),
     address("DOWNSTREAM_REMOTE_ADDRESS", End::Client, Detail::Whole),
     address(
         "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",

@@ -1,6 +1,6 @@
 //! A scope is a set of numbers that belong together: one declaration makes the struct, its sum and its exposition.
 
-use super::counter::{Classes, Counter, Gauge, PerCore, Rules};
+use super::counter::{Classes, Counter, Gauge, PerCore, Reason, Reasons, Tally};
 use super::histogram::{Distribution, Histogram};
 
 /// What a number is.
@@ -14,8 +14,8 @@ pub enum Kind {
     Histogram,
     /// A counter for each class of status.
     Classes,
-    /// A counter for each rule of HTTP/1.
-    Rules,
+    /// A counter for each of some reasons.
+    Reasons,
 }
 
 /// A number, or the sum of it over the cores.
@@ -29,8 +29,8 @@ pub enum Value {
     Histogram(Box<Distribution>),
     /// Of the classes 1xx to 5xx.
     Classes([u64; Classes::COUNT]),
-    /// Of the rules, in the order of [`Rules::names`].
-    Rules(Vec<u64>),
+    /// Of the reasons.
+    Reasons(Tally),
 }
 
 impl Value {
@@ -40,16 +40,18 @@ impl Value {
             (Self::Counter(a), Self::Counter(b)) => *a = a.wrapping_add(b),
             (Self::Gauge(a), Self::Gauge(b)) => *a = a.wrapping_add(b),
             (Self::Histogram(a), Self::Histogram(b)) => a.merge(&b),
-            (Self::Classes(a), Self::Classes(b)) => add_each(a, &b),
-            (Self::Rules(a), Self::Rules(b)) => add_each(a, &b),
+            (Self::Classes(a), Self::Classes(b)) => {
+                for (sum, n) in a.iter_mut().zip(b) {
+                    *sum = sum.wrapping_add(n);
+                }
+            }
+            (Self::Reasons(a), Self::Reasons(b)) => {
+                for ((_, sum), (_, n)) in a.counts.iter_mut().zip(b.counts) {
+                    *sum = sum.wrapping_add(n);
+                }
+            }
             (this, other) => debug_assert!(false, "{this:?} and {other:?} are of one metric"),
         }
-    }
-}
-
-fn add_each(sums: &mut [u64], others: &[u64]) {
-    for (sum, n) in sums.iter_mut().zip(others) {
-        *sum = sum.wrapping_add(*n);
     }
 }
 
@@ -127,10 +129,10 @@ impl Part for Classes {
     }
 }
 
-impl Part for Rules {
-    const KIND: Kind = Kind::Rules;
+impl<R: Reason> Part for Reasons<R> {
+    const KIND: Kind = Kind::Reasons;
     fn read(&self) -> Value {
-        Value::Rules(self.values())
+        Value::Reasons(self.tally())
     }
 }
 

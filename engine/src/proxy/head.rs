@@ -161,6 +161,7 @@ mod tests {
             remote: addr.clone(),
             local: addr,
             client: None,
+            server_name: None,
         };
         let trusted: Vec<IpNet> = vec![trusted.parse().expect("a range")];
         client_address(&fields, &peer, &trusted)

@@ -30,7 +30,7 @@ use crate::filter::{Flow, Running};
 use crate::request::{LocalReply, RequestCx, Upstream};
 use crate::route::{Action, Found};
 use crate::time::{Deadline, Timer};
-use crate::view::{Listener, Local, Table};
+use crate::view::{Listener, LiveChain, Local, Table};
 
 pub(crate) use answer::AnswerBody;
 pub(crate) use head::{Introduction, client_address, is_within};
@@ -158,7 +158,7 @@ async fn route<'a, 'c>(
     interim: &mut dyn Interim,
     trace: &mut Trace<'c>,
 ) -> Result<Reply<'a>, Fault> {
-    let Some(chain) = cx.listener.chain(cx.chain) else {
+    let Some(chain) = cx.listener.chain(cx.chain).and_then(LiveChain::http) else {
         return Err(Fault::new(FaultKind::NoRoute));
     };
     let table = &chain.table;

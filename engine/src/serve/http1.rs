@@ -20,7 +20,7 @@ use crate::proxy::{
     Cx, Duplex, FarEnd, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload,
     client_address, proxy, tunnel,
 };
-use crate::request::{self, Peer, RequestCx};
+use crate::request::{self, RequestCx};
 use crate::time::{Deadline, Timer};
 use crate::view::Listener;
 
@@ -303,11 +303,7 @@ pub(super) struct Done {
 }
 
 pub(super) fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
-    let mut peer = Peer {
-        remote: client.remote.clone(),
-        local: client.own.clone(),
-        client: client.remote.ip(),
-    };
+    let mut peer = client.peer();
     if client.intro.trusted {
         peer.client = client_address(
             &head.fields,

@@ -1,7 +1,13 @@
 //! One downstream connection: what it speaks, and each of its requests handed to `proxy`.
+//!
+//! ```text
+//!  hello, where chains are chosen by it → the chain ─┬─ tcp: bytes
+//!                                                   └─ sniff → http1 | http2: requests
+//! ```
 
 mod accept;
 mod body;
+mod hello;
 mod http1;
 mod http2;
 mod outcome;
@@ -9,18 +15,20 @@ mod pace;
 mod respond;
 mod root;
 mod sniff;
+mod tcp;
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 use ringway_config::Protocol;
+use ringway_protocols::client_hello::ClientHello;
 use ringway_protocols::http1::RequestParser;
 
 use crate::net::{Accepted, Stream};
 use crate::proxy::{Introduction, is_within};
-use crate::request::PeerAddr;
+use crate::request::{Peer, PeerAddr};
 use crate::time::Timer;
-use crate::view::{Listener, ListenerId, Local, Ticket};
+use crate::view::{Listener, ListenerId, LiveChain, Local, Ticket};
 
 pub(crate) use accept::{Gate, accept};
 
@@ -30,19 +38,27 @@ struct Client {
     id: ListenerId,
     remote: PeerAddr,
     own: PeerAddr,
-    /// The listener as the last request saw it, with the place of its chain.
+    /// The listener as the last request saw it, with the place of its chain: none ([`NO_CHAIN`]) until it is chosen.
     listener: Rc<Listener>,
     chain: usize,
+    /// What its TLS said first, where the chain was chosen by it.
+    hello: Option<Rc<ClientHello>>,
     intro: Introduction,
     timer: Timer,
     /// Requests begun.
     requests: u64,
 }
 
+/// A place at which no listener has a chain.
+const NO_CHAIN: usize = usize::MAX;
+
 impl Client {
-    /// A connection whose listener has a chain for it.
+    /// A connection whose listener has a chain for it, or may have one once it has said its hello.
     fn new(local: Rc<Local>, listener: Rc<Listener>, accepted: &Accepted) -> Option<Self> {
-        let chain = listener.place(&accepted.remote, &accepted.local)?;
+        let chain = match listener.hello {
+            None => listener.place(&accepted.remote, &accepted.local, None)?,
+            Some(_) => NO_CHAIN,
+        };
         let intro = introduction(&listener, &accepted.remote);
         Some(Self {
             local,
@@ -51,6 +67,7 @@ impl Client {
             own: accepted.local.clone(),
             listener,
             chain,
+            hello: None,
             intro,
             timer: Timer::new(),
             requests: 0,
@@ -66,13 +83,14 @@ impl Client {
             own: self.own.clone(),
             listener: Rc::clone(&self.listener),
             chain: self.chain,
+            hello: self.hello.clone(),
             intro: self.intro.clone(),
             timer: Timer::new(),
             requests: self.requests,
         }
     }
 
-    /// Takes the newest view's listener; `false` if it is gone or no chain of it takes this connection any more.
+    /// Takes the newest view's listener; `false` if it is gone or no chain of it takes the requests of this connection any more.
     fn refresh(&mut self) -> bool {
         let Some(listener) = self.local.view().listener_of(self.id) else {
             return false;
@@ -80,12 +98,31 @@ impl Client {
         if Rc::ptr_eq(&listener, &self.listener) {
             return true;
         }
-        let Some(chain) = listener.place(&self.remote, &self.own) else {
+        let place = listener.place(&self.remote, &self.own, self.hello.as_deref());
+        let requests = |place: &usize| {
+            listener
+                .chain(*place)
+                .is_some_and(|chain| chain.http().is_some())
+        };
+        let Some(chain) = place.filter(requests) else {
             return false;
         };
         self.intro = introduction(&listener, &self.remote);
         (self.listener, self.chain) = (listener, chain);
         true
+    }
+
+    /// Its two ends, as a request or a log line knows them.
+    fn peer(&self) -> Peer {
+        let hello = self.hello.as_deref();
+        Peer {
+            remote: self.remote.clone(),
+            local: self.own.clone(),
+            client: self.remote.ip(),
+            server_name: hello
+                .and_then(|hello| hello.server_name.as_deref())
+                .map(Rc::from),
+        }
     }
 
     /// Whether this connection should end after the request in flight.
@@ -108,6 +145,14 @@ fn introduction(listener: &Listener, remote: &PeerAddr) -> Introduction {
 
 /// Serves a connection to its end.
 async fn serve(mut connection: Box<Connection>) {
+    if connection.client.listener.hello.is_some() && !Box::pin(hello::choose(&mut connection)).await
+    {
+        return connection.close();
+    }
+    let client = &connection.client;
+    if let Some(LiveChain::Tcp(_)) = client.listener.chain(client.chain) {
+        return Box::pin(tcp::serve(connection)).await;
+    }
     let spoken = match connection.client.listener.spec.config.protocol {
         Protocol::Http1 => Some(Spoken::Http1),
         Protocol::Http2 => Some(Spoken::Http2),

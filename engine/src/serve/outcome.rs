@@ -12,7 +12,7 @@ use super::http1::{Done, End};
 use crate::fault::FaultKind;
 use crate::net::Writer;
 use crate::proxy::{Reply, ReplyBody, Trace};
-use crate::request::{LocalReply, Outcome, Peer, Record, RequestCx};
+use crate::request::{LocalReply, Outcome, Record, RequestCx};
 use crate::time::Deadline;
 use crate::view::Listener;
 
@@ -140,7 +140,8 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
     log(client, &record);
 }
 
-fn log(client: &Client, record: &Record<'_>) {
+/// Writes a line to each access log of the listener.
+pub(super) fn log(client: &Client, record: &Record<'_>) {
     for (target, format) in &client.listener.spec.logs {
         client
             .local
@@ -197,11 +198,7 @@ impl Refusal {
             upstream_host: None,
             attempts: 0,
         };
-        let peer = Peer {
-            remote: client.remote.clone(),
-            local: client.own.clone(),
-            client: client.remote.ip(),
-        };
+        let peer = client.peer();
         let record = Record {
             peer: &peer,
             started_at: self.started_at,

@@ -10,6 +10,7 @@ use std::task::Waker;
 use super::connections::Connections;
 use super::date::Date;
 use super::{Listener, Ticket, View};
+use crate::net::Pipes;
 use crate::observe::log_ring::LogSink;
 use crate::observe::{CoreStats, Slot};
 use crate::rng::Rng;
@@ -50,6 +51,8 @@ pub(crate) struct Local {
     pub(crate) stats: Slot<CoreStats>,
     pub(crate) logs: LogSink,
     pub(crate) date: Date,
+    /// Through which large transfers go.
+    pub(crate) pipes: Pipes,
     pub(crate) connections: Rc<Connections>,
     /// Answers say `Connection: close` from now on.
     pub(crate) draining: Cell<bool>,
@@ -74,6 +77,7 @@ impl Local {
         Self {
             core,
             rng: Rc::new(rng),
+            pipes: Pipes::new(stats.clone()),
             stats,
             logs,
             date: Date::default(),

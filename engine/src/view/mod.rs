@@ -1,5 +1,6 @@
 //! One core's live side of a snapshot: pools, cursors, routers of its own. A request holds the view that it began with.
 
+mod chain;
 mod connections;
 mod date;
 mod local;
@@ -9,17 +10,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringway_config::Name;
+use ringway_config::{Arrival, Name};
+use ringway_protocols::client_hello::{ClientHello, HelloLimits};
 use ringway_protocols::http1::HeadLimits;
 
 use crate::cluster::{Cluster, ClusterSets, ClusterSpec};
-use crate::filter::Chain;
 use crate::observe::{ListenerStats, RouteTableStats, Slot};
 use crate::request::PeerAddr;
 use crate::rng::Rng;
 use crate::route::Router;
 use crate::snapshot::{ListenerSpec, Snapshot, TableSpec};
 
+pub(crate) use chain::{LiveChain, TcpChain};
 pub(crate) use connections::Ticket;
 pub(crate) use local::{Local, OpenGate, Shared};
 
@@ -36,20 +38,6 @@ pub(crate) struct Table {
     pub(crate) stats: Slot<RouteTableStats>,
 }
 
-/// A core's side of a chain.
-pub(crate) struct LiveChain {
-    pub(crate) table: Rc<Table>,
-    /// Its filters and then those of each route, by the index of the route.
-    filters: Vec<Chain>,
-}
-
-impl LiveChain {
-    /// The filters of a route.
-    pub(crate) fn filters(&self, route: u32) -> Option<&Chain> {
-        self.filters.get(route as usize)
-    }
-}
-
 /// A core's side of a listener.
 pub(crate) struct Listener {
     pub(crate) id: ListenerId,
@@ -59,15 +47,36 @@ pub(crate) struct Listener {
     pub(crate) head_limits: HeadLimits,
     /// The value of `Via`.
     pub(crate) via: Option<Bytes>,
+    /// Whether a chain is chosen by what TLS says first, and within which limits that is read.
+    pub(crate) hello: Option<HelloLimits>,
 }
 
 impl Listener {
-    /// The place of the first chain that takes a connection.
-    pub(crate) fn place(&self, remote: &PeerAddr, local: &PeerAddr) -> Option<usize> {
-        self.spec
-            .chains
-            .iter()
-            .position(|chain| chain.matches.takes(remote.ip(), local.ip()))
+    /// The place of the chain that fits a connection best, the first of equals.
+    pub(crate) fn place(
+        &self,
+        remote: &PeerAddr,
+        local: &PeerAddr,
+        hello: Option<&ClientHello>,
+    ) -> Option<usize> {
+        let offers = |protocol: &str| {
+            let mut offered = hello.into_iter().flat_map(ClientHello::alpn);
+            offered.any(|name| name == protocol.as_bytes())
+        };
+        let arrival = Arrival {
+            source: remote.ip(),
+            destination: local.ip(),
+            server_name: hello.and_then(|hello| hello.server_name.as_deref()),
+            offers: &offers,
+        };
+        let mut best = None;
+        for (place, chain) in self.spec.chains.iter().enumerate() {
+            let fit = chain.matches.fit(&arrival);
+            if fit > best.map(|(_, fit)| fit) {
+                best = fit.map(|fit| (place, fit));
+            }
+        }
+        best.map(|(place, _)| place)
     }
 
     /// The chain at a place.
@@ -118,7 +127,7 @@ impl View {
             .listeners()
             .iter()
             .zip(ids)
-            .filter_map(|(spec, id)| self.listener(*id, spec, &tables, core))
+            .filter_map(|(spec, id)| self.listener(*id, spec, &tables, &clusters, core))
             .collect();
         Self {
             listeners,
@@ -170,43 +179,28 @@ impl View {
         id: ListenerId,
         spec: &Arc<ListenerSpec>,
         tables: &BTreeMap<Name, Rc<Table>>,
+        clusters: &BTreeMap<Name, Rc<Cluster>>,
         core: usize,
     ) -> Option<Rc<Listener>> {
-        let live = spec
-            .chains
-            .iter()
-            .map(|chain| tables.get(&chain.table).cloned())
-            .collect::<Option<Vec<_>>>()?;
-        if let Some(last) = self.listener_of(id)
-            && Arc::ptr_eq(&last.spec, spec)
-            && last
-                .chains
-                .iter()
-                .zip(&live)
-                .all(|(a, b)| Rc::ptr_eq(&a.table, b))
-        {
-            return Some(last);
-        }
         let chains = spec
             .chains
             .iter()
-            .zip(live)
-            .map(|(chain, table)| LiveChain {
-                filters: table
-                    .spec
-                    .filters
-                    .iter()
-                    .map(|route| Chain::new(&chain.filters, route))
-                    .collect(),
-                table,
-            });
+            .map(|chain| LiveChain::new(chain, tables, clusters))
+            .collect::<Option<Vec<_>>>()?;
+        if let Some(last) = self.listener_of(id)
+            && Arc::ptr_eq(&last.spec, spec)
+            && last.chains.iter().zip(&chains).all(|(a, b)| a.is_same(b))
+        {
+            return Some(last);
+        }
         let limits = &spec.config.limits;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let asks_tls = spec.chains.iter().any(|chain| chain.matches.asks_tls());
         Some(Rc::new(Listener {
             id,
             spec: Arc::clone(spec),
             stats: spec.stats.slot(core),
-            chains: chains.collect(),
+            chains,
             head_limits: HeadLimits {
                 start_line: size(limits.request_line.0),
                 field: size(limits.field.0),
@@ -219,6 +213,10 @@ impl View {
                 .via
                 .as_ref()
                 .map(|name| Bytes::from(format!("1.1 {name}"))),
+            hello: asks_tls.then(|| HelloLimits {
+                message: size(limits.client_hello.0),
+                ..HelloLimits::default()
+            }),
         }))
     }
 

@@ -2,14 +2,15 @@
 
 use ipnet::IpNet;
 
-use super::{Placed, route, unique};
+use super::{Placed, route, tcp, unique};
 use crate::native::wire::{
-    AccessLogRecord, ChainRecord, ClientHttp2Record, Cx, FilterItem, ForwardedRecord, LimitsRecord,
-    ListenerRecord, NonEmpty, OrFalse, RouteRecord, RouteTableRef, VirtualHostRecord,
+    AccessLogRecord, ChainMatchRecord, ChainRecord, ClientHttp2Record, Cx, FilterItem,
+    ForwardedRecord, LimitsRecord, ListenerRecord, NonEmpty, OrFalse, RouteRecord, RouteTableRef,
+    TcpRecord, VirtualHostRecord,
 };
 use crate::{
     AccessLog, Chain, ChainMatch, ClientHttp2, Filter, Forwarded, HttpLimits, ListenAddress,
-    Listener, LogFormat, LogTarget, Name, PathNormalize, RouteTable,
+    Listener, LogFormat, LogTarget, Name, PathNormalize, RouteTable, Service,
 };
 
 /// The line of an access log that says nothing of its format: Envoy's own.
@@ -60,6 +61,7 @@ fn listener(record: ListenerRecord, tables: &mut Vec<RouteTable>, cx: &mut Cx) -
         (ListenAddress::Tcp(_), Some(_))
         | (ListenAddress::Unix { .. } | ListenAddress::Tcp(_), None) => {}
     }
+    let keys = record.keys.clone();
     let flat = Treatment {
         at: at.clone(),
         keys: record.keys,
@@ -71,6 +73,7 @@ fn listener(record: ListenerRecord, tables: &mut Vec<RouteTable>, cx: &mut Cx) -
         route_table: record.route_table,
         path_normalize: record.path_normalize,
         merge_slashes: record.merge_slashes,
+        tcp: record.tcp,
     };
     let chains = match record.chains {
         Some(NonEmpty(chains)) => {
@@ -79,10 +82,11 @@ fn listener(record: ListenerRecord, tables: &mut Vec<RouteTable>, cx: &mut Cx) -
         }
         None => {
             cx.spans.alias(format!("{at}.chains[0]"), at.clone());
-            let choices = ["routes", "virtual_hosts", "route_table", "chains"];
+            let choices = ["routes", "virtual_hosts", "route_table", "tcp", "chains"];
             vec![chain(flat, &choices, tables, cx)]
         }
     };
+    tcp::refuse_what_has_no_effect(&at, &keys, &record.limits, &chains, cx);
     let access_logs = record.access_log.into_iter();
     let wanted = access_logs.len();
     let access_logs: Vec<_> = access_logs.filter_map(|log| access_log(log, cx)).collect();
@@ -114,6 +118,7 @@ struct Treatment {
     route_table: Option<RouteTableRef>,
     path_normalize: Option<PathNormalize>,
     merge_slashes: Option<bool>,
+    tcp: Option<TcpRecord>,
 }
 
 impl Treatment {
@@ -126,10 +131,21 @@ impl Treatment {
             "filters",
             "path_normalize",
             "merge_slashes",
+            "tcp",
         ] {
             if self.keys.contains(&key) {
                 let message =
                     format!("move `{key}` into an item of `chains`, which stands beside it");
+                cx.problem(&format!("{}.{key}", self.at), message);
+            }
+        }
+    }
+
+    /// Beside `tcp`, what is said of requests has no place.
+    fn refuse_beside_tcp(&self, cx: &mut Cx) {
+        for key in ["filters", "path_normalize", "merge_slashes"] {
+            if self.keys.contains(&key) {
+                let message = format!("leave `{key}` out: it has an effect on requests only");
                 cx.problem(&format!("{}.{key}", self.at), message);
             }
         }
@@ -153,6 +169,15 @@ fn chain(
     cx: &mut Cx,
 ) -> Chain {
     route::exactly_one(&record.at, &record.keys, choices, cx);
+    if let Some(tcp) = record.tcp.clone() {
+        record.refuse_beside_tcp(cx);
+        return Chain {
+            matches: record.matches,
+            filters: Vec::new(),
+            service: Service::Tcp(tcp::proxy(tcp)),
+        };
+    }
+    tcp::refuse_tls_without_end(&record.at, &record.matches, cx);
     let routes = if let Some(RouteTableRef(name)) = &record.route_table {
         record.refuse_beside_table(cx);
         name.clone()
@@ -174,7 +199,7 @@ fn chain(
     Chain {
         matches: record.matches,
         filters: filters(record.filters),
-        routes,
+        service: Service::Routes(routes),
     }
 }
 
@@ -190,22 +215,19 @@ fn several_chains(
             0 => listener.clone(),
             _ => Name::new(&format!("{listener}#{}", index + 1)),
         };
-        let list = |ranges: Option<NonEmpty<IpNet>>| ranges.map_or(Vec::new(), |list| list.0);
         let at = record.at.clone();
         let treatment = Treatment {
             at: record.at,
             keys: record.keys,
             name,
-            matches: ChainMatch {
-                source: list(record.r#match.source),
-                destination: list(record.r#match.destination),
-            },
+            matches: chain_match(record.r#match),
             filters: record.filters,
             routes: record.routes,
             virtual_hosts: record.virtual_hosts,
             route_table: record.route_table,
             path_normalize: record.path_normalize,
             merge_slashes: record.merge_slashes,
+            tcp: record.tcp,
         };
         let earlier = chains
             .iter()
@@ -216,19 +238,39 @@ fn several_chains(
             );
             cx.problem(&at, message);
         }
-        let choices = ["routes", "virtual_hosts", "route_table"];
+        let choices = ["routes", "virtual_hosts", "route_table", "tcp"];
         chains.push(chain(treatment, &choices, tables, cx));
     }
     chains
 }
 
-/// Whether every connection of `b` is one of `a`.
+fn chain_match(record: ChainMatchRecord) -> ChainMatch {
+    fn list<T>(items: Option<NonEmpty<T>>) -> Vec<T> {
+        items.map_or(Vec::new(), |list| list.0)
+    }
+    let alpn = list(record.alpn).into_iter();
+    ChainMatch {
+        source: list(record.source),
+        destination: list(record.destination),
+        sni: list(record.sni),
+        alpn: alpn.map(|name| name.0).collect(),
+    }
+}
+
+/// Whether every connection of `b` is one of `a`, which it fits as well.
 fn takes_all_of(a: &ChainMatch, b: &ChainMatch) -> bool {
     let within = |outer: &[IpNet], inner: &[IpNet]| {
         let held = |net: &IpNet| outer.iter().any(|range| range.contains(net));
         outer.is_empty() || (!inner.is_empty() && inner.iter().all(held))
     };
-    within(&a.source, &b.source) && within(&a.destination, &b.destination)
+    // Names and protocols come before order: only a match that asks for the same of them hides a later one.
+    fn hides<T: PartialEq>(a: &[T], b: &[T]) -> bool {
+        a.is_empty() == b.is_empty() && b.iter().all(|asked| a.contains(asked))
+    }
+    within(&a.source, &b.source)
+        && within(&a.destination, &b.destination)
+        && hides(&a.sni, &b.sni)
+        && hides(&a.alpn, &b.alpn)
 }
 
 pub(crate) fn filters(items: Vec<FilterItem>) -> Vec<Filter> {
@@ -278,6 +320,8 @@ fn limits(record: &LimitsRecord) -> HttpLimits {
         request_timeout: record.request_timeout.map(|limit| limit.0),
         requests_per_connection: record.requests_per_connection.map(|limit| limit.0),
         drain_body: record.drain_body,
+        client_hello: record.client_hello.0,
+        client_hello_timeout: record.client_hello_timeout.0,
     }
 }
 

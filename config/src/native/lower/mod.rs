@@ -5,6 +5,7 @@ mod cluster;
 mod listener;
 mod route;
 mod shadow;
+mod tcp;
 
 use std::collections::HashMap;
 
@@ -50,6 +51,7 @@ fn process(record: ProcessRecord) -> Process {
         drain_delay: record.drain_delay,
         drain_timeout: record.drain_timeout,
         max_connections: record.max_connections.map(|limit| limit.0),
+        splice_pipes: record.splice_pipes.u32(),
         log: Log {
             level: record.log.level,
             json: record.log.format == LogStyle::Json,

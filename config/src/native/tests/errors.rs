@@ -110,7 +110,7 @@ error: listeners[0].name: write a name such as `web` here, not the number 7 (a t
     assert_eq!(read(json, Format::Json).unwrap_err().to_string(), expect);
     let toml = "[[listeners]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\nroute = []\n";
     let expect = "\
-error: listeners[0]: write one of `routes`, `virtual_hosts`, `route_table` or `chains` here
+error: listeners[0]: write one of `routes`, `virtual_hosts`, `route_table`, `tcp` or `chains` here
  --> site:1:1
   |
 1 | [[listeners]]

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{
-    Filled, FilterItem, HeadSize, Int, LogText, Mode, NonEmpty, OrFalse, Pairs, Positive,
-    RouteRecord, RouteTableRef, Token, VirtualHostRecord, Window, choice, fields::record,
+    AlpnName, ClusterChoice, Filled, FilterItem, HeadSize, Int, LogText, Mode, NonEmpty, OrFalse,
+    Pairs, Positive, RouteRecord, RouteTableRef, Token, VirtualHostRecord, Window, choice,
+    fields::record,
 };
-use crate::{ByteSize, ListenAddress, Name, PathNormalize, Protocol};
+use crate::{ByteSize, ListenAddress, Name, PathNormalize, Protocol, ServerName};
 
 record! {
-    /// An address where clients come in. What it does with requests is said by exactly one of `routes`, `virtual_hosts`, `route_table` and `chains`.
+    /// An address where clients come in. What it does with them is said by exactly one of `routes`, `virtual_hosts`, `route_table`, `tcp` and `chains`.
     ListenerRecord {
         /// Its name, in logs and metrics.
         name: Name,
@@ -43,7 +44,9 @@ record! {
         path_normalize: Option<PathNormalize>,
         /// Whether `//` in a path becomes `/`. Default `false`.
         merge_slashes: Option<bool>,
-        /// Several ways to treat connections, tried in order: the first whose `match` holds serves the connection, and one that none matches is closed.
+        /// Where the bytes of connections go, whatever they are.
+        tcp: Option<TcpRecord>,
+        /// Several ways to treat connections. Of those whose `match` holds, the most specific serves the connection: a whole name in `sni` before the longest wildcard before none, then one with `alpn` before one without, then the first. A connection that none matches is closed.
         chains: Option<NonEmpty<ChainRecord>>,
     }
 }
@@ -55,7 +58,7 @@ choice!(Protocol {
 });
 
 record! {
-    /// What a listener does with some connections. Requests are treated by exactly one of `routes`, `virtual_hosts` and `route_table`.
+    /// What a listener does with some connections, by exactly one of `routes`, `virtual_hosts`, `route_table` and `tcp`.
     ChainRecord {
         /// Which connections; all that is said must hold. Without this key: every one.
         r#match: ChainMatchRecord = {},
@@ -71,6 +74,22 @@ record! {
         path_normalize: Option<PathNormalize>,
         /// Whether `//` in a path becomes `/`. Default `false`.
         merge_slashes: Option<bool>,
+        /// Where the bytes of connections go, whatever they are.
+        tcp: Option<TcpRecord>,
+    }
+}
+
+record! {
+    /// Bytes both ways between a client and a host of a cluster.
+    TcpRecord {
+        /// The cluster, or several with weights.
+        cluster: ClusterChoice,
+        /// How long nothing may move in either direction before both ends are closed.
+        idle_timeout: Positive = "1h",
+        /// How long a connection may last, busy or not. Without this key: no limit.
+        max_duration: Option<Positive>,
+        /// Hosts that are tried, one after the other, until one takes the connection.
+        connect_attempts: Int<1, 100> = 3,
     }
 }
 
@@ -81,6 +100,10 @@ record! {
         source: Option<NonEmpty<IpNet>>,
         /// Ranges, in one of which the address that the client connected to must be.
         destination: Option<NonEmpty<IpNet>>,
+        /// Names, one of which the client's TLS must ask for: whole, or `*.example.com` for all below.
+        sni: Option<NonEmpty<ServerName>>,
+        /// Protocols, one of which the client's TLS must offer, such as `h2`.
+        alpn: Option<NonEmpty<AlpnName>>,
     }
 }
 
@@ -113,6 +136,10 @@ record! {
         requests_per_connection: Option<Int<1, { u64::MAX }>>,
         /// Bytes of a request body that are read and thrown away after an early answer, so that the connection can be kept.
         drain_body: ByteSize = "64KiB",
+        /// A ClientHello, where chains are chosen by `sni` or `alpn`; beyond it the connection is closed.
+        client_hello: HeadSize = "32KiB",
+        /// From accepting a connection to the end of its ClientHello, likewise.
+        client_hello_timeout: Positive = "10s",
     }
 }
 

@@ -34,6 +34,8 @@ record! {
         drain_timeout: Duration = "30s",
         /// Client connections of the whole process; beyond it, accepting waits. Without this key: as the limit of open files allows.
         max_connections: Option<Int<1, { u64::MAX }>>,
+        /// Pipes of each core, through which large transfers of bytes that are passed on go uncopied; 0: all is copied. Each takes two open files.
+        splice_pipes: Int<0, 65_536> = 64,
         /// The process's own log, on standard error.
         log: LogRecord = {},
     }

@@ -2,10 +2,11 @@
 
 use ringway_config::{
     AccessLog, Chain, ChainMatch, ClientHttp2, Forwarded, HttpLimits, ListenAddress, Listener,
-    LogFormat, LogTarget, Protocol,
+    LogFormat, LogTarget, Protocol, ServerName, Service, TcpProxy,
 };
 use serde_json::{Value, json};
 
+use super::routes::cluster_choice;
 use super::{each, filter, list, map, some, texts, time};
 
 /// A listener.
@@ -33,14 +34,27 @@ pub(super) fn listener(listener: &Listener) -> Value {
             Some(format!("{mode:o}")),
         ),
     };
+    // What would have no effect is an error in a file.
+    let requests = chains
+        .iter()
+        .any(|chain| matches!(chain.service, Service::Routes(_)));
+    let hellos = chains.iter().any(|chain| chain.matches.asks_tls());
+    let mut limits = limits(of_limits);
+    if let Value::Object(limits) = &mut limits {
+        limits.retain(|key, _| match key.as_str() {
+            "connections" => true,
+            "client_hello" | "client_hello_timeout" => hellos,
+            _ => requests,
+        });
+    }
     map([
         ("name", some(name.as_str())),
         ("address", some(address)),
         ("mode", mode.map(Value::from)),
-        ("protocol", some(protocol)),
-        ("limits", Some(limits(of_limits))),
-        ("http2", Some(http2(of_http2))),
-        ("forwarded", Some(forwarded(of_forwarded))),
+        ("protocol", requests.then_some(protocol.into())),
+        ("limits", Some(limits)),
+        ("http2", requests.then(|| http2(of_http2))),
+        ("forwarded", requests.then(|| forwarded(of_forwarded))),
         ("access_log", list(each(access_logs, access_log))),
         ("backlog", some(*backlog)),
         ("chains", Some(each(chains, chain))),
@@ -51,23 +65,54 @@ fn chain(chain: &Chain) -> Value {
     let Chain {
         matches,
         filters,
-        routes,
+        service,
     } = chain;
     let ChainMatch {
         source,
         destination,
+        sni,
+        alpn,
     } = matches;
-    let ranges = map([
+    let asked = map([
         ("source", list(texts(source))),
         ("destination", list(texts(destination))),
+        ("sni", list(each(sni, server_name))),
+        ("alpn", list(texts(alpn))),
     ]);
+    let (table, tcp) = match service {
+        Service::Routes(table) => (some(table.as_str()), None),
+        Service::Tcp(proxy) => (None, some(tcp_proxy(proxy))),
+    };
     map([
         (
             "match",
-            (*matches != ChainMatch::default()).then_some(ranges),
+            (*matches != ChainMatch::default()).then_some(asked),
         ),
         ("filters", list(each(filters, filter))),
-        ("route_table", some(routes.as_str())),
+        ("route_table", table),
+        ("tcp", tcp),
+    ])
+}
+
+fn server_name(name: &ServerName) -> Value {
+    match name {
+        ServerName::Exact(name) => name.as_str().into(),
+        ServerName::Suffix(rest) => format!("*{rest}").into(),
+    }
+}
+
+fn tcp_proxy(proxy: &TcpProxy) -> Value {
+    let TcpProxy {
+        clusters,
+        idle_timeout,
+        max_duration,
+        connect_attempts,
+    } = proxy;
+    map([
+        ("cluster", some(cluster_choice(clusters))),
+        ("idle_timeout", some(time(*idle_timeout))),
+        ("max_duration", max_duration.map(|t| time(t).into())),
+        ("connect_attempts", some(*connect_attempts)),
     ])
 }
 
@@ -86,6 +131,8 @@ fn limits(limits: &HttpLimits) -> Value {
         request_timeout,
         requests_per_connection,
         drain_body,
+        client_hello,
+        client_hello_timeout,
     } = limits;
     map([
         ("connections", connections.map(Value::from)),
@@ -104,6 +151,8 @@ fn limits(limits: &HttpLimits) -> Value {
             requests_per_connection.map(Value::from),
         ),
         ("drain_body", some(drain_body.0)),
+        ("client_hello", some(client_hello.0)),
+        ("client_hello_timeout", some(time(*client_hello_timeout))),
     ])
 }
 

@@ -3,7 +3,7 @@
 use ringway_config::{
     Action, Domain, Forward, HeaderOps, Mirror, PathMatch, PathNormalize, PathRewrite, Percent,
     Redirect, RedirectPath, Respond, Retry, RetryOn, Rewrite, Route, RouteMatch, RouteTable,
-    ValueMatch, ValueTest, VirtualHost,
+    ValueMatch, ValueTest, VirtualHost, WeightedCluster,
 };
 use serde_json::{Value, json};
 
@@ -114,6 +114,14 @@ fn value_match(test: &ValueMatch) -> Value {
     ])
 }
 
+/// Clusters with their weights.
+pub(super) fn cluster_choice(clusters: &[WeightedCluster]) -> Value {
+    let weights = clusters
+        .iter()
+        .map(|to| (to.cluster.to_string(), to.weight.into()));
+    Value::Object(weights.collect())
+}
+
 fn forward(to: &Forward) -> Value {
     let Forward {
         clusters,
@@ -126,11 +134,8 @@ fn forward(to: &Forward) -> Value {
         hash: of_hash,
         metadata_match,
     } = to;
-    let weights = clusters
-        .iter()
-        .map(|to| (to.cluster.to_string(), to.weight.into()));
     map([
-        ("cluster", Some(Value::Object(weights.collect()))),
+        ("cluster", some(cluster_choice(clusters))),
         ("rewrite", rewrite(of_rewrite)),
         ("timeout", some(time(*timeout))),
         ("idle_timeout", some(time(*idle_timeout))),

@@ -70,6 +70,12 @@ listeners:
     address: "[::1]:8081"
     protocol: http1
     chains: [{ match: { source: [127.0.0.0/8] }, route_table: shared }, { route_table: shared }]
+  - name: passed
+    address: "[::1]:8082"
+    limits: { connections: 7, client_hello: 1KiB, client_hello_timeout: 1s }
+    chains:
+      - { match: { sni: [a.test, "*.b.test"], alpn: [h2] }, tcp: { cluster: { one: 1, two: 0 }, idle_timeout: 1s, max_duration: 2s, connect_attempts: 1 } }
+      - { tcp: { cluster: two } }
   - { name: local, address: "unix:/tmp/x.sock", route_table: shared, forwarded: { x_request_id: false } }
 route_tables:
   - name: shared

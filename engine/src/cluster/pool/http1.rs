@@ -127,6 +127,13 @@ impl Connection {
         Some((self.reader.as_mut()?, self.writer.as_mut()?))
     }
 
+    /// Closes it with a reset, so that the host sees that what it got is not whole.
+    pub(crate) fn abort(mut self) {
+        if let Some((reader, writer)) = self.take() {
+            Stream { reader, writer }.abort();
+        }
+    }
+
     /// The reading side.
     pub(crate) fn reader(&mut self) -> Option<&mut Reader> {
         self.reader.as_mut()

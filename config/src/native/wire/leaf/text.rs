@@ -2,7 +2,7 @@
 
 use super::super::{Cx, Form};
 use super::{Leaf, Wrong, because};
-use crate::Domain;
+use crate::{Domain, ServerName};
 
 /// Declares a leaf that wraps a text which a test accepts.
 macro_rules! text_leaf {
@@ -65,6 +65,50 @@ impl Leaf for Domain {
         Self::Exact(String::new())
     }
 }
+
+impl Leaf for ServerName {
+    const FORM: Form = Form {
+        name: "server name",
+        what: "a name such as `www.example.com` or `*.example.com`",
+    };
+    fn parse(text: &str, _: &Cx) -> Result<Self, Wrong> {
+        let text = text.to_ascii_lowercase();
+        if text == "*" {
+            return because("leave `sni` out to take every name");
+        }
+        if text.parse::<std::net::IpAddr>().is_ok() {
+            return because("write a name: no client asks for an address by SNI");
+        }
+        // As ClientHellos are read: what is refused there would never be found here.
+        let label = |label: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(plain)
+        };
+        let whole = |name: &str| name.len() <= 253 && name.split('.').all(label);
+        match text.strip_prefix("*.") {
+            Some(rest) if whole(rest) => Ok(Self::Suffix(format!(".{rest}"))),
+            None if whole(&text) => Ok(Self::Exact(text)),
+            Some(_) | None => Err(Wrong::Form),
+        }
+    }
+    fn hole() -> Self {
+        Self::Exact(String::new())
+    }
+}
+
+text_leaf!(
+    /// The name of a protocol, as ALPN says it (RFC 7301).
+    AlpnName,
+    "protocol",
+    "a protocol such as `h2` or `http/1.1`",
+    |text| (1..=255)
+        .contains(&text.len())
+        .then(|| text.to_owned())
+        .ok_or(Wrong::Form)
+);
 
 /// RFC 9110 §5.6.2.
 fn is_token(text: &str) -> bool {
