@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Balance, Locality, Name, Placement, SlowStart, Sticky, Subsets};
+use crate::{Balance, ByteSize, Locality, Name, Placement, SlowStart, Sticky, Subsets};
 
 /// Interchangeable hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
     /// Its name.
     pub name: Name,
+    /// What its hosts speak.
+    pub protocol: UpstreamProtocol,
     /// How a host is picked.
     pub balance: Balance,
     /// The hosts; not empty.
@@ -21,6 +23,8 @@ pub struct Cluster {
     pub first_byte_timeout: Option<Duration>,
     /// How connections are kept.
     pub pool: Pool,
+    /// How HTTP/2 is spoken.
+    pub http2: Http2,
     /// How often host names are resolved again. Default 30 s.
     pub dns_refresh: Duration,
     /// How hosts that are new or came back get their share; absent: at once.
@@ -38,11 +42,13 @@ impl Cluster {
     pub fn new(name: Name, endpoints: Vec<Endpoint>) -> Self {
         Self {
             name,
+            protocol: UpstreamProtocol::default(),
             balance: Balance::default(),
             endpoints,
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: None,
             pool: Pool::default(),
+            http2: Http2::default(),
             dns_refresh: Duration::from_secs(30),
             slow_start: None,
             placement: Placement::default(),
@@ -50,6 +56,20 @@ impl Cluster {
             sticky: None,
         }
     }
+}
+
+/// What a cluster's hosts speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1 without TLS; with it, what the host chooses.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without TLS by prior knowledge.
+    Http2,
+    /// HTTP/2 for requests that came in HTTP/2, HTTP/1.1 for all others.
+    SameAsClient,
 }
 
 /// A host.
@@ -100,6 +120,50 @@ pub struct Pool {
     pub max_idle: u32,
     /// Requests over one connection; absent: no limit.
     pub max_requests: Option<u64>,
+    /// Connections older than this are closed as soon as they are unused; absent: no limit.
+    pub max_age: Option<Duration>,
+}
+
+/// How a cluster's hosts are spoken to in HTTP/2, by each core for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Connections per host and core: another is made while those there are full. Default 64: what hosts that allow one stream at a
+    /// time need.
+    pub connections: u32,
+    /// Streams at once on a connection, if the host allows as many. Default 100, as most hosts allow.
+    pub streams: u32,
+    /// Requests that may wait for a stream, per host and core; one more is refused. Default 1024: a burst of a few full client
+    /// connections.
+    pub waiting: u32,
+    /// How much of a stream a host may send before it has gone on, at first. Default 256 KiB.
+    pub stream_window: ByteSize,
+    /// How far that grows where the path holds as much. Default 8 MiB: 400 MB/s over 20 ms.
+    pub stream_window_max: ByteSize,
+    /// The same of all streams of a connection together. Default 64 MiB: what one connection may cost in memory.
+    pub connection_window_max: ByteSize,
+    /// The size of an answer's fields, and of its trailers. Default 64 KiB.
+    pub header_list: ByteSize,
+    /// A connection with streams is asked whether it is there after this; absent: only when a request went without an answer, since
+    /// servers of gRPC take regular PINGs for abuse.
+    pub keep_alive: Option<Duration>,
+    /// How long it may take to answer. Default 10 s.
+    pub keep_alive_timeout: Duration,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            streams: 100,
+            waiting: 1024,
+            stream_window: ByteSize(256 << 10),
+            stream_window_max: ByteSize(8 << 20),
+            connection_window_max: ByteSize(64 << 20),
+            header_list: ByteSize(64 << 10),
+            keep_alive: None,
+            keep_alive_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 impl Default for Pool {
@@ -108,6 +172,7 @@ impl Default for Pool {
             idle_timeout: Duration::from_secs(50),
             max_idle: 512,
             max_requests: None,
+            max_age: None,
         }
     }
 }

@@ -19,6 +19,9 @@ pub enum Side {
 pub enum Retry {
     /// Nothing of it was sent, or the peer said that it did not process it.
     Safe,
+    /// The upstream says that it did not process it (HTTP/2: GOAWAY, REFUSED_STREAM): again over another connection or at another
+    /// host, whatever the request and the route's `retry.on` (RFC 9113 §8.7).
+    Unprocessed,
     /// It was sent, and no byte of an answer came: again only if it is idempotent.
     IfIdempotent,
     /// It was sent on a kept connection that turned out closed, and no byte of an answer came: again if idempotent,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway_tests::proxy::{root, run};
-use ringway_tests::{Client, Driver, Origin, Proxy, TempDir, both_drivers};
+use ringway_tests::{Client, Driver, H2Origin, Origin, Proxy, TempDir, both_drivers};
 
 both_drivers! { every_example_starts_and_answers }
 
@@ -33,8 +33,9 @@ fn every_example_validates() {
     }
 }
 
-/// The example with its listeners (ports 8080 to 8099) on free ports, its upstreams ours, its files in `DIR`.
-fn remap(text: &str, origin: &Origin) -> String {
+/// The example with its listeners (ports 8080 to 8099) on free ports, its upstreams ours (9100 to 9199: those that speak HTTP/2), its
+/// files in `DIR`.
+fn remap(text: &str, origin: &Origin, http2: &H2Origin) -> String {
     let part = |c: char| c.is_ascii_alphanumeric() || ".:-".contains(c);
     let mut out = String::new();
     let text = text
@@ -49,6 +50,9 @@ fn remap(text: &str, origin: &Origin) -> String {
         match (word.parse::<SocketAddr>(), word.rsplit_once(':')) {
             (Ok(addr), _) if addr.port() == 9901 => out += "unix:DIR/admin.sock",
             (Ok(addr), _) if is_listener(addr.port()) => out += "127.0.0.1:0",
+            (Ok(addr), _) if (9100..9200).contains(&addr.port()) => {
+                out += &http2.addr().to_string();
+            }
             (Ok(_), _) => out += &origin.addr().to_string(),
             (Err(_), Some((host, port))) if host == "localhost" && port.parse::<u16>().is_ok() => {
                 out += &origin.addr().to_string();
@@ -102,8 +106,8 @@ fn complete(text: &str, end: &str, driver: Driver) -> String {
 
 fn every_example_starts_and_answers(driver: Driver) {
     for path in examples() {
-        let origin = Origin::start("example");
-        let text = remap(&std::fs::read_to_string(&path).unwrap(), &origin);
+        let (origin, http2) = (Origin::start("example"), H2Origin::start("example"));
+        let text = remap(&std::fs::read_to_string(&path).unwrap(), &origin, &http2);
         let end = path.extension().and_then(|end| end.to_str()).unwrap();
         let dir = TempDir::new();
         let file = dir.join(&format!("ringway.{end}"));

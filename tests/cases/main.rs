@@ -16,6 +16,8 @@ mod examples;
 mod faults;
 mod filters;
 mod forwarding;
+mod http2_connections;
+mod http2_upstream;
 mod limits;
 mod logs;
 mod reload;

@@ -11,6 +11,8 @@
 )]
 
 pub mod client;
+pub mod frames;
+pub mod h2_origin;
 pub mod hello;
 pub mod http;
 pub mod origin;
@@ -23,6 +25,8 @@ pub mod wait;
 pub mod wire;
 
 pub use client::Client;
+pub use frames::Frames;
+pub use h2_origin::{H2Origin, H2Seen, H2Setup};
 pub use http::{Broken, Head, Response};
 pub use origin::{Origin, Seen};
 pub use proxy::{Driver, Proxy, site};

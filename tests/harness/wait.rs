@@ -51,6 +51,18 @@ pub fn wait_steady<T: PartialEq>(what: &str, mut probe: impl FnMut() -> T) -> T 
     last
 }
 
+/// Waits until `probe` holds, on a runtime; whoever waits for the test bounds it.
+pub async fn until(probe: impl Fn() -> bool) {
+    while !probe() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Gives what was written a while to go out, where nothing tells that it has.
+pub async fn breathe() {
+    tokio::time::sleep(20 * LOOK).await;
+}
+
 /// Sets a flag when it goes, so that threads that run until then end also when a test fails.
 #[derive(Debug)]
 pub struct Until<'a>(pub &'a AtomicBool);

@@ -120,6 +120,16 @@ impl Wire {
         assert_eq!(String::from_utf8_lossy(&taken), bytes);
     }
 
+    /// Takes so many bytes.
+    #[track_caller]
+    pub fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.buf.len() < length {
+            let n = self.fill().unwrap_or_else(|broken| panic!("{broken}"));
+            assert!(n > 0, "closed while waiting for {length} bytes");
+        }
+        self.buf.drain(..length).collect()
+    }
+
     /// Sends bytes.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {

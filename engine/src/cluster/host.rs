@@ -4,11 +4,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringway_config::Pool;
 use socket2::SockAddr;
 
 use super::HostSpec;
 use super::balance::cost_now;
 use super::pool::http1::Kept;
+use super::pool::http2;
 use crate::observe::{ClusterStats, HostStats, Slot};
 use crate::time::now_millis;
 
@@ -26,6 +28,8 @@ pub(crate) struct Host {
     pub(super) cluster: Slot<ClusterStats>,
     /// HTTP/1 connections between two requests.
     pub(super) http1: Kept,
+    /// HTTP/2 connections.
+    pub(super) http2: Rc<http2::Pool>,
     /// Requests in flight on this core.
     active: Cell<u32>,
     /// The moving average of its answers' times in microseconds, and when it was made.
@@ -44,6 +48,7 @@ impl Host {
             stats: spec.stats.slot(core),
             cluster,
             http1: Kept::default(),
+            http2: Rc::default(),
             active: Cell::new(0),
             latency: Cell::new((0.0, 0)),
             retired: Cell::new(false),
@@ -94,21 +99,24 @@ impl Host {
         self.retired.get()
     }
 
-    /// Closes connections kept longer than `idle_timeout`, and those that the other end closed.
-    pub(super) fn sweep(&self, idle_timeout: Duration) {
-        self.http1.sweep(self, idle_timeout);
+    /// Closes connections that were kept too long or are too old, and those that the other end closed.
+    pub(super) fn sweep(&self, pool: &Pool) {
+        self.http1.sweep(self, pool);
+        self.http2.sweep(pool);
     }
 
-    /// Closes what is kept, and keeps nothing more.
+    /// Closes what is kept, and keeps nothing more. Requests under way go on to their end.
     pub(super) fn retire(&self) {
         self.retired.set(true);
         self.http1.close(self);
+        self.http2.drain();
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         self.http1.close(self);
+        self.http2.drain();
     }
 }
 

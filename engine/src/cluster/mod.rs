@@ -16,10 +16,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringway_config::{self as config, Balance};
+use ringway_config::{self as config, Balance, UpstreamProtocol};
+use ringway_protocols::message::Version;
 
 use crate::fault::{Fault, FaultKind, Retry};
-use crate::net::{ConnectError, connect};
+use crate::net::{ConnectError, Stream, connect};
 use crate::observe::{ClusterStats, Slot};
 use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
@@ -28,11 +29,30 @@ pub(crate) use balance::Ask;
 pub(crate) use hash::xxh64;
 pub(crate) use host::{Active, Host};
 pub use picker::Picker;
-pub(crate) use pool::{ANSWER_READ, Connection, Lease};
+use pool::http2::Place;
+pub(crate) use pool::{
+    ANSWER_READ, Answering, Closed, Connection, Lease, Receiving, Sender, Slot as StreamSlot,
+};
 use sets::Live;
 pub(crate) use sets::{ClusterSets, MetadataMatch, sticky_id};
 pub(crate) use spec::assemble;
 pub use spec::{ClusterSpec, HostSpec, HostState, Hosts, Mark};
+
+/// What a request wants of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want {
+    /// One that was not kept from an earlier request.
+    pub(crate) fresh: bool,
+    /// What the client speaks.
+    pub(crate) version: Version,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    Http2,
+}
 
 /// A core's live side of a cluster.
 pub(crate) struct Cluster {
@@ -135,8 +155,35 @@ impl Cluster {
         }
     }
 
-    /// The right to send one request to the host, over a kept connection that is still good or a new one. `fresh`: a new one.
+    /// The right to send one request to the host, over a connection that is there and still good, or a new one.
     pub(crate) async fn checkout(
+        &self,
+        host: &Rc<Host>,
+        want: Want,
+        timer: &Timer,
+    ) -> Result<Lease, Fault> {
+        match self.speaks(want.version) {
+            Speaks::Http1 => self.checkout_http1(host, want.fresh, timer).await,
+            Speaks::Http2 => self.checkout_http2(host, timer).await,
+        }
+    }
+
+    /// What a host is spoken to in, for a client of that version. Without TLS nobody chooses: it is HTTP/1 unless we are told.
+    fn speaks(&self, client: Version) -> Speaks {
+        match self.spec.config.protocol {
+            UpstreamProtocol::Auto | UpstreamProtocol::Http1 => Speaks::Http1,
+            UpstreamProtocol::Http2 => Speaks::Http2,
+            UpstreamProtocol::SameAsClient if client == Version::Http2 => Speaks::Http2,
+            UpstreamProtocol::SameAsClient => Speaks::Http1,
+        }
+    }
+
+    /// Whether a host may say that it did not process a request of which parts have been sent.
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.speaks(Version::Http2) == Speaks::Http2
+    }
+
+    async fn checkout_http1(
         &self,
         host: &Rc<Host>,
         fresh: bool,
@@ -149,12 +196,46 @@ impl Cluster {
         self.connect(host, timer).await.map(Lease::Http1)
     }
 
+    async fn checkout_http2(&self, host: &Rc<Host>, timer: &Timer) -> Result<Lease, Fault> {
+        loop {
+            match host.http2.place(&self.spec.config.http2) {
+                Place::Here(slot) => return Ok(Lease::Http2(slot)),
+                Place::Connect(connecting) => {
+                    let stream = match self.open(host, timer).await {
+                        Ok(stream) => stream,
+                        Err(fault) => {
+                            connecting.failed(fault.kind);
+                            return Err(fault);
+                        }
+                    };
+                    let slot = connecting.open(stream, host, &self.spec.config).await?;
+                    return Ok(Lease::Http2(slot));
+                }
+                Place::Wait(waiting) => {
+                    self.stats.upstream_rq_waited.inc();
+                    if let Some(slot) = waiting.place().await? {
+                        return Ok(Lease::Http2(slot));
+                    }
+                }
+                Place::Full => {
+                    self.stats.upstream_rq_waiting_overflow.inc();
+                    return Err(Fault::new(FaultKind::Overflow).retry(Retry::Safe));
+                }
+            }
+        }
+    }
+
     /// A new connection to the host, for whatever it is to carry.
     pub(crate) async fn connect(
         &self,
         host: &Rc<Host>,
         timer: &Timer,
     ) -> Result<Connection, Fault> {
+        let stream = self.open(host, timer).await?;
+        Ok(Connection::new(stream, host))
+    }
+
+    async fn open(&self, host: &Host, timer: &Timer) -> Result<Stream, Fault> {
         self.stats.upstream_cx_total.inc();
         host.stats.cx_total.inc();
         let deadline = Deadline::after(self.spec.config.connect_timeout);
@@ -163,7 +244,7 @@ impl Cluster {
         let fault = match connected {
             Ok(Ok(stream)) => {
                 self.stats.upstream_cx_connect_time.record(begun.elapsed());
-                return Ok(Connection::new(stream, host));
+                return Ok(stream);
             }
             Ok(Err(error @ ConnectError::Refused(_))) => {
                 Fault::new(FaultKind::ConnectRefused).because(error)
@@ -205,7 +286,7 @@ impl Cluster {
     /// Closes what was unused for too long, or what the other end closed.
     pub(crate) fn sweep(&self) {
         for host in self.hosts.borrow().iter().flatten() {
-            host.sweep(self.spec.config.pool.idle_timeout);
+            host.sweep(&self.spec.config.pool);
         }
     }
 }

@@ -108,6 +108,10 @@ scope! {
         upstream_cx_destroyed: Counter, "Connections closed, for whatever reason.";
         tcp_connect_retry: Counter, "Hosts tried after another had not taken a connection that is passed on.";
         upstream_cx_destroyed_max_requests: Counter, "Connections closed after `pool.max_requests`.";
+        upstream_cx_destroyed_max_age: Counter, "Connections closed after `pool.max_age`.";
+        upstream_cx_goaway: Counter, "HTTP/2 connections whose other end wanted no more requests.";
+        upstream_cx_ping_timeout: Counter, "HTTP/2 connections closed because a PING was not answered.";
+        upstream_cx_panics: Counter, "Panics caught at the root of an upstream connection's task: each is a defect of the proxy.";
         upstream_cx_idle_overflow: Counter, "Connections closed because `pool.max_idle` were kept already.";
         stray_bytes: Counter, "Connections closed for bytes after the end of an answer or without a request.";
         upstream_rq_total: Counter, "Requests sent, tries counted one by one.";
@@ -121,6 +125,9 @@ scope! {
         upstream_rq_per_try_timeout: Counter, "Tries that reached `per_try_timeout`.";
         upstream_rq_first_byte_timeout: Counter, "Tries that reached `first_byte_timeout`.";
         upstream_rq_reset: Counter, "Tries whose connection broke before the head of the answer.";
+        upstream_rq_refused: Counter, "HTTP/2 streams refused by the upstream.";
+        upstream_rq_waited: Counter, "Requests that waited for a stream of an HTTP/2 connection.";
+        upstream_rq_waiting_overflow: Counter as limit [limit = http2_waiting], "Limits reached, by limit.";
         upstream_rq_no_host: Counter, "Requests that found no host.";
         body_truncated: Counter, "Answers that broke off after their head.";
         protocol_error: Rules, "Answers refused for breaking a rule of HTTP, by rule.";

@@ -14,7 +14,7 @@ use super::head;
 use super::outgoing::Outgoing;
 use super::retry::{Tries, Verdict};
 use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, local_reply, mirror};
-use crate::cluster::{Ask, Cluster, MetadataMatch};
+use crate::cluster::{Ask, Cluster, MetadataMatch, Want};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::request::{LocalReply, RequestCx};
 use crate::route::{BadPath, Forward, Found};
@@ -54,15 +54,9 @@ pub(super) async fn forward<'a, 'c>(
         }
     };
     let request = &*request;
-    let mut outgoing = Outgoing::new(
-        &request.head,
-        rewritten.as_ref(),
-        forward.host.as_ref(),
-        framing,
-    );
-    outgoing.upgrade = cx.upgrade.as_deref().filter(|_| config.upgrade);
-    outgoing.te_trailers = cx.te_trailers;
-    if framing != Framing::Empty && config.retry.retries > 0 {
+    let outgoing = outgoing(cx, forward, request, rewritten.as_ref(), framing);
+    let again = config.retry.retries > 0 || cluster.may_refuse();
+    if framing != Framing::Empty && again {
         let limit = usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX);
         upload.borrow_mut().keep(limit);
     }
@@ -116,6 +110,20 @@ fn prepare(
     head::forward(&mut request.head, cx.intro, forwarded, &cx.local.rng);
     found.route.request_headers.apply_request(request);
     found.rewrite(&request.head.target)
+}
+
+fn outgoing<'r>(
+    cx: &'r Cx<'_>,
+    forward: &'r Forward,
+    request: &'r RequestCx,
+    rewritten: Option<&'r Bytes>,
+    framing: Framing,
+) -> Outgoing<'r> {
+    let host = forward.host.as_ref();
+    let mut outgoing = Outgoing::new(&request.head, rewritten, host, cx.intro.scheme, framing);
+    outgoing.upgrade = cx.upgrade.as_deref().filter(|_| forward.config.upgrade);
+    outgoing.te_trailers = cx.te_trailers;
+    outgoing
 }
 
 /// Starts the copy for a mirror, for its share of the requests.
@@ -233,7 +241,11 @@ impl Attempts<'_, '_> {
         self.trace.host = Some(Rc::clone(&host.label));
         let timer = self.cx.timer;
         let one = async {
-            let lease = self.cluster.checkout(&host, fresh, timer).await?;
+            let want = Want {
+                fresh,
+                version: sending.request.version,
+            };
+            let lease = self.cluster.checkout(&host, want, timer).await?;
             exchange(sending, lease, &host, upload, interim, timer).await
         };
         let limit = Deadline::after_opt(per_try);

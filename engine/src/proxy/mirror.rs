@@ -14,7 +14,7 @@ use ringway_protocols::message::{Framing, RequestHead};
 use super::exchange::{Sending, exchange};
 use super::outgoing::Outgoing;
 use super::upload::{RequestBody, Upload};
-use crate::cluster::{Ask, Cluster};
+use crate::cluster::{Ask, Cluster, Want};
 use crate::fault::{Fault, FaultKind};
 use crate::net::spawn;
 use crate::rng::Rng;
@@ -128,10 +128,10 @@ pub(crate) fn start(
         framing: request.framing,
     };
     let (cluster, rng) = (Rc::clone(cluster), Rc::clone(rng));
-    let head = request.to_head();
+    let (head, scheme) = (request.to_head(), request.scheme);
     spawn(async move {
         let timer = Timer::new();
-        let mut copying = Box::pin(copy(&cluster, &rng, &timer, &head, body));
+        let mut copying = Box::pin(copy(&cluster, &rng, &timer, &head, scheme, body));
         // A panic ends the copy and not the core (settled question 10); what it leaves half done is dropped with it.
         let caught = std::future::poll_fn(|cx| {
             let polled = catch_unwind(AssertUnwindSafe(|| copying.as_mut().poll(cx)));
@@ -153,11 +153,16 @@ async fn copy(
     rng: &Rng,
     timer: &Timer,
     head: &RequestHead,
+    scheme: &'static str,
     mut body: CopiedBody,
 ) -> Result<(), Fault> {
     let (_, host) = cluster.pick(&Ask::new(rng))?;
-    let lease = cluster.checkout(&host, false, timer).await?;
-    let request = Outgoing::new(head, None, None, body.framing);
+    let want = Want {
+        fresh: false,
+        version: head.version,
+    };
+    let lease = cluster.checkout(&host, want, timer).await?;
+    let request = Outgoing::new(head, None, None, scheme, body.framing);
     let upload = Rc::new(RefCell::new(Upload::new(&mut body)));
     let sending = Sending {
         cluster,

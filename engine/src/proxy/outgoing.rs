@@ -3,15 +3,21 @@
 use std::cell::OnceCell;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderValue;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use ringway_protocols::Fields;
 use ringway_protocols::http1;
 use ringway_protocols::message::{Framing, Method, RequestHead, Version};
+
+use crate::http2::to_map;
 
 /// A request's head after routing and filters, the same in all its tries.
 pub(crate) struct Outgoing<'r> {
     pub(crate) method: &'r Method,
     pub(crate) target: &'r Bytes,
     pub(crate) authority: &'r Bytes,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// The client's.
     pub(crate) version: Version,
     /// Without what concerns one connection only.
@@ -31,12 +37,14 @@ impl<'r> Outgoing<'r> {
         head: &'r RequestHead,
         target: Option<&'r Bytes>,
         authority: Option<&'r Bytes>,
+        scheme: &'static str,
         framing: Framing,
     ) -> Self {
         Self {
             method: &head.method,
             target: target.unwrap_or(&head.target),
             authority: authority.unwrap_or(&head.authority),
+            scheme,
             version: head.version,
             fields: &head.fields,
             framing,
@@ -61,6 +69,34 @@ impl<'r> Outgoing<'r> {
     pub(super) fn http1(&self) -> Bytes {
         let written = self.http1.get_or_init(|| self.write_http1().freeze());
         written.clone()
+    }
+
+    /// The head for an HTTP/2 upstream: fields of a connection have been dropped before, and `host` is the authority
+    /// (RFC 9113 §8.3.1). `None` where it cannot be said in HTTP/2.
+    pub(super) fn http2(&self) -> Option<http::Request<()>> {
+        let mut fields = to_map(self.fields)?;
+        if self.te_trailers {
+            fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
+        }
+        let target = PathAndQuery::from_maybe_shared(self.target.clone()).ok()?;
+        let mut uri = http::uri::Parts::default();
+        uri.path_and_query = Some(target);
+        let mut request = http::Request::new(());
+        if self.authority.is_empty() {
+            // An HTTP/1.0 client need not name one; the codec lets only such requests be without.
+            *request.version_mut() = http::Version::HTTP_11;
+        } else {
+            uri.scheme = Some(match self.scheme {
+                "https" => Scheme::HTTPS,
+                _ => Scheme::HTTP,
+            });
+            uri.authority = Some(Authority::from_maybe_shared(self.authority.clone()).ok()?);
+            *request.version_mut() = http::Version::HTTP_2;
+        }
+        *request.uri_mut() = http::Uri::from_parts(uri).ok()?;
+        *request.method_mut() = http::Method::from_bytes(self.method.as_bytes()).ok()?;
+        *request.headers_mut() = fields;
+        Some(request)
     }
 
     fn write_http1(&self) -> BytesMut {

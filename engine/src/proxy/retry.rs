@@ -18,7 +18,12 @@ pub(crate) struct Tries<'p> {
     /// Tries on kept connections that turned out closed: they do not count against `retries`, and there is one at most,
     /// since the next goes over a new connection.
     stale: u32,
+    /// Tries that the upstream says it did not process, which do not count either.
+    unprocessed: u32,
 }
+
+/// How often a request may go without being processed: a host that drains refuses once, and one that goes on is no host to insist on.
+const UNPROCESSED_MAX: u32 = 3;
 
 /// What to do after a try that did not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +34,7 @@ pub(crate) enum Verdict {
     Exhausted,
     /// Again, at another host, after the back-off.
     Again,
-    /// Again at once over a new connection: the kept one had been closed.
+    /// Again at once over another connection: that one had been closed, or took no more requests.
     AgainFresh,
 }
 
@@ -40,6 +45,7 @@ impl<'p> Tries<'p> {
             repeatable: method.is_idempotent() || policy.non_idempotent,
             made: 0,
             stale: 0,
+            unprocessed: 0,
         }
     }
 
@@ -69,6 +75,11 @@ impl<'p> Tries<'p> {
             Retry::Never => Verdict::Stop,
             Retry::Safe if wanted => self.again(),
             Retry::Safe => Verdict::Stop,
+            Retry::Unprocessed if self.unprocessed < UNPROCESSED_MAX => {
+                self.unprocessed += 1;
+                Verdict::AgainFresh
+            }
+            Retry::Unprocessed => Verdict::Stop,
             Retry::IfIdempotent if wanted && self.repeatable => self.again(),
             Retry::IfIdempotent => Verdict::Stop,
             Retry::IfReused if self.repeatable && self.stale == 0 => {
@@ -94,7 +105,7 @@ impl<'p> Tries<'p> {
     }
 
     fn again(&self) -> Verdict {
-        if self.made.saturating_sub(self.stale) > self.policy.retries {
+        if self.made.saturating_sub(self.stale + self.unprocessed) > self.policy.retries {
             Verdict::Exhausted
         } else {
             Verdict::Again

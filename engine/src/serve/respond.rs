@@ -68,13 +68,15 @@ pub(super) async fn respond(
         }
         ReplyBody::Upstream(answer) => answer,
     };
-    let frame = Frame::of(request, status, answer.framing());
+    let framing = answer.framing();
+    let frame = Frame::of(request, status, framing);
     let keep = keep && frame != Frame::UntilClose && status != 101;
     let mut stream = Streaming {
         sender: Sender::new(client, writer, reply.deadline),
         answer,
         idle: reply.idle,
     };
+    name_no_length(&mut reply.head, request, framing);
     let lead = head(&mut reply.head, request, frame, keep);
     let result = stream
         .run(Outbox::new(lead, frame == Frame::Chunked), &mut sent.sent)
@@ -125,6 +127,15 @@ impl Frame {
             }
             Framing::Chunked | Framing::Close => Self::Chunked,
         }
+    }
+}
+
+/// What ends with its head in HTTP/2 has no need of a length; in HTTP/1 it would go on until the connection closes.
+fn name_no_length(head: &mut ResponseHead, request: &RequestHead, framing: Framing) {
+    let bodiless = request.method == Method::Head || matches!(head.status, 101 | 204 | 304);
+    let named = head.fields.get_id(FieldId::ContentLength).is_some();
+    if framing == Framing::Empty && !bodiless && !named {
+        head.fields.push("content-length", "0");
     }
 }
 

@@ -130,6 +130,15 @@ violations! {
     /// More 1xx answers before the final one than anybody means.
     InterimFlood "interim_flood" 502,
 
+    // HTTP/2 upstreams; the codec tells its rules no further apart.
+    /// Frames that break the rules of the whole connection (RFC 9113 §5.4.1).
+    Http2Connection "http2_connection" 502,
+    /// Frames that break the rules of one message (RFC 9113 §8.1.1): pseudo-fields, fields of a connection, a length that the data
+    /// do not have.
+    Http2Message "http2_message" 502,
+    /// `101` in HTTP/2, which does not switch (RFC 9113 §8.6).
+    Http2Switching "http2_switching" 502,
+
     // Bodies.
     /// A chunk's size is no hexadecimal number (RFC 9112 §7.1).
     ChunkSize "chunk_size" 400,

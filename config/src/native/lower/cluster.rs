@@ -6,10 +6,11 @@ use super::route::{at_most_one, exactly_one};
 use super::unique;
 use crate::native::wire::{
     BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, Cx, FallbackWord, HashCookieRecord,
-    HashKeyRecord, LocalityRecord, MetadataPairs, PlacementRecord, StickyRecord, SubsetsRecord,
+    HashKeyRecord, Http2Record, LocalityRecord, MetadataPairs, PlacementRecord, StickyRecord,
+    SubsetsRecord,
 };
 use crate::{
-    Balance, Choices, Cluster, Cookie, Endpoint, Fallback, HashFunction, HashKey, HashPart,
+    Balance, Choices, Cluster, Cookie, Endpoint, Fallback, HashFunction, HashKey, HashPart, Http2,
     Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
 };
 
@@ -51,6 +52,7 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
     });
     Cluster {
         name: record.name,
+        protocol: record.protocol,
         balance: balance(record.balance, cx),
         endpoints,
         connect_timeout: record.connect_timeout.0,
@@ -59,12 +61,30 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
             idle_timeout: record.pool.idle_timeout.0,
             max_idle: record.pool.max_idle.u32(),
             max_requests: record.pool.max_requests.map(|limit| limit.0),
+            max_age: record.pool.max_age.map(|limit| limit.0),
         },
+        http2: http2(record.http2),
         dns_refresh: record.dns_refresh.0,
         slow_start,
         placement: placement(record.placement, cx),
         subsets: record.subsets.map(|record| subsets(record, cx)),
         sticky: record.sticky.map(sticky),
+    }
+}
+
+fn http2(record: Http2Record) -> Http2 {
+    let first = record.stream_window.0;
+    Http2 {
+        connections: record.connections.u32(),
+        streams: record.streams.u32(),
+        waiting: record.waiting.u32(),
+        stream_window: first,
+        // A window never shrinks: what it begins with is the least that it may become.
+        stream_window_max: record.stream_window_max.0.max(first),
+        connection_window_max: record.connection_window_max.0.max(first),
+        header_list: record.header_list.0,
+        keep_alive: record.keep_alive.map(|limit| limit.0),
+        keep_alive_timeout: record.keep_alive_timeout.0,
     }
 }
 

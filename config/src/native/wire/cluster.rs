@@ -1,17 +1,20 @@
 //! Clusters, endpoints and pools.
 
 use super::{
-    BalanceItem, Cx, Int, LocalityRecord, MetadataPairs, NonEmpty, PlacementRecord, Positive,
-    Shape, SlowStartRecord, StickyRecord, SubsetsRecord, Wire, fields::record, fields::wrong_shape,
+    BalanceItem, Cx, HeadSize, Int, LocalityRecord, MetadataPairs, NonEmpty, PlacementRecord,
+    Positive, Shape, SlowStartRecord, StickyRecord, SubsetsRecord, Window, Wire, choice,
+    fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
-use crate::{EndpointAddress, Name};
+use crate::{EndpointAddress, Name, UpstreamProtocol};
 
 record! {
     /// Interchangeable hosts.
     ClusterRecord {
         /// Its name, to which routes refer.
         name: Name,
+        /// What its hosts speak.
+        protocol: UpstreamProtocol = "auto",
         /// How a host is picked: a word, or a map of one key where the algorithm has something to set.
         balance: BalanceItem = "round_robin",
         /// The hosts.
@@ -22,6 +25,8 @@ record! {
         first_byte_timeout: Option<Positive>,
         /// How connections are kept.
         pool: PoolRecord = {},
+        /// How HTTP/2 is spoken.
+        http2: Http2Record = {},
         /// How often host names are resolved again.
         dns_refresh: Positive = "30s",
         /// How hosts that are new or came back get their share. Without this key: the whole of it at once.
@@ -34,6 +39,13 @@ record! {
         sticky: Option<StickyRecord>,
     }
 }
+
+choice!(UpstreamProtocol {
+    Auto = "auto": "HTTP/1.1 without TLS; with it, what the host chooses",
+    Http1 = "http1": "HTTP/1.1",
+    Http2 = "http2": "HTTP/2, without TLS by prior knowledge",
+    SameAsClient = "same_as_client": "HTTP/2 for requests that came in HTTP/2, HTTP/1.1 for all others",
+});
 
 record! {
     /// A host with its weight.
@@ -113,5 +125,32 @@ record! {
         max_idle: Int<0, 1_000_000> = 512,
         /// Requests over one connection. Without this key: no limit.
         max_requests: Option<Int<1, { u64::MAX }>>,
+        /// A connection older than this is closed as soon as it is unused. Without this key: no limit.
+        max_age: Option<Positive>,
+    }
+}
+
+record! {
+    /// How a cluster's hosts are spoken to in HTTP/2, by each core for itself.
+    Http2Record {
+        /// Connections per host and core; another is made while those there are full.
+        connections: Int<1, 65_536> = 64,
+        /// Streams at once on a connection, if the host allows as many.
+        streams: Int<1, 65_536> = 100,
+        /// Requests that may wait for a stream, per host and core; one more is answered 503.
+        waiting: Int<0, 1_000_000> = 1024,
+        /// How much of an answer a host may send before it has gone on, at first.
+        stream_window: Window = "256KiB",
+        /// How far that grows where the path to the host holds as much.
+        stream_window_max: Window = "8MiB",
+        /// The same of all streams of a connection together.
+        connection_window_max: Window = "64MiB",
+        /// The size of an answer's fields, and of its trailers.
+        header_list: HeadSize = "64KiB",
+        /// A connection with requests on it is asked by a PING whether it is there after this. Without this key: only when a request
+        /// went without an answer for a second, since servers of gRPC take regular PINGs for abuse.
+        keep_alive: Option<Positive>,
+        /// How long it may take to answer a PING.
+        keep_alive_timeout: Positive = "10s",
     }
 }

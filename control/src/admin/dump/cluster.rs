@@ -2,7 +2,8 @@
 
 use ringway_config::{
     Balance, Choices, Cluster, Cookie, Endpoint, EndpointAddress, Fallback, HashFunction, HashKey,
-    HashPart, Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
+    HashPart, Http2, Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
+    UpstreamProtocol,
 };
 use serde_json::{Map, Value, json};
 
@@ -12,32 +13,25 @@ use super::{each, list, map, some, time};
 pub(super) fn cluster(cluster: &Cluster) -> Value {
     let Cluster {
         name,
+        protocol,
         balance: of_balance,
         endpoints,
         connect_timeout,
         first_byte_timeout,
-        pool:
-            Pool {
-                idle_timeout,
-                max_idle,
-                max_requests,
-            },
+        pool: of_pool,
+        http2: of_http2,
         dns_refresh,
         slow_start,
         placement: of_placement,
         subsets: of_subsets,
         sticky: of_sticky,
     } = cluster;
-    let pool = map([
-        ("idle_timeout", some(time(*idle_timeout))),
-        ("max_idle", some(*max_idle)),
-        ("max_requests", max_requests.map(Value::from)),
-    ]);
     let slow_start = slow_start.as_ref().map(|SlowStart { window, min_weight }| {
         json!({ "window": time(*window), "min_weight": share(*min_weight) })
     });
     map([
         ("name", some(name.as_str())),
+        ("protocol", some(protocol_name(*protocol))),
         ("balance", Some(balance(*of_balance))),
         ("endpoints", Some(each(endpoints, endpoint))),
         ("connect_timeout", some(time(*connect_timeout))),
@@ -45,12 +39,62 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
             "first_byte_timeout",
             first_byte_timeout.map(|t| time(t).into()),
         ),
-        ("pool", Some(pool)),
+        ("pool", Some(pool(of_pool))),
+        ("http2", Some(http2(of_http2))),
         ("dns_refresh", some(time(*dns_refresh))),
         ("slow_start", slow_start),
         ("placement", Some(placement(of_placement))),
         ("subsets", of_subsets.as_ref().map(subsets)),
         ("sticky", of_sticky.as_ref().map(sticky)),
+    ])
+}
+
+fn protocol_name(protocol: UpstreamProtocol) -> &'static str {
+    match protocol {
+        UpstreamProtocol::Auto => "auto",
+        UpstreamProtocol::Http1 => "http1",
+        UpstreamProtocol::Http2 => "http2",
+        UpstreamProtocol::SameAsClient => "same_as_client",
+    }
+}
+
+fn pool(pool: &Pool) -> Value {
+    let Pool {
+        idle_timeout,
+        max_idle,
+        max_requests,
+        max_age,
+    } = pool;
+    map([
+        ("idle_timeout", some(time(*idle_timeout))),
+        ("max_idle", some(*max_idle)),
+        ("max_requests", max_requests.map(Value::from)),
+        ("max_age", max_age.map(|age| time(age).into())),
+    ])
+}
+
+fn http2(http2: &Http2) -> Value {
+    let Http2 {
+        connections,
+        streams,
+        waiting,
+        stream_window,
+        stream_window_max,
+        connection_window_max,
+        header_list,
+        keep_alive,
+        keep_alive_timeout,
+    } = http2;
+    map([
+        ("connections", some(*connections)),
+        ("streams", some(*streams)),
+        ("waiting", some(*waiting)),
+        ("stream_window", some(stream_window.0)),
+        ("stream_window_max", some(stream_window_max.0)),
+        ("connection_window_max", some(connection_window_max.0)),
+        ("header_list", some(header_list.0)),
+        ("keep_alive", keep_alive.map(|t| time(t).into())),
+        ("keep_alive_timeout", some(time(*keep_alive_timeout))),
     ])
 }
 

@@ -22,6 +22,7 @@ struct Parked {
     stream: Stream,
     served: u64,
     since: u64,
+    born: u64,
 }
 
 impl Kept {
@@ -31,7 +32,8 @@ impl Kept {
             let mut parked = self.0.borrow_mut().pop()?;
             host.cluster.upstream_cx_idle.dec();
             let silent = is_silent(&mut parked.stream);
-            let connection = Connection::over(parked.stream, parked.served, true, host);
+            let born = parked.born;
+            let connection = Connection::over(parked.stream, parked.served, Some(born), host);
             if silent {
                 return Some(connection);
             }
@@ -39,15 +41,19 @@ impl Kept {
         }
     }
 
-    /// Closes connections kept longer than `idle_timeout`, and those that the other end closed.
-    pub(in crate::cluster) fn sweep(&self, host: &Host, idle_timeout: Duration) {
-        let oldest = now_millis()
-            .saturating_sub(u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX));
+    /// Closes connections that were kept too long or are too old, and those that the other end closed.
+    pub(in crate::cluster) fn sweep(&self, host: &Host, pool: &Pool) {
+        let ago = |age: Duration| {
+            now_millis().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+        };
+        let oldest = ago(pool.idle_timeout);
+        let eldest = pool.max_age.map_or(0, ago);
         let mut closed = Vec::new();
         let mut kept = self.0.borrow_mut();
         let mut at = 0;
         while let Some(parked) = kept.get_mut(at) {
-            if parked.since <= oldest || !is_silent(&mut parked.stream) {
+            let old = parked.since <= oldest || parked.born <= eldest;
+            if old || !is_silent(&mut parked.stream) {
                 closed.push(kept.remove(at));
             } else {
                 at += 1;
@@ -94,6 +100,7 @@ pub(crate) struct Connection {
     served: u64,
     /// Its end is the connection's end: it was not kept.
     closes: bool,
+    born: u64,
     /// It was kept from an earlier request: its other end may have closed it meanwhile.
     pub(crate) reused: bool,
     pub(crate) host: Rc<Host>,
@@ -103,16 +110,17 @@ impl Connection {
     pub(in crate::cluster) fn new(stream: Stream, host: &Rc<Host>) -> Self {
         host.stats.cx_active.inc();
         host.cluster.upstream_cx_active.inc();
-        Self::over(stream, 0, false, host)
+        Self::over(stream, 0, None, host)
     }
 
-    fn over(stream: Stream, served: u64, reused: bool, host: &Rc<Host>) -> Self {
+    fn over(stream: Stream, served: u64, born: Option<u64>, host: &Rc<Host>) -> Self {
         Self {
             reader: Some(stream.reader),
             writer: Some(stream.writer),
             served,
             closes: true,
-            reused,
+            reused: born.is_some(),
+            born: born.unwrap_or_else(now_millis),
             host: Rc::clone(host),
         }
     }
@@ -149,6 +157,10 @@ impl Connection {
         self.writer = Some(writer);
     }
 
+    fn age(&self) -> Duration {
+        Duration::from_millis(now_millis().saturating_sub(self.born))
+    }
+
     /// Keeps it for the next request, if it is in step: nothing half sent, nothing more to say, and the other end open.
     pub(in crate::cluster) fn park(mut self, pool: &Pool) {
         let host = Rc::clone(&self.host);
@@ -159,6 +171,8 @@ impl Connection {
         self.served += 1;
         let refused = if pool.max_requests.is_some_and(|max| self.served >= max) {
             Some(&host.cluster.upstream_cx_destroyed_max_requests)
+        } else if pool.max_age.is_some_and(|max| self.age() >= max) {
+            Some(&host.cluster.upstream_cx_destroyed_max_age)
         } else if host.http1.0.borrow().len() >= pool.max_idle as usize {
             Some(&host.cluster.upstream_cx_idle_overflow)
         } else if !stream.reader.input.is_empty() {
@@ -174,6 +188,7 @@ impl Connection {
                 stream,
                 served: self.served,
                 since: now_millis(),
+                born: self.born,
             });
             self.closes = false;
             return;

@@ -1,6 +1,7 @@
 //! An upstream's answer on its way back: its head, and a body that is pulled.
 
 pub(super) mod http1;
+pub(super) mod http2;
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,12 +24,14 @@ pub(crate) struct Answer<'a> {
 /// The body of an answer, by what its upstream speaks. Dropped before its end, the upstream sees that nobody wants the rest.
 pub(crate) enum AnswerBody<'a> {
     Http1(http1::Body<'a>),
+    Http2(http2::Body<'a>),
 }
 
 impl AnswerBody<'_> {
     pub(crate) fn framing(&self) -> Framing {
         match self {
             Self::Http1(body) => body.framing(),
+            Self::Http2(body) => body.framing(),
         }
     }
 
@@ -36,6 +39,7 @@ impl AnswerBody<'_> {
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         match self {
             Self::Http1(body) => body.drive(cx),
+            Self::Http2(body) => body.drive(cx),
         }
     }
 
@@ -43,6 +47,7 @@ impl AnswerBody<'_> {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         match self {
             Self::Http1(body) => body.poll_next(cx),
+            Self::Http2(body) => body.poll_next(cx),
         }
     }
 
@@ -55,6 +60,7 @@ impl AnswerBody<'_> {
     pub(crate) fn trailers(&self) -> Option<&Fields> {
         match self {
             Self::Http1(body) => body.trailers(),
+            Self::Http2(body) => body.trailers(),
         }
     }
 
@@ -62,6 +68,7 @@ impl AnswerBody<'_> {
     pub(crate) fn is_switch(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_switch(),
+            Self::Http2(_) => false,
         }
     }
 
@@ -69,6 +76,7 @@ impl AnswerBody<'_> {
     pub(crate) fn into_far_end(self) -> Option<FarEnd> {
         match self {
             Self::Http1(body) => body.into_connection().map(FarEnd::Http1),
+            Self::Http2(_) => None,
         }
     }
 
@@ -76,6 +84,7 @@ impl AnswerBody<'_> {
     pub(crate) fn release(&mut self) {
         match self {
             Self::Http1(body) => body.release(),
+            Self::Http2(body) => body.release(),
         }
     }
 }

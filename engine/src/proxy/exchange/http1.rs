@@ -7,10 +7,9 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use ringway_protocols::http1::{HeadLimits, Response, ResponseParser};
@@ -20,14 +19,11 @@ use super::super::Interim;
 use super::super::answer::http1::Body;
 use super::super::outbox::Outbox;
 use super::super::upload::{SharedUpload, next};
-use super::{Sending, Stopped, watched};
+use super::{CONTINUE_AFTER, Sending, Stopped, race, watched};
 use crate::cluster::{ANSWER_READ, Active, Connection};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::{Reader, Writer};
 use crate::time::{Deadline, Timer};
-
-/// How long an upstream may take to say `100 Continue` before the body is sent without it (RFC 9110 §10.1.1: not for ever).
-const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
 /// Sending under way; it gives the writer back.
 pub(in crate::proxy) type SendFuture<'a> =
@@ -126,7 +122,7 @@ impl Heads<'_> {
             self.interim.proceed().await?;
         }
         let mut outgoing: SendFuture<'a> = Box::pin(send(writer, lead, Rc::clone(upload)));
-        let (sent, early) = self.race(reader, &mut outgoing).await?;
+        let (sent, early) = race(&mut outgoing, self.last(reader)).await?;
         match (sent, early) {
             (_, Some(response)) => Ok((response, Rest::Going(outgoing))),
             (Some((_, Err(Stopped::Client(fault)))), None) => Err(fault),
@@ -135,25 +131,6 @@ impl Heads<'_> {
             }
             (None, None) => Err(Fault::new(FaultKind::Internal)),
         }
-    }
-
-    /// Until the body is sent or the answer's head is here, whichever is first.
-    async fn race<'a>(
-        &mut self,
-        reader: &mut Reader,
-        outgoing: &mut SendFuture<'a>,
-    ) -> Result<(Option<(Writer, Result<(), Stopped>)>, Option<Response>), Fault> {
-        let mut answer = pin!(self.last(reader));
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(sent) = outgoing.as_mut().poll(cx) {
-                return Poll::Ready(Ok((Some(sent), None)));
-            }
-            answer
-                .as_mut()
-                .poll(cx)
-                .map(|response| Ok((None, Some(response?))))
-        })
-        .await
     }
 
     /// The final head, after the whole request was sent.

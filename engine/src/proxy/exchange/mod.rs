@@ -6,9 +6,10 @@
 //! ```
 
 pub(super) mod http1;
+pub(super) mod http2;
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::time::{Deadline, Timer};
 
 /// How long an answer may take before the client is watched for going away: a watch costs a read, and most answers are quicker.
 const WATCH_AFTER: Duration = Duration::from_millis(50);
+/// How long an upstream may take to say `100 Continue` before the body is sent without it (RFC 9110 §10.1.1: not for ever).
+const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
 /// What is sent, and how its answer is to be read.
 pub(crate) struct Sending<'s> {
@@ -59,6 +62,11 @@ pub(crate) async fn exchange<'a>(
                 http1::exchange(&sending, connection, active, upload, interim, timer).await?;
             (head, AnswerBody::Http1(body))
         }
+        Lease::Http2(slot) => {
+            let (head, body) =
+                http2::exchange(&sending, slot, active, upload, interim, timer).await?;
+            (head, AnswerBody::Http2(body))
+        }
     };
     let service_time = started.elapsed();
     let stats = &sending.cluster.stats;
@@ -74,6 +82,21 @@ pub(crate) async fn exchange<'a>(
         body,
         service_time,
     })
+}
+
+/// Until the body is sent (the first) or the answer's head is here (the second), whichever comes first.
+async fn race<S, T>(
+    outgoing: &mut Pin<Box<dyn Future<Output = S> + '_>>,
+    answer: impl Future<Output = Result<T, Fault>>,
+) -> Result<(Option<S>, Option<T>), Fault> {
+    let mut answer = pin!(answer);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(sent) = outgoing.as_mut().poll(cx) {
+            return Poll::Ready(Ok((Some(sent), None)));
+        }
+        answer.as_mut().poll(cx).map(|head| Ok((None, Some(head?))))
+    })
+    .await
 }
 
 /// Waits for an answer's head after the whole request was sent, as long as the limit allows and the client is there.
