@@ -16,6 +16,7 @@ mod examples;
 mod faults;
 mod filters;
 mod forwarding;
+mod http2;
 mod http2_connections;
 mod http2_upstream;
 mod limits;

@@ -1,8 +1,11 @@
 //! The heads of a peer's frames, counted before the codec sees them: what it does not show, and answers or stores all the same.
 //!
 //! ```text
-//!   preface ─► head (9 bytes) ─► payload (skipped) ─► head ─► …
+//!   preface ─► head (9 bytes) ─► payload (skipped, but for SETTINGS) ─► head ─► …
 //! ```
+//!
+//! What is wrong with a frame by itself, and what the codec would call by a wrong name, is found here too: a length that is not its
+//! kind's (RFC 9113 §4.2), more on a stream that has ended (§5.1), a window that is none (§6.5.2).
 //!
 //! Frames that carry nothing (RFC 9113 §10.5) are paid for out of two budgets. Useful work refills them: requests, bytes of bodies,
 //! bytes that the peer has taken; and time does, slowly, for keep-alives. So a client that answers a long download with thousands of window updates goes on for ever, and one
@@ -12,6 +15,15 @@
 const PREFACE: u32 = 24;
 /// A frame's head.
 const HEAD: usize = 9;
+/// An entry of SETTINGS, and the one of them that is looked at.
+const ENTRY: usize = 6;
+const INITIAL_WINDOW_SIZE: u16 = 4;
+/// RFC 9113 §6.9.1.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+/// How many of the streams that ended last are remembered: a frame that comes late comes soon.
+const ENDED: usize = 32;
+/// ACK, of SETTINGS.
+const ACK: u8 = 0x1;
 /// END_STREAM, of DATA and HEADERS.
 const END_STREAM: u8 = 0x1;
 /// END_HEADERS, of HEADERS and CONTINUATION.
@@ -95,12 +107,21 @@ pub struct Budgets {
     pub empty: u32,
 }
 
-/// Which budget is used up.
+/// Why a connection cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "as in `Budgets`")]
-pub enum Excess {
+pub enum Breach {
+    /// The budget of control frames is used up.
     Control,
+    /// The budget of empty DATA is.
     Empty,
+    /// A frame's length is not one of its kind: `FRAME_SIZE_ERROR`.
+    FrameSize,
+    /// DATA or HEADERS on a stream that the peer has ended: `STREAM_CLOSED`.
+    StreamClosed,
+    /// PUSH_PROMISE of a client: `PROTOCOL_ERROR` (RFC 9113 §8.4).
+    Push,
+    /// SETTINGS_INITIAL_WINDOW_SIZE beyond what a window may be: `FLOW_CONTROL_ERROR`.
+    Window,
 }
 
 /// Reads a peer's bytes for the heads of its frames.
@@ -120,6 +141,11 @@ pub struct FrameScanner {
     waited: u64,
     /// A header block has begun and not ended.
     in_block: bool,
+    /// The bytes to skip are SETTINGS; what is here of an entry.
+    settings: bool,
+    entry: ([u8; ENTRY], usize),
+    /// The streams that the peer ended last, and the place of the next.
+    ended: ([u32; ENDED], usize),
 }
 
 impl FrameScanner {
@@ -134,6 +160,9 @@ impl FrameScanner {
             taken: 0,
             waited: 0,
             in_block: false,
+            settings: false,
+            entry: ([0; ENTRY], 0),
+            ended: ([0; ENDED], 0),
         }
     }
 
@@ -159,11 +188,15 @@ impl FrameScanner {
     }
 
     /// Looks at the next bytes; `saw` hears of each frame that begins in them. After an error there is no more to look at.
-    pub fn scan(&mut self, mut bytes: &[u8], mut saw: impl FnMut(FrameKind)) -> Result<(), Excess> {
+    pub fn scan(&mut self, mut bytes: &[u8], mut saw: impl FnMut(FrameKind)) -> Result<(), Breach> {
         while !bytes.is_empty() {
             let skip = bytes.len().min(self.skip as usize);
             self.skip -= u32::try_from(skip).unwrap_or(self.skip);
-            bytes = bytes.get(skip..).unwrap_or_default();
+            let (payload, rest) = bytes.split_at_checked(skip).unwrap_or_default();
+            if self.settings {
+                payload.iter().try_for_each(|byte| self.setting(*byte))?;
+            }
+            bytes = rest;
             let (more, rest) = bytes
                 .split_at_checked(HEAD - self.filled)
                 .unwrap_or((bytes, &[]));
@@ -180,12 +213,21 @@ impl FrameScanner {
         Ok(())
     }
 
-    fn frame(&mut self, saw: &mut impl FnMut(FrameKind)) -> Result<(), Excess> {
-        let [high, middle, low, _, flags, ..] = self.head;
+    fn frame(&mut self, saw: &mut impl FnMut(FrameKind)) -> Result<(), Breach> {
+        let [high, middle, low, _, flags, id @ ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]);
+        let id = u32::from_be_bytes(id) & LARGEST_WINDOW;
         self.skip = length;
         let kind = FrameKind::of(&self.head, length);
         saw(kind);
+        if !is_length(kind, length, flags) {
+            return Err(Breach::FrameSize);
+        }
+        self.settings = kind == FrameKind::Settings;
+        // Within a header block, anything but its continuation is the codec's to refuse.
+        if !self.in_block {
+            self.stream(kind, id, flags)?;
+        }
         match kind {
             FrameKind::Headers | FrameKind::Continuation => {
                 self.in_block = flags & END_HEADERS == 0;
@@ -202,7 +244,7 @@ impl FrameScanner {
                 }
             }
             FrameKind::EmptyData => {
-                self.left.empty = self.left.empty.checked_sub(1).ok_or(Excess::Empty)?;
+                self.left.empty = self.left.empty.checked_sub(1).ok_or(Breach::Empty)?;
             }
             FrameKind::Priority
             | FrameKind::Reset
@@ -210,12 +252,57 @@ impl FrameScanner {
             | FrameKind::Ping
             | FrameKind::WindowUpdate
             | FrameKind::Unknown => {
-                self.left.control = self.left.control.checked_sub(1).ok_or(Excess::Control)?;
+                self.left.control = self.left.control.checked_sub(1).ok_or(Breach::Control)?;
             }
-            // The codec ends the connection at once.
-            FrameKind::Push | FrameKind::GoAway => {}
+            FrameKind::Push => return Err(Breach::Push),
+            // The codec ends the connection with its last stream.
+            FrameKind::GoAway => {}
         }
         Ok(())
+    }
+
+    /// Notes the streams that the peer ends, and finds what comes behind.
+    fn stream(&mut self, kind: FrameKind, id: u32, flags: u8) -> Result<(), Breach> {
+        let ends = match kind {
+            FrameKind::Data | FrameKind::EmptyData | FrameKind::Headers => {
+                if id != 0 && self.ended.0.contains(&id) {
+                    return Err(Breach::StreamClosed);
+                }
+                flags & END_STREAM != 0
+            }
+            FrameKind::Reset => true,
+            FrameKind::Priority
+            | FrameKind::Settings
+            | FrameKind::Push
+            | FrameKind::Ping
+            | FrameKind::GoAway
+            | FrameKind::WindowUpdate
+            | FrameKind::Continuation
+            | FrameKind::Unknown => false,
+        };
+        if ends {
+            let (streams, next) = &mut self.ended;
+            if let Some(place) = streams.get_mut(*next) {
+                *place = id;
+            }
+            *next = (*next + 1) % ENDED;
+        }
+        Ok(())
+    }
+
+    /// The next byte of SETTINGS.
+    fn setting(&mut self, byte: u8) -> Result<(), Breach> {
+        let (entry, filled) = &mut self.entry;
+        if let Some(place) = entry.get_mut(*filled) {
+            *place = byte;
+        }
+        *filled = (*filled + 1) % ENTRY;
+        let [high, low, value @ ..] = *entry;
+        let is_window = u16::from_be_bytes([high, low]) == INITIAL_WINDOW_SIZE;
+        match *filled == 0 && is_window && u32::from_be_bytes(value) > LARGEST_WINDOW {
+            true => Err(Breach::Window),
+            false => Ok(()),
+        }
     }
 
     fn refill_control(&mut self, frames: u32) {
@@ -224,5 +311,23 @@ impl FrameScanner {
             .control
             .saturating_add(frames)
             .min(self.budgets.control);
+    }
+}
+
+/// Whether a frame of a kind may be so long (RFC 9113 §6). What the codec finds by itself, and calls by its name, is left to it.
+fn is_length(kind: FrameKind, length: u32, flags: u8) -> bool {
+    match kind {
+        FrameKind::Priority => length == 5,
+        FrameKind::Reset | FrameKind::WindowUpdate => length == 4,
+        FrameKind::Ping => length == 8,
+        FrameKind::Settings if flags & ACK != 0 => length == 0,
+        FrameKind::Settings => length.is_multiple_of(6),
+        FrameKind::Data
+        | FrameKind::EmptyData
+        | FrameKind::Headers
+        | FrameKind::Push
+        | FrameKind::GoAway
+        | FrameKind::Continuation
+        | FrameKind::Unknown => true,
     }
 }

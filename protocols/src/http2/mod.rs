@@ -7,6 +7,6 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use frames::{Budgets, Excess, FrameKind, FrameScanner};
+pub use frames::{Breach, Budgets, FrameKind, FrameScanner};
 pub use preface::{Opening, opening};
 pub use request::{Limits, Parts, Request, request, trailers};

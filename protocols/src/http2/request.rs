@@ -71,6 +71,9 @@ pub fn request(parts: Parts, limits: &Limits) -> Result<Request, Violation> {
         ended,
     } = parts;
     count(&fields, cookies, limits)?;
+    if method == Method::Connect && authority.is_none() {
+        return Err(Violation::HostMissing);
+    }
     let upgrade = upgrade(&method, protocol)?;
     if scheme.is_some_and(|scheme| !is_scheme(&scheme)) {
         return Err(Violation::SchemeInvalid);

@@ -254,10 +254,8 @@ fn frames_are_told_apart_wherever_the_input_is_cut() {
         (9, 4, &[2; 5], Continuation),
         (0, 0, &[0; 300], Data),
         (0, 0, &[], EmptyData),
-        (0, 1, &[], Data),
         (2, 0, &[0; 5], Priority),
         (3, 0, &[0; 4], Reset),
-        (5, 4, &[0; 4], Push),
         (6, 0, &[0; 8], Ping),
         (7, 0, &[0; 8], GoAway),
         (8, 0, &[0; 4], WindowUpdate),
@@ -304,10 +302,10 @@ fn a_header_block_is_open_until_its_end() {
 }
 
 /// How many times a frame may be sent in a row.
-fn in_a_row(scanner: &mut FrameScanner, frame: &[u8]) -> (usize, Excess) {
+fn in_a_row(scanner: &mut FrameScanner, frame: &[u8]) -> (usize, Breach) {
     for count in 0..10_000 {
-        if let Err(excess) = scanner.scan(frame, |_| ()) {
-            return (count, excess);
+        if let Err(breach) = scanner.scan(frame, |_| ()) {
+            return (count, breach);
         }
     }
     panic!("nothing bounds it");
@@ -324,15 +322,15 @@ fn useless_frames_are_bounded_and_useful_work_pays_for_them() {
         scanner.scan(PREFACE, |_| ()).expect("a preface");
         scanner
     };
-    for kind in [2, 3, 4, 6, 8, 0x55] {
-        let got = in_a_row(&mut new(), &frame(kind, 0, &[0; 8]));
-        assert_eq!(got, (20, Excess::Control), "{kind}");
+    for (kind, length) in [(2, 5), (3, 4), (4, 6), (6, 8), (8, 4), (0x55, 9)] {
+        let got = in_a_row(&mut new(), &frame(kind, 0, &vec![0; length]));
+        assert_eq!(got, (20, Breach::Control), "{kind}");
     }
-    assert_eq!(in_a_row(&mut new(), &frame(0, 0, &[])), (3, Excess::Empty));
+    assert_eq!(in_a_row(&mut new(), &frame(0, 0, &[])), (3, Breach::Empty));
     let mut scanner = new();
     let ping = frame(6, 0, &[0; 8]);
     for _ in 0..1000 {
-        scanner.scan(&frame(1, 5, b"x"), |_| ()).expect("a request");
+        scanner.scan(&frame(1, 4, b"x"), |_| ()).expect("a request");
         for _ in 0..4 {
             scanner.scan(&ping, |_| ()).expect("paid by the request");
         }
@@ -353,5 +351,78 @@ fn useless_frames_are_bounded_and_useful_work_pays_for_them() {
         scanner.waited(100);
     }
     scanner.sent(u64::MAX / 2);
-    assert_eq!(in_a_row(&mut scanner, &ping), (20, Excess::Control));
+    assert_eq!(in_a_row(&mut scanner, &ping), (20, Breach::Control));
+}
+
+/// What becomes of frames behind the preface, whatever the input is cut into.
+fn breach(frames: &[Vec<u8>]) -> Option<Breach> {
+    let bytes = [PREFACE.to_vec(), frames.concat()].concat();
+    let of = |size: usize| {
+        let mut scanner = FrameScanner::new(Budgets {
+            control: 100,
+            empty: 100,
+        });
+        let mut parts = bytes.chunks(size);
+        parts.find_map(|part| scanner.scan(part, |_| ()).err())
+    };
+    let whole = of(bytes.len());
+    for size in 1..bytes.len() {
+        assert_eq!(of(size), whole, "in parts of {size}");
+    }
+    whole
+}
+
+#[test]
+fn frames_have_the_length_of_their_kind() {
+    for (kind, flags, good, bad) in [
+        (2, 0, vec![5], vec![0, 4, 6]),
+        (3, 0, vec![4], vec![0, 3, 5]),
+        (4, 0, vec![0, 6, 12], vec![1, 5, 7]),
+        (4, 1, vec![0], vec![1, 6]),
+        (6, 0, vec![8], vec![0, 7, 9]),
+        (8, 0, vec![4], vec![0, 3, 5]),
+    ] {
+        for length in good {
+            assert_eq!(breach(&[frame(kind, flags, &vec![0; length])]), None);
+        }
+        for length in bad {
+            let got = breach(&[frame(kind, flags, &vec![0; length])]);
+            assert_eq!(got, Some(Breach::FrameSize), "{kind}: {length}");
+        }
+    }
+}
+
+#[test]
+fn nothing_comes_on_a_stream_that_the_peer_has_ended() {
+    let closed = Some(Breach::StreamClosed);
+    let (head, last_head) = (frame(1, 4, b"x"), frame(1, 5, b"x"));
+    let (data, last_data) = (frame(0, 0, b"x"), frame(0, 1, b"x"));
+    let (reset, window) = (frame(3, 0, &[0; 4]), frame(8, 0, &[0, 0, 0, 1]));
+    for (frames, expect) in [
+        (vec![&head, &data, &last_data], None),
+        (vec![&head, &data, &last_head], None),
+        (vec![&last_head, &window, &reset, &window], None),
+        (vec![&last_head, &data], closed),
+        (vec![&last_head, &last_head], closed),
+        (vec![&head, &last_data, &data], closed),
+        (vec![&head, &reset, &data], closed),
+    ] {
+        let frames: Vec<_> = frames.into_iter().cloned().collect();
+        assert_eq!(breach(&frames), expect, "{frames:?}");
+    }
+}
+
+#[test]
+fn a_window_is_no_larger_than_windows_are() {
+    let settings = |entries: &[[u8; 6]]| breach(&[frame(4, 0, entries.as_flattened())]);
+    let other = [0, 3, 0xff, 0xff, 0xff, 0xff];
+    assert_eq!(settings(&[other, [0, 4, 0x7f, 0xff, 0xff, 0xff]]), None);
+    let too_large = [0, 4, 0x80, 0, 0, 0];
+    assert_eq!(settings(&[other, too_large]), Some(Breach::Window));
+    assert_eq!(breach(&[frame(0x55, 0, &too_large)]), None);
+}
+
+#[test]
+fn clients_push_nothing() {
+    assert_eq!(breach(&[frame(5, 4, &[0; 4])]), Some(Breach::Push));
 }

@@ -189,8 +189,8 @@ impl<'p> Session<'p> {
         if self.ending {
             return false;
         }
-        if self.shared.is_abused() {
-            self.go(Reason::ENHANCE_YOUR_CALM);
+        if let Some(why) = self.shared.breach() {
+            self.go(why);
             return true;
         }
         let mut told = false;

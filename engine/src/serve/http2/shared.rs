@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
-use ringway_protocols::http2::{Budgets, Excess, FrameKind, FrameScanner};
+use h2::Reason;
+use ringway_protocols::http2::{Breach, Budgets, FrameKind, FrameScanner};
 
 use crate::http2::Window;
 use crate::net::Observer;
@@ -22,7 +23,7 @@ pub(super) struct Shared {
     /// The listener as the connection found it: its numbers and its limits.
     pub(super) listener: Rc<Listener>,
     scanner: RefCell<FrameScanner>,
-    excess: Cell<Option<Excess>>,
+    breach: Cell<Option<Breach>>,
     resets: Resets,
     /// Streams with a task: what may be in flight to upstreams.
     in_flight: Cell<u32>,
@@ -42,7 +43,7 @@ impl Shared {
             local: Rc::clone(&client.local),
             listener: Rc::clone(&client.listener),
             scanner: RefCell::new(FrameScanner::new(budgets)),
-            excess: Cell::new(None),
+            breach: Cell::new(None),
             resets: Resets::new(http2.resets_window),
             in_flight: Cell::new(0),
             window: Window::new(
@@ -71,12 +72,15 @@ impl Shared {
                 FrameKind::Unknown => stats.http2_frames_unknown.inc(),
                 FrameKind::Data | FrameKind::Headers | FrameKind::Push | FrameKind::GoAway => {}
             });
-            if let Err(excess) = scanned {
-                match excess {
-                    Excess::Control => stats.limit_http2_control_frames.inc(),
-                    Excess::Empty => stats.limit_http2_empty_frames.inc(),
+            if let Err(breach) = scanned {
+                match breach {
+                    Breach::Control => stats.limit_http2_control_frames.inc(),
+                    Breach::Empty => stats.limit_http2_empty_frames.inc(),
+                    Breach::FrameSize | Breach::StreamClosed | Breach::Push | Breach::Window => {
+                        stats.http2_cx_errors.inc();
+                    }
                 }
-                shared.excess.set(Some(excess));
+                shared.breach.set(Some(breach));
             }
             scanned.is_ok()
         })
@@ -94,9 +98,19 @@ impl Shared {
         self.scanner.borrow().is_in_block()
     }
 
-    /// Whether the client has done too much of what is of no use.
-    pub(super) fn is_abused(&self) -> bool {
-        self.excess.get().is_some() || self.resets.exceeded.get()
+    /// Why the connection cannot go on, if it cannot.
+    pub(super) fn breach(&self) -> Option<Reason> {
+        match self.breach.get() {
+            Some(Breach::Control | Breach::Empty) => Some(Reason::ENHANCE_YOUR_CALM),
+            Some(Breach::FrameSize) => Some(Reason::FRAME_SIZE_ERROR),
+            Some(Breach::StreamClosed) => Some(Reason::STREAM_CLOSED),
+            Some(Breach::Push) => Some(Reason::PROTOCOL_ERROR),
+            Some(Breach::Window) => Some(Reason::FLOW_CONTROL_ERROR),
+            None => {
+                let exceeded = self.resets.exceeded.get();
+                exceeded.then_some(Reason::ENHANCE_YOUR_CALM)
+            }
+        }
     }
 
     /// Whether no stream has a task.

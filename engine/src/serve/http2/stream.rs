@@ -44,8 +44,12 @@ pub(super) async fn serve(
         Err(violation) => {
             let stats = &client.listener.stats;
             stats.violation.inc(violation.index());
-            let refusal = outcome::Refusal::new(&client, violation.status(), violation.name());
-            if let Some(head) = head_of(&refusal.head)
+            let mut refusal = outcome::Refusal::new(&client, violation.status(), violation.name());
+            if violation.status() == 400 {
+                // RFC 9113 §8.1.1: malformed, and so an error of the stream.
+                respond.send_reset(Reason::PROTOCOL_ERROR);
+                (refusal.head.status, refusal.body) = (0, Bytes::new());
+            } else if let Some(head) = head_of(&refusal.head)
                 && let Ok(mut stream) = respond.send_response(head, false)
             {
                 // A line of text: more than a client may well be without.
