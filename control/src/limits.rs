@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringway_config::{Config, LogTarget};
+use ringway_config::{Config, LogTarget, Service};
 
 /// Descriptors of the process whatever it serves: the standard three, the control thread's runtime, the file watch, a
 /// configuration being read, two name lookups.
@@ -21,6 +21,8 @@ pub(crate) struct Needs {
     pub(crate) listeners: u64,
     /// Access log files.
     pub(crate) logs: u64,
+    /// Pipes that a core may have, of two descriptors each.
+    pub(crate) pipes: u32,
 }
 
 impl Needs {
@@ -37,10 +39,20 @@ impl Needs {
             .collect();
         files.sort_unstable();
         files.dedup();
+        let mut chains = config
+            .listeners
+            .iter()
+            .flat_map(|listener| &listener.chains);
+        let passes_on = chains.any(|chain| matches!(chain.service, Service::Tcp(_)));
         Self {
             cores: cores as u64,
             listeners: config.listeners.len() as u64,
             logs: files.len() as u64,
+            pipes: if passes_on {
+                config.process.splice_pipes
+            } else {
+                0
+            },
         }
     }
 }
@@ -52,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) connections: u64,
     /// Connections of the admin interface.
     pub(crate) admin: u64,
+    /// Pipes of each core: an eighth of the descriptors at most, since what they speed up goes on without them.
+    pub(crate) pipes: u32,
 }
 
 /// The limit of open files leaves too few for connections.
@@ -116,6 +130,9 @@ pub(crate) fn plan(limit: u64, needs: &Needs, wanted: Option<u64>) -> Result<Pla
     let admin = admin_share(limit);
     // The admin interface's own socket, one connection above its limit while it is turned away, and a spare for a reload's bind.
     let rest = PROCESS + needs.cores * (CORE + 2 * needs.listeners) + needs.logs + 3;
+    let pipes = limit / 8 / 2 / needs.cores.max(1);
+    let pipes = u32::try_from(pipes).unwrap_or(u32::MAX).min(needs.pipes);
+    let rest = rest + 2 * needs.cores * u64::from(pipes);
     let fixed = rest + admin;
     let possible = limit.saturating_sub(fixed) / 2;
     if possible < CONNECTIONS_MIN {
@@ -134,10 +151,12 @@ pub(crate) fn plan(limit: u64, needs: &Needs, wanted: Option<u64>) -> Result<Pla
         Some(wanted) => Ok(Plan {
             connections: wanted,
             admin,
+            pipes,
         }),
         None => Ok(Plan {
             connections: possible,
             admin,
+            pipes,
         }),
     }
 }
@@ -168,12 +187,25 @@ mod tests {
         cores: 2,
         listeners: 1,
         logs: 1,
+        pipes: 0,
     };
 
     #[test]
     fn sixty_four_files_hold_a_small_proxy() {
         let plan = plan(64, &SMALL, None).unwrap();
         assert_eq!((plan.connections, plan.admin), (16, 4));
+    }
+
+    #[test]
+    fn pipes_take_what_is_asked_for_but_an_eighth_at_most() {
+        let needs = Needs { pipes: 64, ..SMALL };
+        for (files, expect) in [(1_048_576, 64), (2048, 64), (1024, 32), (64, 2)] {
+            let (with, without) = (plan(files, &needs, None), plan(files, &SMALL, None));
+            let (with, without) = (with.unwrap(), without.unwrap());
+            assert_eq!(with.pipes, expect, "{files}");
+            let taken = 2 * (without.connections - with.connections);
+            assert_eq!(taken, 2 * 2 * u64::from(expect), "{files}");
+        }
     }
 
     #[test]
@@ -189,6 +221,7 @@ mod tests {
             cores: 64,
             listeners: 2,
             logs: 0,
+            pipes: 0,
         };
         let error = plan(64, &many, None).unwrap_err();
         let LimitError::TooFewFiles { needed, .. } = error else {

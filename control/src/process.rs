@@ -95,6 +95,7 @@ impl Process {
         let plan = self.plan_for(next.config())?;
         self.handle.borrow_mut().publish(Arc::clone(&next))?;
         self.handle.borrow().limit_connections(plan.connections);
+        self.handle.borrow().limit_pipes(plan.pipes);
         self.plan.set(plan);
         self.stats
             .process

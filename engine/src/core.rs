@@ -118,7 +118,6 @@ fn apply(
     let old = local.view();
     let view = old.next(snapshot, ids, local.core, &local.rng);
     local.replace_view(view);
-    local.pipes.set_max(snapshot.config().process.splice_pipes);
     local.stats.snapshots_applied.inc();
     for Opened {
         id,

@@ -36,6 +36,8 @@ pub struct Options {
     pub driver: IoDriver,
     /// Client connections of the whole process.
     pub max_connections: u64,
+    /// Pipes of each core for large transfers.
+    pub pipes: u32,
     /// Where access log lines go.
     pub logs: LogPort,
     /// The numbers; made for that many cores.
@@ -143,6 +145,7 @@ impl Handle {
             open: Arc::default(),
             max_connections: AtomicU64::new(options.max_connections),
             gates: Arc::default(),
+            pipes: Arc::new(AtomicU32::new(options.pipes)),
         });
         let mut handle = Self {
             threads: Vec::new(),
@@ -276,6 +279,11 @@ impl Handle {
     /// How many client connections the whole process takes from now on. Those above a lower limit stay until they end.
     pub fn limit_connections(&self, max: u64) {
         self.shared.max_connections.store(max, Ordering::Relaxed);
+    }
+
+    /// How many pipes a core may have from now on; those in use stay until they are free.
+    pub fn limit_pipes(&self, max: u32) {
+        self.shared.pipes.store(max, Ordering::Relaxed);
     }
 
     /// Client connections open in the whole process.

@@ -114,6 +114,7 @@ impl Engine {
             pin: false,
             driver,
             max_connections: 100,
+            pipes: 0,
             logs,
             stats: Arc::clone(&stats),
             seed: 1,

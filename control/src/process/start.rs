@@ -161,6 +161,7 @@ async fn start(
         driver: snapshot.config().process.io_driver,
         pin: cores.pin,
         max_connections: plan.connections,
+        pipes: plan.pipes,
         logs: port,
         stats: Arc::clone(&stats),
         seed: seed(),

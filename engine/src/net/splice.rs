@@ -7,6 +7,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::relay::Broken;
@@ -30,26 +32,23 @@ pub(crate) struct Pipes {
     idle: RefCell<Vec<Pipe>>,
     /// In use or idle.
     open: Cell<u32>,
-    max: Cell<u32>,
+    /// How many there may be; written by control.
+    max: Arc<AtomicU32>,
     stats: Slot<CoreStats>,
 }
 
 impl Pipes {
-    pub(crate) fn new(stats: Slot<CoreStats>) -> Self {
+    pub(crate) fn new(max: Arc<AtomicU32>, stats: Slot<CoreStats>) -> Self {
         Self {
             idle: RefCell::default(),
             open: Cell::new(0),
-            max: Cell::new(0),
+            max,
             stats,
         }
     }
 
-    /// How many there may be; those in use stay.
-    pub(crate) fn set_max(&self, max: u32) {
-        self.max.set(max);
-        while self.open.get() > max && self.idle.borrow_mut().pop().is_some() {
-            self.count(self.open.get() - 1);
-        }
+    fn max(&self) -> u32 {
+        self.max.load(Ordering::Relaxed)
     }
 
     fn count(&self, open: u32) {
@@ -62,7 +61,7 @@ impl Pipes {
         let kept = self.idle.borrow_mut().pop();
         let pipe = match kept {
             Some(pipe) => pipe,
-            None if self.open.get() >= self.max.get() => {
+            None if self.open.get() >= self.max() => {
                 self.stats.splice_no_pipe.inc();
                 return None;
             }
@@ -148,7 +147,7 @@ impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let pipes = self.pipes;
         match self.pipe.take() {
-            Some(pipe) if self.held == 0 && pipes.open.get() <= pipes.max.get() => {
+            Some(pipe) if self.held == 0 && pipes.open.get() <= pipes.max() => {
                 pipes.idle.borrow_mut().push(pipe);
             }
             Some(_) | None => pipes.count(pipes.open.get().saturating_sub(1)),
@@ -185,7 +184,7 @@ pub(super) async fn splice(
     let (Some(source), Some(sink)) = (from.bare_fd(), to.bare_fd()) else {
         return Ok(Spliced::Impossible);
     };
-    if pipes.max.get() == 0 {
+    if pipes.max() == 0 {
         return Ok(Spliced::Impossible);
     }
     let Some(mut pipe) = pipes.lease() else {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
 use super::connections::Connections;
@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) open: Arc<AtomicU64>,
     /// How many there may be; written by control.
     pub(crate) max_connections: AtomicU64,
+    /// Pipes that each core may have; written by control.
+    pub(crate) pipes: Arc<AtomicU32>,
     /// Listening sockets that may yet let somebody in, over all cores.
     pub(crate) gates: Arc<AtomicU64>,
 }
@@ -77,7 +79,7 @@ impl Local {
         Self {
             core,
             rng: Rc::new(rng),
-            pipes: Pipes::new(stats.clone()),
+            pipes: Pipes::new(Arc::clone(&shared.pipes), stats.clone()),
             stats,
             logs,
             date: Date::default(),
