@@ -408,24 +408,6 @@ pub(crate) fn turn(cx: &Context<'_>) -> Option<Duration> {
     sleep
 }
 
-/// Runs two futures to their ends.
-pub(crate) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    let (mut left, mut right) = (None, None);
-    std::future::poll_fn(move |cx| {
-        poll_into(a.as_mut(), &mut left, cx);
-        poll_into(b.as_mut(), &mut right, cx);
-        match (left.take(), right.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (left, right) = (a, b);
-                Poll::Pending
-            }
-        }
-    })
-    .await
-}
-
 /// Runs two futures to their ends, or to the first that fails: the other is dropped then.
 pub(crate) async fn try_both<E>(
     a: impl Future<Output = Result<(), E>>,

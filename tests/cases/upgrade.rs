@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringway_tests::{Broken, Driver, Origin, Proxy, WireServer, both_drivers, site};
+use ringway_tests::{Broken, Driver, Origin, Proxy, Wire, WireServer, both_drivers, site};
 
 const ASK: &str = "GET /ws HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 
@@ -12,6 +12,7 @@ both_drivers! {
     a_refused_upgrade_stays_http,
     an_unasked_101_is_an_upstream_fault,
     a_tunnel_closes_with_either_end,
+    a_reset_ends_a_quiet_tunnel_at_once,
     an_idle_tunnel_is_closed,
     a_route_may_forbid_upgrades,
 }
@@ -103,6 +104,22 @@ fn an_unasked_101_is_an_upstream_fault(driver: Driver) {
         });
         assert!(server_side.is_empty(), "{ask:?}: {server_side:?}");
     }
+}
+
+fn a_reset_ends_a_quiet_tunnel_at_once(driver: Driver) {
+    let server = WireServer::bind();
+    let proxy = Proxy::to(driver, &[server.addr()]);
+    let mut client = Wire::connect(proxy.addr("web"));
+    client.send(ASK);
+    let mut wire = server.accept();
+    wire.head();
+    wire.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    client.head();
+    client.reset();
+    // The host says nothing, so that no write to the client fails.
+    wire.until_closed();
 }
 
 fn a_tunnel_closes_with_either_end(driver: Driver) {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::cluster::Connection;
 use crate::net::{Reader, Writer};
-use crate::time::{Deadline, Timer, both, now_millis};
+use crate::time::{Deadline, Timer, now_millis, try_both};
 
 /// What a tunnel's read makes room for.
 const READ: usize = 16 << 10;
@@ -97,14 +97,15 @@ pub(crate) async fn tunnel(
 ) -> bool {
     let up = copy(client.inlet, upstream.outlet, &moved.up, &moved.last);
     let down = copy(upstream.inlet, client.outlet, &moved.down, &moved.last);
-    let mut copying = std::pin::pin!(both(up, down));
+    let mut copying = std::pin::pin!(try_both(up, down));
     moved.last.set(now_millis());
     loop {
         let before = moved.last.get();
         let quiet = Duration::from_millis(now_millis().saturating_sub(before));
         let deadline = Deadline::after(idle.saturating_sub(quiet));
         match timer.within(deadline, copying.as_mut()).await {
-            Ok((up, down)) => return up.is_ok() && down.is_ok(),
+            // The other direction may be quiet for long: it would not find out by itself.
+            Ok(ended) => return ended.is_ok(),
             Err(_elapsed) if moved.last.get() == before => return false,
             Err(_elapsed) => {}
         }
