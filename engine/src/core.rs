@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Close,
     /// Cuts what is left and ends.
     Stop,
+    /// Fails, as a defect of the loop would make it.
+    #[cfg(test)]
+    Fail,
 }
 
 /// A listening socket for a core.
@@ -100,6 +103,8 @@ impl Core {
                         self.local.logs.flush();
                         return Ok(());
                     }
+                    #[cfg(test)]
+                    Command::Fail => unreachable!("as the test wants"),
                 }
             }
             doorbell.rung().await?;

@@ -336,3 +336,6 @@ impl Drop for Handle {
         self.end();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What a panic takes with it: its connection, and nothing else; and what is told when it is a core's own loop that fails.
+//! What a panic takes with it: its connection, and nothing else.
 //!
 //! The proxy itself has nothing that panics, so a filter that does stands in a registry of this test's own.
 #![allow(
@@ -54,29 +54,8 @@ impl Filter for Panics {
     }
 }
 
-/// Harmless but for its end, which comes in the core's own loop when a snapshot without it is taken over.
-struct PanicsWhenDropped;
-
-impl FilterSpec for PanicsWhenDropped {
-    fn start<'a>(&'a self, _rng: &'a Rng) -> Box<dyn Filter + 'a> {
-        Box::new(Harmless)
-    }
-}
-
-impl Drop for PanicsWhenDropped {
-    fn drop(&mut self) {
-        panic!("as the test wants");
-    }
-}
-
-struct Harmless;
-
-impl Filter for Harmless {}
-
 fn registry() -> Registry {
-    Registry::builtin()
-        .filter("panics", |_| -> Parsed { Ok(Arc::new(Panics)) })
-        .filter("panics_when_dropped", |_| Ok(Arc::new(PanicsWhenDropped)))
+    Registry::builtin().filter("panics", |_| -> Parsed { Ok(Arc::new(Panics)) })
 }
 
 /// Answers everything itself, behind this filter.
@@ -217,19 +196,5 @@ fn a_panic_ends_its_connection_and_no_other() {
             engine.failures.try_recv().is_err(),
             "an end that was asked for is no failure"
         );
-    }
-}
-
-#[test]
-fn a_core_that_fails_is_told_at_once() {
-    for driver in drivers() {
-        let mut engine = Engine::start(driver, "panics_when_dropped");
-        assert!(ask(&mut engine.connect(), "/").starts_with("HTTP/1.1 200"));
-        // The last hold of the filter is the core's own view then.
-        engine.wait_empty();
-        let next = Engine::build(&behind(None), &engine.stats);
-        engine.handle.publish(next).expect("nothing new is bound");
-        assert_eq!(engine.failures.recv_timeout(DEADLINE), Ok(0));
-        assert_eq!(engine.handle.alive(), 0);
     }
 }
