@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Balance, ByteSize, Locality, Name, Placement, SlowStart, Sticky, Subsets};
+use crate::{
+    Balance, ByteSize, ClusterLimits, HealthCheck, Locality, Name, Outlier, Placement, SlowStart,
+    Sticky, Subsets,
+};
 
 /// Interchangeable hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,12 @@ pub struct Cluster {
     pub subsets: Option<Subsets>,
     /// Clients that stay with their host by a cookie.
     pub sticky: Option<Sticky>,
+    /// Probes of its hosts; absent: every host counts as healthy.
+    pub health_check: Option<HealthCheck>,
+    /// Hosts whose errors stand out; absent: none does.
+    pub outlier: Option<Outlier>,
+    /// How much it takes.
+    pub limits: ClusterLimits,
 }
 
 impl Cluster {
@@ -54,6 +63,9 @@ impl Cluster {
             placement: Placement::default(),
             subsets: None,
             sticky: None,
+            health_check: None,
+            outlier: None,
+            limits: ClusterLimits::default(),
         }
     }
 }

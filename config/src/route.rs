@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ByteSize, Domain, Filter, HashKey, Name, Pattern, Percent};
+use crate::{ByteSize, Domain, Filter, HashKey, Name, Pattern, Percent, Priority};
 
 /// A table of virtual hosts that chains refer to by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +141,8 @@ pub struct Forward {
     pub hash: Vec<HashKey>,
     /// The metadata of the hosts it may go to, sorted by key; empty: any.
     pub metadata_match: Vec<(String, String)>,
+    /// Which of the cluster's limits its requests count against.
+    pub priority: Priority,
 }
 
 impl Default for Forward {
@@ -155,6 +157,7 @@ impl Default for Forward {
             upgrade: true,
             hash: Vec::new(),
             metadata_match: Vec::new(),
+            priority: Priority::Default,
         }
     }
 }

@@ -16,6 +16,7 @@ use ringway_engine::observe::Stats;
 use tokio::sync::mpsc;
 
 use crate::cores::Cores;
+use crate::hosts::Keeper;
 use crate::limits::{self, Needs, Plan};
 use crate::logging::Logging;
 use crate::store::Ask;
@@ -69,6 +70,8 @@ pub(crate) struct Process {
     pub(crate) admin: Option<String>,
     /// When it started.
     pub(crate) started: Instant,
+    /// The clusters' hosts, as they are watched.
+    pub(crate) hosts: Rc<Keeper>,
     /// To the store.
     pub(crate) asks: mpsc::Sender<Ask>,
     /// To the main loop.
@@ -101,6 +104,7 @@ impl Process {
             .process
             .config_version
             .set(signed(next.version()));
+        self.hosts.follow(&next);
         self.snapshot.replace(next);
         self.stats.sweep();
         Ok(())

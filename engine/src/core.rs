@@ -107,6 +107,7 @@ impl Core {
                     Command::Fail => unreachable!("as the test wants"),
                 }
             }
+            self.local.view().serve();
             doorbell.rung().await?;
         }
     }

@@ -19,7 +19,7 @@ use crate::observe::Stats;
 use crate::observe::log_ring::LogPort;
 use crate::rng::Rng;
 use crate::snapshot::Snapshot;
-use crate::view::{Local, Shared};
+use crate::view::{Local, Reports, Shared, reports};
 use derived::Derived;
 use sockets::Sockets;
 
@@ -135,17 +135,20 @@ pub struct Handle {
     shared: Arc<Shared>,
     alive: Arc<AtomicU32>,
     derived: Derived,
+    reports: Option<Reports>,
 }
 
 impl Handle {
     /// Binds the listeners and starts a thread for each core. On an error nothing runs.
     pub fn start(options: Options, snapshot: Arc<Snapshot>) -> Result<Self, StartError> {
         let driver = net::probe(options.driver).map_err(StartError::Driver)?;
+        let (reporter, reports) = reports()?;
         let shared = Arc::new(Shared {
             open: Arc::default(),
             max_connections: AtomicU64::new(options.max_connections),
             gates: Arc::default(),
             pipes: Arc::new(AtomicU32::new(options.pipes)),
+            reporter,
         });
         let mut handle = Self {
             threads: Vec::new(),
@@ -154,6 +157,7 @@ impl Handle {
             shared,
             alive: Arc::default(),
             derived: Derived::default(),
+            reports: Some(reports),
         };
         let seeds = Rng::new(options.seed);
         for (core, cpu) in options.cores.iter().enumerate() {
@@ -226,6 +230,14 @@ impl Handle {
             .follow(snapshot.listeners(), cores, &self.shared)?;
         let ids = self.sockets.ids();
         self.derived.follow(&snapshot);
+        let bells: Arc<[Bell]> = self
+            .threads
+            .iter()
+            .map(|thread| thread.bell.clone())
+            .collect();
+        for cluster in snapshot.clusters() {
+            cluster.breakers.connect(&bells);
+        }
         for (thread, opened) in self.threads.iter().zip(opened) {
             thread.tell(Command::Apply {
                 snapshot: Arc::clone(&snapshot),
@@ -245,6 +257,11 @@ impl Handle {
                 sets: Arc::clone(&sets),
             });
         }
+    }
+
+    /// What cores have to say of hosts; the first who asks gets it.
+    pub fn take_reports(&mut self) -> Option<Reports> {
+        self.reports.take()
     }
 
     /// Lets go of what was replaced and no core holds any more.

@@ -21,7 +21,8 @@ pub mod snapshot;
 pub mod time;
 mod view;
 
-pub use cluster::Picker;
+pub use cluster::{ClusterSpec, HostSpec, HostState, Hosts, Mark, Picker, Report, Streak};
 pub use handle::{Handle, Options, StartError};
 pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe};
 pub use snapshot::{Inputs, Snapshot};
+pub use view::Reports;

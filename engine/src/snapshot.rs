@@ -132,6 +132,11 @@ impl Snapshot {
         &self.listeners
     }
 
+    /// The cluster of a name.
+    pub fn cluster(&self, name: &Name) -> Option<&Arc<ClusterSpec>> {
+        self.clusters.get(name)
+    }
+
     /// The clusters, by name.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<ClusterSpec>> {
         self.clusters.values()
@@ -151,7 +156,12 @@ impl Builder<'_> {
         let last = self.last.and_then(|last| last.clusters.get(&config.name));
         let none = Hosts::default();
         let before = last.map_or(&none, |last| &last.hosts);
-        let hosts = before.next(self.hosts(config), &config.name, self.stats);
+        let hosts = before.next(
+            self.hosts(config),
+            &config.name,
+            self.stats,
+            config.health_check.is_some(),
+        );
         let sources = self.sources(config, all);
         if let Some(last) = last
             && last.config == *config
@@ -160,7 +170,13 @@ impl Builder<'_> {
         {
             return Arc::clone(last);
         }
-        Arc::new(assemble(config.clone(), hosts, sources, self.stats))
+        Arc::new(assemble(
+            config.clone(),
+            hosts,
+            sources,
+            self.stats,
+            last.map(|last| &**last),
+        ))
     }
 
     /// The hosts by zone of the cluster that zone-aware routing measures itself by.

@@ -8,6 +8,7 @@
 
 mod admin;
 mod balancing;
+mod breakers;
 mod cli;
 mod connections;
 mod crowds;
@@ -16,6 +17,7 @@ mod examples;
 mod faults;
 mod filters;
 mod forwarding;
+mod health;
 mod http2;
 mod http2_connections;
 mod http2_upstream;

@@ -4,6 +4,7 @@
 //! filter's own configuration. Every struct is taken apart by name, so that a new field of the model cannot be forgotten here.
 
 mod cluster;
+mod health;
 mod listener;
 mod routes;
 #[cfg(test)]

@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 use super::router::{Does, Page, Query, ROWS};
 use super::{Answer, TEXT, dump};
 use crate::logging;
+use crate::outlier::Event;
 use crate::process::{Order, Phase, Process};
 use crate::store::{Ask, Cause, Refusal};
 use crate::telemetry::{self, Selection};
-use ringway_engine::BoundAddress;
+use ringway_engine::{BoundAddress, HostSpec, Mark};
 
 /// Answers a page.
 pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answer {
@@ -31,6 +32,7 @@ pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answ
         }
         Page::Clusters => clusters(process, query),
         Page::Listeners => listeners(process, query),
+        Page::Outliers => outliers(process),
         Page::ServerInfo => Answer::json(StatusCode::OK, &server_info(process)),
         Page::Logging => level(process, query),
         Page::DrainListeners => {
@@ -107,6 +109,7 @@ fn stats(process: &Process, query: &Query) -> Answer {
             );
         }
     };
+    process.hosts.measure(&process.snapshot());
     let stats = &process.stats;
     let (content_type, body) = match query.value("format") {
         Some("prometheus") => return prometheus(process, &selection),
@@ -129,6 +132,7 @@ fn stats(process: &Process, query: &Query) -> Answer {
 }
 
 fn prometheus(process: &Process, selection: &Selection) -> Answer {
+    process.hosts.measure(&process.snapshot());
     Answer {
         content_type: telemetry::prometheus::CONTENT_TYPE,
         ..Answer::text(
@@ -138,43 +142,102 @@ fn prometheus(process: &Process, selection: &Selection) -> Answer {
     }
 }
 
+/// A cluster's hosts with what is known of each.
 fn clusters(process: &Process, query: &Query) -> Answer {
     let snapshot = process.snapshot();
-    let clusters = &snapshot.config().clusters;
-    let hosts = process.stats.hosts();
-    if query.value("format") == Some("json") {
-        let statuses: Vec<Value> = clusters
+    let specs = || {
+        snapshot
+            .config()
+            .clusters
             .iter()
-            .map(|cluster| {
-                let of_it = hosts.iter().filter(|((name, _), _)| *name == cluster.name);
-                let hosts: Vec<Value> = of_it
-                    .map(|((_, host), numbers)| {
-                        let stats: Vec<Value> = figures(&numbers.total())
-                            .map(|(name, kind, value)| json!({ "name": name, "type": kind, "value": value.to_string() }))
-                            .collect();
-                        json!({ "address": address_json(host.as_str()), "stats": stats })
-                    })
-                    .collect();
-                json!({ "name": cluster.name.as_str(), "balance": dump::balance_name(cluster.balance), "host_statuses": hosts })
+            .filter_map(|cluster| snapshot.cluster(&cluster.name))
+    };
+    if query.value("format") == Some("json") {
+        let statuses: Vec<Value> = specs()
+            .map(|spec| {
+                let hosts: Vec<Value> = spec.hosts.iter().map(|host| host_json(process, host)).collect();
+                json!({ "name": spec.config.name.as_str(), "balance": dump::balance_name(spec.config.balance), "host_statuses": hosts })
             })
             .collect();
         return Answer::json(StatusCode::OK, &json!({ "cluster_statuses": statuses }));
     }
     let mut out = String::new();
-    for cluster in clusters {
-        let name = &cluster.name;
-        out += &format!("{name}::balance::{}\n", dump::balance_name(cluster.balance));
-        for endpoint in &cluster.endpoints {
+    for spec in specs() {
+        let name = &spec.config.name;
+        let balance = dump::balance_name(spec.config.balance);
+        out += &format!("{name}::balance::{balance}\n");
+        for endpoint in &spec.config.endpoints {
             let address = dump::endpoint_text(&endpoint.address);
             out += &format!("{name}::{address}::weight::{}\n", endpoint.weight);
         }
-        for ((_, host), numbers) in hosts.iter().filter(|((of, _), _)| of == name) {
-            for (stat, _, value) in figures(&numbers.total()) {
-                out += &format!("{name}::{host}::{stat}::{value}\n");
+        for host in spec.hosts.iter() {
+            let label = &host.label;
+            for (stat, _, value) in figures(&host.stats.total()) {
+                out += &format!("{name}::{label}::{stat}::{value}\n");
             }
+            let flags = health_flags(host);
+            out += &format!("{name}::{label}::health_flags::{flags}\n");
+            if let Some(reason) = process.hosts.reason(host.id) {
+                out += &format!("{name}::{label}::health_reason::{reason}\n");
+            }
+            let locality = &host.endpoint.locality;
+            for (what, value) in [
+                ("region", &locality.region),
+                ("zone", &locality.zone),
+                ("sub_zone", &locality.sub_zone),
+            ] {
+                out += &format!("{name}::{label}::{what}::{value}\n");
+            }
+            let priority = host.endpoint.priority;
+            out += &format!("{name}::{label}::priority::{priority}\n");
         }
     }
     Answer::text(StatusCode::OK, out)
+}
+
+/// Envoy's words for why a host is not asked.
+fn health_flags(host: &HostSpec) -> String {
+    let flags = [
+        (Mark::Unhealthy, "/failed_active_hc"),
+        (Mark::Ejected, "/failed_outlier_check"),
+        (Mark::Degraded, "/degraded_active_hc"),
+    ];
+    let there = flags.iter().filter(|(mark, _)| host.state.has(*mark));
+    let text: String = there.map(|(_, flag)| *flag).collect();
+    if text.is_empty() {
+        "healthy".to_owned()
+    } else {
+        text
+    }
+}
+
+fn host_json(process: &Process, host: &HostSpec) -> Value {
+    let stats: Vec<Value> = figures(&host.stats.total())
+        .map(
+            |(name, kind, value)| json!({ "name": name, "type": kind, "value": value.to_string() }),
+        )
+        .collect();
+    let locality = &host.endpoint.locality;
+    json!({
+        "address": address_json(host.label.as_str()),
+        "stats": stats,
+        "weight": host.endpoint.weight,
+        "priority": host.endpoint.priority,
+        "locality": { "region": locality.region, "zone": locality.zone, "sub_zone": locality.sub_zone },
+        "health_status": {
+            "failed_active_health_check": host.state.has(Mark::Unhealthy),
+            "failed_outlier_check": host.state.has(Mark::Ejected),
+            "failed_active_degraded_check": host.state.has(Mark::Degraded),
+            "reason": process.hosts.reason(host.id),
+        },
+    })
+}
+
+/// The last ejections.
+fn outliers(process: &Process) -> Answer {
+    let log = process.hosts.log.borrow();
+    let events: Vec<Value> = log.iter().map(Event::json).collect();
+    Answer::json(StatusCode::OK, &json!({ "events": events }))
 }
 
 /// A host's plain numbers by name and Envoy's word for their kind.

@@ -15,6 +15,7 @@ pub(super) enum Page {
     ConfigDump,
     Clusters,
     Listeners,
+    Outliers,
     ServerInfo,
     Logging,
     DrainListeners,
@@ -55,7 +56,7 @@ const fn row(path: &'static str, page: Page, does: Does, help: &'static str) -> 
 }
 
 /// Every page there is.
-pub(super) const ROWS: [Row; 14] = [
+pub(super) const ROWS: [Row; 15] = [
     row("/", Page::Home, Does::Reads, "this page, with links"),
     row(
         "/clusters",
@@ -87,6 +88,12 @@ pub(super) const ROWS: [Row; 14] = [
         Page::Logging,
         Does::Changes,
         "the level of the process's own log [?level=error|warn|info|debug|trace]",
+    ),
+    row(
+        "/outliers",
+        Page::Outliers,
+        Does::Reads,
+        "the last hosts ejected and back: why, when, for how long",
     ),
     row(
         "/quitquitquit",

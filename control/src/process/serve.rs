@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringway_engine::Reports;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Order, Process};
 use crate::admin::{self, AdminListener};
 use crate::files::Watch;
+use crate::hosts;
 use crate::store::{Ask, Cause, Store};
 use crate::systemd;
 
@@ -67,6 +69,7 @@ pub(super) struct Serving {
     pub(super) store: Store,
     pub(super) admin: Option<AdminListener>,
     pub(super) watched: Option<PathBuf>,
+    pub(super) reports: Option<Reports>,
 }
 
 impl Serving {
@@ -80,7 +83,13 @@ impl Serving {
             store,
             admin,
             watched,
+            reports,
         } = self;
+        spawn_local(hosts::tell(Rc::clone(process)));
+        spawn_local(hosts::tidy(Rc::clone(process)));
+        if let Some(reports) = reports {
+            spawn_local(hosts::eject(Rc::clone(process), reports));
+        }
         spawn_local(store.keep(Rc::clone(process), asked));
         if let Some(listener) = admin {
             spawn_local(admin::serve(listener, Rc::clone(process)));

@@ -19,6 +19,7 @@ use super::{Banner, Phase, Process, serve};
 use crate::admin::{self, AdminListener};
 use crate::cores::{self, Cores};
 use crate::files::{LoadError, Source};
+use crate::hosts::Keeper;
 use crate::limits::{self, LimitError, Needs, Plan};
 use crate::logging::Logging;
 use crate::os;
@@ -170,14 +171,17 @@ async fn start(
             let _stopping = failing.send(core);
         }),
     };
-    let handle = Handle::start(options, Arc::clone(&snapshot)).map_err(|error| match error {
-        StartError::Listen(errors) => Failure::Config(store.errors(errors)),
-        StartError::Driver(_) | StartError::Io(_) => Failure::Engine(error),
-    })?;
+    let mut handle =
+        Handle::start(options, Arc::clone(&snapshot)).map_err(|error| match error {
+            StartError::Listen(errors) => Failure::Config(store.errors(errors)),
+            StartError::Driver(_) | StartError::Io(_) => Failure::Engine(error),
+        })?;
+    let reports = handle.take_reports();
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let process = Rc::new(Process {
         driver: handle.driver().clone(),
+        hosts: Keeper::new(&stats, seed()),
         handle: RefCell::new(handle),
         stats,
         logging,
@@ -195,6 +199,7 @@ async fn start(
         snapshot: RefCell::new(snapshot),
     });
     process.note_start();
+    process.hosts.follow(&process.snapshot());
     let serving = serve::Serving {
         signals,
         ordered,
@@ -203,6 +208,7 @@ async fn start(
         store,
         admin,
         watched,
+        reports,
     };
     Ok((process, serving))
 }

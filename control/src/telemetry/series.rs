@@ -68,6 +68,7 @@ pub(super) fn read(stats: &Stats) -> Vec<Set> {
         named(stats.listeners()),
         named(stats.route_tables()),
         named(stats.clusters()),
+        named(stats.watches()),
         hosts(stats),
     ]
 }

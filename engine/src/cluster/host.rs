@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_config::Pool;
 use socket2::SockAddr;
 
-use super::HostSpec;
 use super::balance::cost_now;
 use super::pool::http1::Kept;
 use super::pool::http2;
+use super::{HostPlace, HostSpec, HostState, Place};
 use crate::observe::{ClusterStats, HostStats, Slot};
 use crate::time::now_millis;
 
@@ -20,6 +21,7 @@ const LEAST_STEP: f64 = 0.01;
 /// A host.
 pub(crate) struct Host {
     id: u64,
+    state: Arc<HostState>,
     address: SockAddr,
     weight: u32,
     /// Its name in logs.
@@ -42,6 +44,7 @@ impl Host {
     pub(super) fn new(spec: &HostSpec, core: usize, cluster: Slot<ClusterStats>) -> Self {
         Self {
             id: spec.id,
+            state: Arc::clone(&spec.state),
             address: spec.address.clone(),
             weight: spec.endpoint.weight,
             label: Rc::from(spec.label.as_str()),
@@ -58,6 +61,11 @@ impl Host {
     /// Tells it from every other host that the process has had.
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What control and the cores know of it now.
+    pub(super) fn state(&self) -> &HostState {
+        &self.state
     }
 
     /// Its share.
@@ -120,13 +128,17 @@ impl Drop for Host {
     }
 }
 
+/// A request's places under the limits of its cluster and of its host.
+pub(crate) type RequestPlaces = (Option<Place>, Option<HostPlace>);
+
 /// Counts a request in flight at a host.
 pub(crate) struct Active {
     host: Rc<Host>,
+    _places: RequestPlaces,
 }
 
 impl Active {
-    pub(crate) fn new(host: &Rc<Host>) -> Self {
+    pub(crate) fn new(host: &Rc<Host>, places: RequestPlaces) -> Self {
         host.active.set(host.active.get() + 1);
         host.stats.rq_active.inc();
         host.stats.rq_total.inc();
@@ -134,6 +146,7 @@ impl Active {
         host.cluster.upstream_rq_active.inc();
         Self {
             host: Rc::clone(host),
+            _places: places,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! own pools and its own balancing state.
 
 mod balance;
+mod breaker;
 mod hash;
 mod host;
 mod picker;
@@ -14,9 +15,10 @@ mod spec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use ringway_config::{self as config, Balance, UpstreamProtocol};
+use ringway_config::{self as config, Balance, Priority, UpstreamProtocol};
 use ringway_protocols::message::Version;
 
 use crate::fault::{Fault, FaultKind, Retry};
@@ -26,17 +28,38 @@ use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
 
 pub(crate) use balance::Ask;
+pub use breaker::{Breakers, Remaining};
+pub(crate) use breaker::{Full, Gate, Permit, Place};
 pub(crate) use hash::xxh64;
-pub(crate) use host::{Active, Host};
+pub(crate) use host::{Active, Host, RequestPlaces};
 pub use picker::Picker;
-use pool::http2::Place;
+use pool::http1::Places;
+use pool::http2::Place as StreamPlace;
 pub(crate) use pool::{
     ANSWER_READ, Answering, Closed, Connection, Lease, Receiving, Sender, Slot as StreamSlot,
 };
 use sets::Live;
 pub(crate) use sets::{ClusterSets, MetadataMatch, sticky_id};
+pub(crate) use spec::HostPlace;
 pub(crate) use spec::assemble;
-pub use spec::{ClusterSpec, HostSpec, HostState, Hosts, Mark};
+pub use spec::{ClusterSpec, HostSpec, HostState, Hosts, Mark, Streak};
+
+/// What a request for a connection gets.
+enum Admitted {
+    Kept(Connection),
+    New(Option<Permit>),
+}
+
+/// A host's errors in a row have reached a threshold of its cluster.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The cluster.
+    pub cluster: config::Name,
+    /// The host's id.
+    pub host: u64,
+    /// Which errors.
+    pub streak: Streak,
+}
 
 /// What a request wants of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +87,7 @@ pub(crate) struct Cluster {
     /// The hosts that this core has asked, by slot; all versions of the cluster share them.
     hosts: Rc<RefCell<Vec<Option<Rc<Host>>>>>,
     live: RefCell<Live>,
+    pub(crate) gate: Gate,
     /// There is a newer version: hosts made for this one are kept by nobody.
     retired: Cell<bool>,
     /// How long answers' times count, where the balancing goes by them.
@@ -97,6 +121,7 @@ impl Cluster {
             core,
             hosts: last.map_or_else(Rc::default, |last| Rc::clone(&last.hosts)),
             live: RefCell::new(Live::new(&spec.sets, rng)),
+            gate: Gate::new(&spec.breakers, &spec.config.limits, core),
             retired: Cell::new(false),
             decay,
             mirrors_in_flight: Cell::new(0),
@@ -148,6 +173,41 @@ impl Cluster {
         self.live.borrow_mut().exchange(sets);
     }
 
+    /// The core was rung: who has waited longest for a connection looks again, and where somebody on another core waits, a
+    /// connection that is idle here makes room.
+    pub(crate) fn serve(&self) {
+        if self.gate.serve() {
+            let hosts = self.hosts.borrow();
+            let idle = hosts.iter().flatten();
+            let mut others = idle.filter(|host| self.gate.wants_room(host.id()));
+            if others.any(|host| host.http1.close_one(host) || host.http2.close_one()) {
+                self.stats.upstream_cx_closed_for_room.inc();
+            }
+        }
+    }
+
+    /// Whether there is a host that was not tried yet.
+    pub(crate) fn has_other(&self, ask: &Ask<'_>) -> bool {
+        let picked = self.live.borrow().pick(&self.hosts.borrow(), ask);
+        picked.is_some()
+    }
+
+    /// A try at a host ended: with that status, or without an answer. What control must hear of it.
+    pub(crate) fn judge(&self, host: &Host, status: Option<u16>) -> Option<Report> {
+        let outlier = self.spec.config.outlier.as_ref()?;
+        let streak = host.state().count(outlier, status)?;
+        Some(Report {
+            cluster: self.name.clone(),
+            host: host.id(),
+            streak,
+        })
+    }
+
+    /// The host of a slot, if this core ever asked it.
+    pub(crate) fn asked(&self, slot: usize) -> Option<Rc<Host>> {
+        self.hosts.borrow().get(slot)?.clone()
+    }
+
     /// An answer of a host came after so long.
     pub(crate) fn observe(&self, host: &Host, elapsed: Duration) {
         if let Some(decay) = self.decay {
@@ -193,31 +253,44 @@ impl Cluster {
             self.stats.upstream_cx_reused.inc();
             return Ok(Lease::Http1(kept));
         }
-        self.connect(host, timer).await.map(Lease::Http1)
+        let host_place = self.host_connection(host)?;
+        let permit = match self.permit(host, fresh).await? {
+            Admitted::Kept(kept) => return Ok(Lease::Http1(kept)),
+            Admitted::New(permit) => permit,
+        };
+        let stream = self.open(host, timer).await?;
+        let places = (permit, host_place);
+        Ok(Lease::Http1(Connection::new(stream, host, places)))
     }
 
     async fn checkout_http2(&self, host: &Rc<Host>, timer: &Timer) -> Result<Lease, Fault> {
         loop {
             match host.http2.place(&self.spec.config.http2) {
-                Place::Here(slot) => return Ok(Lease::Http2(slot)),
-                Place::Connect(connecting) => {
-                    let stream = match self.open(host, timer).await {
-                        Ok(stream) => stream,
+                StreamPlace::Here(slot) => return Ok(Lease::Http2(slot)),
+                StreamPlace::Connect(connecting) => {
+                    let opened = async {
+                        let places = self.places(host).await?;
+                        Ok::<_, Fault>((self.open(host, timer).await?, places))
+                    };
+                    let (stream, places) = match opened.await {
+                        Ok(opened) => opened,
                         Err(fault) => {
                             connecting.failed(fault.kind);
                             return Err(fault);
                         }
                     };
-                    let slot = connecting.open(stream, host, &self.spec.config).await?;
+                    let slot = connecting
+                        .open((stream, places), host, &self.spec.config)
+                        .await?;
                     return Ok(Lease::Http2(slot));
                 }
-                Place::Wait(waiting) => {
+                StreamPlace::Wait(waiting) => {
                     self.stats.upstream_rq_waited.inc();
                     if let Some(slot) = waiting.place().await? {
                         return Ok(Lease::Http2(slot));
                     }
                 }
-                Place::Full => {
+                StreamPlace::Full => {
                     self.stats.upstream_rq_waiting_overflow.inc();
                     return Err(Fault::new(FaultKind::Overflow).retry(Retry::Safe));
                 }
@@ -231,8 +304,19 @@ impl Cluster {
         host: &Rc<Host>,
         timer: &Timer,
     ) -> Result<Connection, Fault> {
+        let places = self.places(host).await?;
         let stream = self.open(host, timer).await?;
-        Ok(Connection::new(stream, host))
+        Ok(Connection::new(stream, host, places))
+    }
+
+    /// A new connection's places under the limits.
+    async fn places(&self, host: &Rc<Host>) -> Result<Places, Fault> {
+        let host_place = self.host_connection(host)?;
+        match self.permit(host, true).await? {
+            // One that wants a new connection is never given a kept one.
+            Admitted::Kept(_) => Err(Fault::new(FaultKind::Internal)),
+            Admitted::New(permit) => Ok((permit, host_place)),
+        }
     }
 
     async fn open(&self, host: &Host, timer: &Timer) -> Result<Stream, Fault> {
@@ -263,9 +347,79 @@ impl Cluster {
         Err(fault.retry(Retry::Safe))
     }
 
+    /// The right to make a connection; or one that was kept while this waited for it.
+    async fn permit(&self, host: &Rc<Host>, fresh: bool) -> Result<Admitted, Fault> {
+        if !self.gate.counts_connections() {
+            return Ok(Admitted::New(None));
+        }
+        if let Some(permit) = self.gate.try_connect() {
+            return Ok(Admitted::New(Some(permit)));
+        }
+        // What this core keeps idle for other hosts goes first.
+        // One that wants a new connection is not helped by a kept one.
+        let wanted = if fresh { u64::MAX } else { host.id() };
+        let Ok(wait) = self.gate.wait(wanted) else {
+            self.stats.upstream_rq_pending_overflow.inc();
+            return Err(Fault::new(FaultKind::Overflow));
+        };
+        self.stats.upstream_cx_overflow.inc();
+        self.serve();
+        let admitted = std::future::poll_fn(|cx| {
+            if !fresh && let Some(kept) = host.http1.unpark(host) {
+                return Poll::Ready(Admitted::Kept(kept));
+            }
+            wait.poll(cx).map(|permit| Admitted::New(Some(permit)))
+        })
+        .await;
+        drop(wait);
+        if let Admitted::Kept(_) = admitted {
+            self.stats.upstream_cx_reused.inc();
+        }
+        Ok(admitted)
+    }
+
+    /// A place under the host's own limit of connections.
+    fn host_connection(&self, host: &Host) -> Result<Option<HostPlace>, Fault> {
+        let limit = self.spec.config.limits.host_connections;
+        let place = limit.map(|limit| host.state().connect(limit)).transpose();
+        place.map_err(|Full| {
+            self.stats.upstream_cx_overflow.inc();
+            Fault::new(FaultKind::Overflow)
+        })
+    }
+
+    /// A request's places under the limits of the cluster and of the host.
+    pub(crate) fn admit(&self, host: &Host, priority: Priority) -> Result<RequestPlaces, Fault> {
+        match self.gate.request(priority) {
+            Ok(place) => Ok((place, self.host_request(host)?)),
+            Err(Full) => {
+                self.stats.upstream_rq_overflow.inc();
+                Err(Fault::new(FaultKind::Overflow))
+            }
+        }
+    }
+
+    /// A place under the host's own limit of requests.
+    fn host_request(&self, host: &Host) -> Result<Option<HostPlace>, Fault> {
+        let limit = self.spec.config.limits.host_requests;
+        let place = limit.map(|limit| host.state().request(limit)).transpose();
+        place.map_err(|Full| {
+            self.stats.upstream_rq_overflow.inc();
+            Fault::new(FaultKind::Overflow)
+        })
+    }
+
     /// Keeps a connection that is in step for the next request, within the pool's limits.
     pub(crate) fn park(&self, connection: Connection) {
-        connection.park(&self.spec.config.pool);
+        if self.gate.wants_room(connection.host.id()) {
+            self.stats.upstream_cx_closed_for_room.inc();
+            drop(connection);
+        } else {
+            connection.park(&self.spec.config.pool);
+        }
+        if self.gate.counts_connections() {
+            self.gate.serve();
+        }
     }
 
     /// Closes the pools of hosts that the next version of the cluster does not have.
@@ -285,6 +439,8 @@ impl Cluster {
 
     /// Closes what was unused for too long, or what the other end closed.
     pub(crate) fn sweep(&self) {
+        // A session of HTTP/2 that has gone idle meanwhile makes room here, and not before.
+        self.serve();
         for host in self.hosts.borrow().iter().flatten() {
             host.sweep(&self.spec.config.pool);
         }

@@ -36,8 +36,8 @@ impl Picker {
             balance,
             ..config::Cluster::new(name.clone(), Vec::new())
         };
-        let hosts = Hosts::default().next((0..hosts).map(host).collect(), &name, &stats);
-        let spec = assemble(config, hosts, HashMap::new(), &stats);
+        let hosts = Hosts::default().next((0..hosts).map(host).collect(), &name, &stats, false);
+        let spec = assemble(config, hosts, HashMap::new(), &stats, None);
         let rng = Rng::new(1);
         let cluster = Cluster::new(&Arc::new(spec), 0, &rng, None);
         Self { cluster, rng }

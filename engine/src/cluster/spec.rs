@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use ringway_config::{self as config, Endpoint, Name};
+use ringway_config::{self as config, Endpoint, Name, Outlier};
 use socket2::SockAddr;
 
+use super::breaker::{Breakers, Full};
 use super::sets::ClusterSets;
 use crate::observe::{ClusterStats, HostStats, PerCore, Stats};
 use crate::time::now_millis;
@@ -19,7 +20,7 @@ use crate::time::now_millis;
 #[derive(Debug)]
 pub struct HostSpec {
     /// Tells it from every other host that the process has had.
-    pub(crate) id: u64,
+    pub id: u64,
     /// Its number in its cluster.
     pub slot: u32,
     /// Where to connect to.
@@ -51,13 +52,48 @@ pub struct HostState {
     marks: AtomicU32,
     /// When it came, or came back, in milliseconds of the coarse clock: where a slow start begins. Written by control.
     since: AtomicU64,
+    /// Errors in a row, by [`Streak`]. Written by all cores and by control, and only where `outlier` is configured; a success
+    /// writes only where there is something to take back.
+    errors: [AtomicU32; 3],
+    /// Connections and requests in the whole process, counted only where there is a limit. Written by all cores.
+    in_use: Arc<[AtomicU32; 2]>,
+}
+
+/// A place under a limit of a host; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct HostPlace {
+    in_use: Arc<[AtomicU32; 2]>,
+    which: usize,
+}
+
+impl Drop for HostPlace {
+    fn drop(&mut self) {
+        if let Some(used) = self.in_use.get(self.which) {
+            used.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// Errors in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streak {
+    /// Answers 500 to 599, and failures without an answer.
+    ServerErrors,
+    /// Answers 502 to 504, and failures without an answer.
+    GatewayErrors,
+    /// Failures without an answer.
+    LocalErrors,
 }
 
 impl HostState {
-    fn new() -> Self {
+    /// Of a host whose health is checked nothing good is known before the first answer.
+    fn new(checked: bool) -> Self {
+        let marks = if checked { Mark::Unhealthy as u32 } else { 0 };
         Self {
-            marks: AtomicU32::new(0),
+            marks: AtomicU32::new(marks),
             since: AtomicU64::new(now_millis()),
+            errors: Default::default(),
+            in_use: Arc::default(),
         }
     }
 
@@ -77,6 +113,66 @@ impl HostState {
         }
         self.marks.store(new, Relaxed);
         true
+    }
+
+    /// A place for a connection.
+    pub(crate) fn connect(&self, limit: u32) -> Result<HostPlace, Full> {
+        self.place(0, limit)
+    }
+
+    /// A place for a request.
+    pub(crate) fn request(&self, limit: u32) -> Result<HostPlace, Full> {
+        self.place(1, limit)
+    }
+
+    fn place(&self, which: usize, limit: u32) -> Result<HostPlace, Full> {
+        let more = |used: u32| (used < limit).then_some(used + 1);
+        let used = self.in_use.get(which).ok_or(Full)?;
+        used.fetch_update(Relaxed, Relaxed, more)
+            .map_err(|_full| Full)?;
+        Ok(HostPlace {
+            in_use: Arc::clone(&self.in_use),
+            which,
+        })
+    }
+
+    /// Counts how a try ended: its status, or none without an answer. A streak whose threshold this very one has reached.
+    pub(crate) fn count(&self, outlier: &Outlier, status: Option<u16>) -> Option<Streak> {
+        let bad = [
+            (
+                Streak::ServerErrors,
+                outlier.consecutive_5xx,
+                status.is_none_or(|status| status >= 500),
+            ),
+            (
+                Streak::GatewayErrors,
+                outlier.consecutive_gateway,
+                status.is_none_or(|status| matches!(status, 502..=504)),
+            ),
+            (
+                Streak::LocalErrors,
+                outlier.consecutive_local,
+                status.is_none(),
+            ),
+        ];
+        let mut reached = None;
+        for (errors, (streak, threshold, bad)) in self.errors.iter().zip(bad) {
+            if !bad {
+                if errors.load(Relaxed) != 0 {
+                    errors.store(0, Relaxed);
+                }
+            } else if threshold > 0 && errors.fetch_add(1, Relaxed) + 1 == threshold {
+                reached = Some(streak);
+            }
+        }
+        reached
+    }
+
+    /// Begins all streaks anew: control has taken its decision.
+    pub fn forget_errors(&self) {
+        self.errors
+            .iter()
+            .for_each(|errors| errors.store(0, Relaxed));
     }
 
     /// Whether it has a mark.
@@ -115,7 +211,7 @@ impl Hosts {
     }
 
     /// The host of a slot.
-    pub(crate) fn get(&self, slot: u32) -> Option<&Arc<HostSpec>> {
+    pub fn get(&self, slot: u32) -> Option<&Arc<HostSpec>> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
@@ -135,17 +231,18 @@ impl Hosts {
     }
 
     /// Whether it is still here.
-    pub(crate) fn has(&self, slot: u32, id: u64) -> bool {
+    pub fn has(&self, slot: u32, id: u64) -> bool {
         self.get(slot).is_some_and(|host| host.id == id)
     }
 
     /// The next version's hosts: those that stay keep slot, state and numbers. One address is one host; written twice, its
-    /// weights add up.
+    /// weights add up. `checked`: new ones count as unhealthy until a health check has said otherwise.
     pub(crate) fn next(
         &self,
         wanted: Vec<(SockAddr, String, Endpoint)>,
         cluster: &Name,
         stats: &Stats,
+        checked: bool,
     ) -> Self {
         let mut last: HashMap<&str, &Arc<HostSpec>> = self
             .iter()
@@ -193,7 +290,7 @@ impl Hosts {
                 address,
                 endpoint,
                 stats: stats.host(cluster, &label),
-                state: Arc::new(HostState::new()),
+                state: Arc::new(HostState::new(checked)),
                 label,
             }));
         }
@@ -245,22 +342,31 @@ pub struct ClusterSpec {
     pub hosts: Hosts,
     /// Which hosts are chosen among, as of when this was built.
     pub(crate) sets: Arc<ClusterSets>,
+    /// What it has in use: the same over snapshots.
+    pub breakers: Arc<Breakers>,
     /// The hosts of each zone of the cluster that zone-aware routing measures itself by.
     pub(crate) sources: HashMap<String, u32>,
     /// Its numbers.
     pub stats: Arc<PerCore<ClusterStats>>,
 }
 
-/// A cluster of these hosts.
+/// A cluster of these hosts. `last` is its last version, whose places in use stay.
 pub(crate) fn assemble(
     config: config::Cluster,
     hosts: Hosts,
     sources: HashMap<String, u32>,
     stats: &Stats,
+    last: Option<&ClusterSpec>,
 ) -> ClusterSpec {
+    let numbers = stats.cluster(&config.name);
+    let breakers = last.map_or_else(
+        || Breakers::new(numbers.iter().count()),
+        |last| Arc::clone(&last.breakers),
+    );
     let sets = ClusterSets::build(&config, &hosts, &sources, 0);
     ClusterSpec {
-        stats: stats.cluster(&config.name),
+        stats: numbers,
+        breakers,
         sets: Arc::new(sets),
         config,
         hosts,
@@ -295,35 +401,69 @@ mod tests {
     #[test]
     fn a_host_keeps_its_slot_and_a_free_one_is_given_anew() {
         let (stats, name) = (Stats::new(1), Name::new("c"));
-        let first = Hosts::default().next(wanted(&[1, 2, 3]), &name, &stats);
+        let first = Hosts::default().next(wanted(&[1, 2, 3]), &name, &stats, false);
         let slots = |hosts: &Hosts| -> Vec<(u32, String)> {
             hosts
                 .iter()
                 .map(|host| (host.slot, host.label.to_string()))
                 .collect()
         };
-        let second = first.next(wanted(&[3, 1, 9]), &name, &stats);
+        let second = first.next(wanted(&[3, 1, 9]), &name, &stats, false);
         let expect = [(0, "127.0.0.1:1"), (1, "127.0.0.1:9"), (2, "127.0.0.1:3")];
         let expect: Vec<_> = expect.iter().map(|(n, l)| (*n, (*l).to_owned())).collect();
         assert_eq!(slots(&second), expect);
         assert_eq!((first.len(), second.len()), (3, 3));
         let (old, new) = (first.get(1).unwrap(), second.get(1).unwrap());
         assert!(old.id != new.id && !second.has(1, old.id));
-        assert!(second.is_same(&second.next(wanted(&[1, 3, 9]), &name, &stats)));
-        let third = second.next(wanted(&[9]), &name, &stats);
+        assert!(second.is_same(&second.next(wanted(&[1, 3, 9]), &name, &stats, false)));
+        let third = second.next(wanted(&[9]), &name, &stats, false);
         assert_eq!((third.len(), third.slots()), (1, 3));
     }
 
     #[test]
     fn one_address_is_one_host_with_the_sum_of_its_weights() {
-        let hosts = Hosts::default().next(wanted(&[1, 1, 2]), &Name::new("c"), &Stats::new(1));
+        let hosts =
+            Hosts::default().next(wanted(&[1, 1, 2]), &Name::new("c"), &Stats::new(1), false);
         let weights: Vec<_> = hosts.iter().map(|host| host.endpoint.weight).collect();
         assert_eq!(weights, [2, 1]);
     }
 
     #[test]
+    fn a_streak_is_reported_once_by_who_completes_it() {
+        let state = HostState::new(false);
+        let outlier = Outlier {
+            consecutive_5xx: 3,
+            consecutive_gateway: 2,
+            consecutive_local: 0,
+            interval: std::time::Duration::from_secs(1),
+            base_ejection: std::time::Duration::from_secs(1),
+            max_ejection: std::time::Duration::from_secs(1),
+            jitter: std::time::Duration::ZERO,
+            max_ejected: config::Percent::ALL,
+            success_rate: None,
+            failure: None,
+        };
+        let count = |status| state.count(&outlier, status);
+        assert_eq!(count(Some(500)), None);
+        assert_eq!(count(Some(503)), None);
+        assert_eq!(count(Some(200)), None);
+        assert_eq!(count(Some(500)), None);
+        assert_eq!(count(None), None);
+        assert_eq!(count(Some(500)), Some(Streak::ServerErrors));
+        assert_eq!(count(Some(500)), None);
+        assert_eq!(count(Some(502)), None);
+        assert_eq!(count(None), Some(Streak::GatewayErrors));
+        state.forget_errors();
+        assert_eq!(state.count(&outlier, Some(504)), None);
+        assert_eq!(
+            state.count(&outlier, Some(504)),
+            Some(Streak::GatewayErrors)
+        );
+    }
+
+    #[test]
     fn marks_come_and_go_and_coming_back_begins_a_slow_start() {
-        let state = HostState::new();
+        let state = HostState::new(false);
         assert!(state.is_healthy());
         state.since.store(0, Relaxed);
         assert!(state.mark(Mark::Unhealthy, true) && !state.mark(Mark::Unhealthy, true));

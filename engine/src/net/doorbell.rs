@@ -41,6 +41,11 @@ impl Bell {
 }
 
 impl Doorbell {
+    /// The descriptor, for who has a driver of their own.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Takes it into this core's driver.
     pub(crate) fn open(self) -> io::Result<OpenDoorbell> {
         Ok(OpenDoorbell {

@@ -18,4 +18,5 @@ pub use histogram::{Distribution, Histogram};
 pub use scope::{Kind, Metric, Scope, Value};
 pub use stats::{
     ClusterStats, CoreStats, HostStats, ListenerStats, ProcessStats, RouteTableStats, Stats,
+    WatchStats,
 };

@@ -26,6 +26,7 @@ scope! {
         splice_bytes: Counter, "Bytes moved through them.";
         splice_no_pipe: Counter, "Times that a large transfer found no pipe and was copied on.";
         snapshots_applied: Counter, "Configurations taken over.";
+        reports_dropped: Counter, "Hosts whose errors in a row control was too far behind to hear of.";
         loop_time: Histogram, "How late the core's loop came to its tick, which it has ten times a second.";
     }
 }
@@ -112,6 +113,8 @@ scope! {
         upstream_cx_goaway: Counter, "HTTP/2 connections whose other end wanted no more requests.";
         upstream_cx_ping_timeout: Counter, "HTTP/2 connections closed because a PING was not answered.";
         upstream_cx_panics: Counter, "Panics caught at the root of an upstream connection's task: each is a defect of the proxy.";
+        upstream_cx_overflow: Counter, "Requests that had to wait for a connection, or found a host at its limit of them.";
+        upstream_cx_closed_for_room: Counter, "Idle connections closed because somebody waited for a place.";
         upstream_cx_idle_overflow: Counter, "Connections closed because `pool.max_idle` were kept already.";
         stray_bytes: Counter, "Connections closed for bytes after the end of an answer or without a request.";
         upstream_rq_total: Counter, "Requests sent, tries counted one by one.";
@@ -121,6 +124,9 @@ scope! {
         upstream_rq_retry: Counter, "Tries after the first.";
         upstream_rq_retry_success: Counter, "Requests whose later try got an answer that needed no other.";
         upstream_rq_retry_overflow: Counter, "Requests that would have been tried again, had `retries` not been used up.";
+        upstream_rq_retry_limit: Counter, "Requests not tried again because of the cluster's `retries` or `retry_budget`.";
+        upstream_rq_overflow: Counter, "Requests turned away at a limit of requests.";
+        upstream_rq_pending_overflow: Counter, "Requests turned away because too many waited for a connection.";
         upstream_rq_timeout: Counter, "Requests that reached their whole timeout.";
         upstream_rq_per_try_timeout: Counter, "Tries that reached `per_try_timeout`.";
         upstream_rq_first_byte_timeout: Counter, "Tries that reached `first_byte_timeout`.";
@@ -140,11 +146,34 @@ scope! {
 }
 
 scope! {
+    /// What control knows of a cluster's hosts. Written by the control thread.
+    pub struct WatchStats in "cluster" {
+        membership_total: Gauge, "Hosts.";
+        membership_healthy: Gauge, "Hosts that are asked.";
+        remaining_cx: Gauge, "Connections that `limits` leave; 0 also without a limit.";
+        remaining_pending: Gauge, "Places that `limits` leave in the queue for a connection; 0 also without a limit.";
+        remaining_rq: Gauge, "Requests that `limits` leave; 0 also without a limit.";
+        remaining_retries: Gauge, "Further tries that `limits` leave; 0 also without a limit.";
+        remaining_high_rq: Gauge, "The same of requests of high priority.";
+        remaining_high_retries: Gauge, "The same of further tries of high priority.";
+        membership_degraded: Gauge, "Hosts that are asked only where too few others are left.";
+        health_check_attempt: Counter, "Probes of hosts.";
+        health_check_success: Counter, "Probes that found a host well.";
+        health_check_failure: Counter, "Probes that did not.";
+        health_check_timeout: Counter, "Probes without an answer in time.";
+        outlier_ejections: Counter, "Hosts ejected for their errors.";
+        outlier_ejections_active: Gauge, "Hosts that are out for their errors.";
+        outlier_ejections_overflow: Counter, "Hosts not ejected because `outlier.max_ejected` were out.";
+    }
+}
+
+scope! {
     /// What a core counts of a host of a cluster. Written by that core.
     pub struct HostStats in "endpoint" {
         rq_total: Counter, "Requests sent.";
         rq_active: Gauge, "Requests in flight.";
         rq_error: Counter, "Requests that failed or were answered 5xx.";
+        rq_local_error: Counter, "Requests that failed without an answer.";
         cx_total: Counter, "Connections asked for.";
         cx_active: Gauge, "Connections open, in use or kept.";
         cx_connect_fail: Counter, "Connections refused, failed, or not made in time.";
@@ -191,6 +220,7 @@ pub struct Stats {
     listeners: Table<Name, ListenerStats>,
     route_tables: Table<Name, RouteTableStats>,
     clusters: Table<Name, ClusterStats>,
+    watches: Table<Name, WatchStats>,
     hosts: Table<(Name, Name), HostStats>,
 }
 
@@ -209,6 +239,7 @@ impl Stats {
             listeners: Table::default(),
             route_tables: Table::default(),
             clusters: Table::default(),
+            watches: Table::default(),
             hosts: Table::default(),
         }
     }
@@ -233,6 +264,11 @@ impl Stats {
         self.entry(&self.clusters, name)
     }
 
+    /// Control's numbers of a cluster's hosts; those of core 0, which control alone writes.
+    pub fn watch(&self, name: &Name) -> Arc<PerCore<WatchStats>> {
+        self.entry(&self.watches, name)
+    }
+
     /// The numbers of a host of a cluster, by its address as the operator knows it.
     pub fn host(&self, cluster: &Name, address: &Name) -> Arc<PerCore<HostStats>> {
         self.entry(&self.hosts, &(cluster.clone(), address.clone()))
@@ -253,6 +289,11 @@ impl Stats {
         entries(&self.clusters)
     }
 
+    /// Control's numbers of every cluster's hosts, by name.
+    pub fn watches(&self) -> Entries<Name, WatchStats> {
+        entries(&self.watches)
+    }
+
     /// Every host's numbers, by the names of cluster and host.
     pub fn hosts(&self) -> Entries<(Name, Name), HostStats> {
         entries(&self.hosts)
@@ -263,6 +304,10 @@ impl Stats {
         sweep(&self.listeners);
         sweep(&self.route_tables);
         sweep(&self.clusters);
+        // Nobody holds these between two looks: they go with their cluster.
+        let clusters = locked(&self.clusters);
+        locked(&self.watches).retain(|name, _| clusters.contains_key(name));
+        drop(clusters);
         sweep(&self.hosts);
     }
 
@@ -351,6 +396,7 @@ mod tests {
         check(ListenerStats::METRICS);
         check(RouteTableStats::METRICS);
         check(ClusterStats::METRICS);
+        check(WatchStats::METRICS);
         check(HostStats::METRICS);
         check(ProcessStats::METRICS);
 

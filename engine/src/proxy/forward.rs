@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringway_config as config;
+use ringway_config::{self as config, Priority};
 use ringway_protocols::message::Framing;
 
 use super::affinity::Affinity;
@@ -14,8 +14,8 @@ use super::head;
 use super::outgoing::Outgoing;
 use super::retry::{Tries, Verdict};
 use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, local_reply, mirror};
-use crate::cluster::{Ask, Cluster, MetadataMatch, Want};
-use crate::fault::{Fault, FaultKind, Retry};
+use crate::cluster::{Ask, Cluster, Full, Host, MetadataMatch, Place, RequestPlaces, Want};
+use crate::fault::{Fault, FaultKind, Retry, Side};
 use crate::request::{LocalReply, RequestCx};
 use crate::route::{BadPath, Forward, Found};
 use crate::time::Deadline;
@@ -62,18 +62,15 @@ pub(super) async fn forward<'a, 'c>(
     }
     copy(cx, table, forward, &outgoing, upload);
 
-    let route_deadline = if config.timeout.is_zero() {
-        Deadline::NEVER
-    } else {
-        Deadline::after(config.timeout)
-    };
-    let deadline = route_deadline.min(cx.deadline);
+    let limit = (!config.timeout.is_zero()).then_some(config.timeout);
+    let deadline = Deadline::after_opt(limit).min(cx.deadline);
     let mut attempts = Attempts {
         cx,
         cluster,
         tries: Tries::new(&config.retry, &request.head.method),
         tried: Vec::new(),
         affinity: &affinity,
+        priority: config.priority,
         metadata: MetadataMatch::new(&config.metadata_match),
         trace,
     };
@@ -82,6 +79,7 @@ pub(super) async fn forward<'a, 'c>(
         Ok(answer) => answer?,
         Err(_elapsed) => {
             cluster.stats.upstream_rq_timeout.inc();
+            attempts.timed_out();
             return Err(Fault::new(FaultKind::RequestTimeout));
         }
     };
@@ -157,6 +155,7 @@ struct Attempts<'t, 'c> {
     /// Hosts tried, by slot.
     tried: Vec<usize>,
     affinity: &'t Affinity,
+    priority: Priority,
     metadata: Option<MetadataMatch<'t>>,
     trace: &'t mut Trace<'c>,
 }
@@ -171,12 +170,15 @@ impl Attempts<'_, '_> {
     ) -> Result<Answer<'a>, Fault> {
         let per_try = config.retry.per_try_timeout;
         let mut fresh = false;
+        let mut _retry = None;
+        self.cluster.gate.first_try(self.priority);
         loop {
             let sending = Sending {
                 cluster: self.cluster,
                 request,
                 first_byte: self.cluster.spec.config.first_byte_timeout,
                 expects_continue: self.cx.expects_continue,
+                places: RequestPlaces::default(),
             };
             let tried = self.attempt(sending, fresh, per_try, upload, interim).await;
             let verdict = match &tried {
@@ -185,12 +187,17 @@ impl Attempts<'_, '_> {
             };
             let rewound = || upload.borrow_mut().rewind();
             match verdict {
+                Verdict::AgainFresh | Verdict::Again
+                    if !self.admit(verdict, tried.is_ok(), &mut _retry) =>
+                {
+                    return tried;
+                }
                 Verdict::AgainFresh if rewound() => {
                     // It was the connection's fault and not the host's, which may be picked again.
                     self.tried.pop();
                     fresh = true;
                 }
-                Verdict::Again if self.has_untried() && rewound() => {
+                Verdict::Again if rewound() => {
                     fresh = false;
                     drop(tried);
                     crate::time::sleep(self.tries.back_off(&self.cx.local.rng)).await;
@@ -204,9 +211,54 @@ impl Attempts<'_, '_> {
         }
     }
 
+    /// Whether there is a host for another try, and the cluster's limits admit one.
+    fn admit(&self, verdict: Verdict, answered: bool, retry: &mut Option<Place>) -> bool {
+        // The last try's place is free again.
+        *retry = None;
+        if verdict == Verdict::Again && !self.has_untried() {
+            self.count_end(verdict, answered);
+            return false;
+        }
+        match self.cluster.gate.retry(self.priority) {
+            Ok(place) => {
+                *retry = place;
+                true
+            }
+            Err(Full) => {
+                self.cluster.stats.upstream_rq_retry_limit.inc();
+                false
+            }
+        }
+    }
+
     /// Whether there is a host to go to that was not tried yet.
     fn has_untried(&self) -> bool {
-        self.tried.len() < self.cluster.spec.hosts.len()
+        self.cluster.has_other(&self.ask())
+    }
+
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            tried: &self.tried,
+            hash: self.affinity.hash,
+            sticky: self.affinity.sticky,
+            metadata: self.metadata,
+            ..Ask::new(&self.cx.local.rng)
+        }
+    }
+
+    /// The request's whole time was over while a try was under way.
+    fn timed_out(&self) {
+        let host = self.tried.last().and_then(|slot| self.cluster.asked(*slot));
+        if let Some(host) = host {
+            self.failed(&host);
+        }
+    }
+
+    /// A host gave no answer.
+    fn failed(&self, host: &Host) {
+        host.stats.rq_error.inc();
+        host.stats.rq_local_error.inc();
+        self.cx.local.report(self.cluster.judge(host, None));
     }
 
     fn count_end(&self, verdict: Verdict, answered: bool) {
@@ -221,7 +273,7 @@ impl Attempts<'_, '_> {
     /// One try, with its own limit.
     async fn attempt<'a>(
         &mut self,
-        sending: Sending<'_>,
+        mut sending: Sending<'_>,
         fresh: bool,
         per_try: Option<Duration>,
         upload: &SharedUpload<'a>,
@@ -229,16 +281,10 @@ impl Attempts<'_, '_> {
     ) -> Result<Answer<'a>, Fault> {
         self.tries.made += 1;
         self.trace.attempts = self.tries.made;
-        let ask = Ask {
-            tried: &self.tried,
-            hash: self.affinity.hash,
-            sticky: self.affinity.sticky,
-            metadata: self.metadata,
-            ..Ask::new(&self.cx.local.rng)
-        };
-        let (slot, host) = self.cluster.pick(&ask)?;
+        let (slot, host) = self.cluster.pick(&self.ask())?;
         self.tried.push(slot);
         self.trace.host = Some(Rc::clone(&host.label));
+        sending.places = self.cluster.admit(&host, self.priority)?;
         let timer = self.cx.timer;
         let one = async {
             let want = Want {
@@ -252,9 +298,18 @@ impl Attempts<'_, '_> {
         let result = timer.within(limit, one).await.unwrap_or_else(|_elapsed| {
             Err(Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent))
         });
-        if let Err(fault) = &result {
-            host.stats.rq_error.inc();
-            self.count_fault(fault.kind);
+        match &result {
+            Ok(answer) => {
+                let report = self.cluster.judge(&host, Some(answer.head.status));
+                self.cx.local.report(report);
+            }
+            // A kept connection that had gone stale says nothing of its host.
+            Err(fault) if fault.retry == Retry::IfReused => self.count_fault(fault.kind),
+            Err(fault) if fault.kind.side() == Side::Upstream => {
+                self.failed(&host);
+                self.count_fault(fault.kind);
+            }
+            Err(_ours) => {}
         }
         result
     }

@@ -14,7 +14,7 @@ use ringway_protocols::message::{Framing, RequestHead};
 use super::exchange::{Sending, exchange};
 use super::outgoing::Outgoing;
 use super::upload::{RequestBody, Upload};
-use crate::cluster::{Ask, Cluster, Want};
+use crate::cluster::{Ask, Cluster, RequestPlaces, Want};
 use crate::fault::{Fault, FaultKind};
 use crate::net::spawn;
 use crate::rng::Rng;
@@ -169,6 +169,7 @@ async fn copy(
         request: &request,
         first_byte: None,
         expects_continue: false,
+        places: RequestPlaces::default(),
     };
     let mut answer = exchange(sending, lease, &host, &upload, &mut super::NoInterim, timer).await?;
     while answer.body.next().await?.is_some() {}

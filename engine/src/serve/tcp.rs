@@ -12,8 +12,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Client, Connection, outcome};
+use ringway_config::Priority;
+
 use crate::cluster::{Active, Ask, Cluster, Connection as Upstream};
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind, Side};
 use crate::net::{Broken, Stream, relay};
 use crate::request::{Outcome, Record};
 use crate::time::{Deadline, now_millis, try_both};
@@ -145,8 +147,18 @@ impl<'c> Passing<'c> {
             }
             self.attempts += 1;
             self.host = Some(Rc::clone(&host.label));
-            let active = Active::new(&host);
-            match cluster.connect(&host, timer).await {
+            let places = cluster.admit(&host, Priority::Default)?;
+            let active = Active::new(&host, places);
+            let connected = cluster.connect(&host, timer).await;
+            match &connected {
+                // A connection that is made counts as an answer that is well.
+                Ok(_made) => local.report(cluster.judge(&host, Some(200))),
+                Err(fault) if fault.kind.side() == Side::Upstream => {
+                    local.report(cluster.judge(&host, None));
+                }
+                Err(_ours) => {}
+            }
+            match connected {
                 Ok(upstream) => return Ok((active, upstream)),
                 Err(fault) if self.attempts >= limit => return Err(fault),
                 Err(fault) => last = Some(fault),

@@ -9,7 +9,8 @@ use std::task::Waker;
 
 use super::connections::Connections;
 use super::date::Date;
-use super::{Listener, Ticket, View};
+use super::{Listener, Reporter, Ticket, View};
+use crate::cluster::Report;
 use crate::net::Pipes;
 use crate::observe::log_ring::LogSink;
 use crate::observe::{CoreStats, Slot};
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) pipes: Arc<AtomicU32>,
     /// Listening sockets that may yet let somebody in, over all cores.
     pub(crate) gates: Arc<AtomicU64>,
+    /// To control.
+    pub(crate) reporter: Reporter,
 }
 
 /// Counts a listening socket of a core, from before the core hears of it until it lets nobody in any more.
@@ -90,6 +93,15 @@ impl Local {
             view: RefCell::new(Rc::new(View::empty())),
             shared,
             waiting: RefCell::default(),
+        }
+    }
+
+    /// Tells control of a host, if there is something to tell.
+    pub(crate) fn report(&self, report: Option<Report>) {
+        if let Some(report) = report
+            && !self.shared.reporter.tell(report)
+        {
+            self.stats.reports_dropped.inc();
         }
     }
 

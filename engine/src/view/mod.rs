@@ -4,6 +4,7 @@ mod chain;
 mod connections;
 mod date;
 mod local;
+mod reports;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,6 +25,8 @@ use crate::snapshot::{ListenerSpec, Snapshot, TableSpec};
 pub(crate) use chain::{LiveChain, TcpChain};
 pub(crate) use connections::Ticket;
 pub(crate) use local::{Local, OpenGate, Shared};
+pub use reports::Reports;
+pub(crate) use reports::{Reporter, reports};
 
 /// A listener's socket as control numbers it: the same over reloads as long as its name and address are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -242,6 +245,11 @@ impl View {
         {
             cluster.refresh(sets);
         }
+    }
+
+    /// The core was rung: perhaps for a place under a cluster's limit of connections.
+    pub(crate) fn serve(&self) {
+        self.clusters.values().for_each(|cluster| cluster.serve());
     }
 
     /// Closes connections to upstreams that were kept too long.

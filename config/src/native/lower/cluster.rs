@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::health::{health_check, limits, outlier};
 use super::route::{at_most_one, exactly_one};
 use super::unique;
 use crate::native::wire::{
@@ -69,6 +70,9 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
         placement: placement(record.placement, cx),
         subsets: record.subsets.map(|record| subsets(record, cx)),
         sticky: record.sticky.map(sticky),
+        health_check: record.health_check.map(|record| health_check(record, cx)),
+        outlier: record.outlier.map(outlier),
+        limits: limits(record.limits),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod cluster;
+mod health;
 mod listener;
 mod route;
 mod shadow;

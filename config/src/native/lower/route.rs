@@ -168,7 +168,7 @@ fn has_problem(record: &MatchRecord, cx: &Cx) -> bool {
 }
 
 /// Keys that go with `cluster` only.
-const FORWARD_KEYS: [&str; 8] = [
+const FORWARD_KEYS: [&str; 9] = [
     "rewrite",
     "timeout",
     "idle_timeout",
@@ -177,6 +177,7 @@ const FORWARD_KEYS: [&str; 8] = [
     "upgrade",
     "hash",
     "metadata_match",
+    "priority",
 ];
 
 fn route(record: RouteRecord, cx: &mut Cx) -> Route {
@@ -229,6 +230,7 @@ fn forward(record: RouteRecord, path: &PathMatch, cx: &mut Cx) -> Forward {
         upgrade: record.upgrade,
         hash: hash_keys(record.hash, cx),
         metadata_match: metadata(record.metadata_match),
+        priority: record.priority,
     }
 }
 

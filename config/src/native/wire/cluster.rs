@@ -1,9 +1,9 @@
 //! Clusters, endpoints and pools.
 
 use super::{
-    BalanceItem, Cx, HeadSize, Int, LocalityRecord, MetadataPairs, NonEmpty, PlacementRecord,
-    Positive, Shape, SlowStartRecord, StickyRecord, SubsetsRecord, Window, Wire, choice,
-    fields::record, fields::wrong_shape,
+    BalanceItem, ClusterLimitsRecord, Cx, HeadSize, HealthCheckRecord, Int, LocalityRecord,
+    MetadataPairs, NonEmpty, OutlierRecord, PlacementRecord, Positive, Shape, SlowStartRecord,
+    StickyRecord, SubsetsRecord, Window, Wire, choice, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
 use crate::{EndpointAddress, Name, UpstreamProtocol};
@@ -37,6 +37,12 @@ record! {
         subsets: Option<SubsetsRecord>,
         /// Clients that stay with their host by a cookie that the proxy gives them.
         sticky: Option<StickyRecord>,
+        /// Probes of its hosts. Without this key every host counts as healthy.
+        health_check: Option<HealthCheckRecord>,
+        /// Hosts whose errors stand out are not asked for a while. Without this key: none does.
+        outlier: Option<OutlierRecord>,
+        /// How much it takes.
+        limits: ClusterLimitsRecord = {},
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     UrlPath, Wire, choice, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
-use crate::{ByteSize, Domain, Name, PathNormalize, Percent, RetryOn};
+use crate::{ByteSize, Domain, Name, PathNormalize, Percent, Priority, RetryOn};
 
 record! {
     /// A route table that listeners share: exactly one of `virtual_hosts` and `routes`.
@@ -39,7 +39,7 @@ record! {
 }
 
 record! {
-    /// A route: which requests, and what becomes of them. It has exactly one of `cluster`, `respond` and `redirect`; `rewrite`, `timeout`, `idle_timeout`, `retry`, `mirror`, `upgrade`, `hash` and `metadata_match` go with `cluster` only.
+    /// A route: which requests, and what becomes of them. It has exactly one of `cluster`, `respond` and `redirect`; `rewrite`, `timeout`, `idle_timeout`, `retry`, `mirror`, `upgrade`, `hash`, `metadata_match` and `priority` go with `cluster` only.
     RouteRecord {
         /// Its name in logs.
         name: Option<Name>,
@@ -67,6 +67,8 @@ record! {
         hash: Vec<HashKeyRecord>,
         /// Only hosts with this metadata, as `{ version: v2 }`: the cluster's `subsets` say which keys can be asked for.
         metadata_match: MetadataPairs,
+        /// Which of the cluster's `limits` its requests count against.
+        priority: Priority = "default",
         /// Changes of the request's headers before it goes on, after the filters.
         request_headers: HeaderOpsRecord = {},
         /// Changes of the answer's headers.
@@ -230,6 +232,11 @@ record! {
         buffer: ByteSize = "64KiB",
     }
 }
+
+choice!(Priority {
+    Default = "default": "as others",
+    High = "high": "apart, against `limits.high`",
+});
 
 choice!(RetryOn {
     ConnectFailure = "connect_failure": "the connection could not be made",

@@ -7,6 +7,7 @@ use ringway_config::{
 };
 use serde_json::{Map, Value, json};
 
+use super::health::{health_check, limits, outlier};
 use super::routes::share;
 use super::{each, list, map, some, time};
 
@@ -25,6 +26,9 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         placement: of_placement,
         subsets: of_subsets,
         sticky: of_sticky,
+        health_check: of_check,
+        outlier: of_outlier,
+        limits: of_limits,
     } = cluster;
     let slow_start = slow_start.as_ref().map(|SlowStart { window, min_weight }| {
         json!({ "window": time(*window), "min_weight": share(*min_weight) })
@@ -46,6 +50,9 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         ("placement", Some(placement(of_placement))),
         ("subsets", of_subsets.as_ref().map(subsets)),
         ("sticky", of_sticky.as_ref().map(sticky)),
+        ("health_check", of_check.as_ref().map(health_check)),
+        ("outlier", of_outlier.as_ref().map(outlier)),
+        ("limits", limits(of_limits)),
     ])
 }
 

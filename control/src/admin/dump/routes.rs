@@ -2,8 +2,8 @@
 
 use ringway_config::{
     Action, Domain, Forward, HeaderOps, Mirror, PathMatch, PathNormalize, PathRewrite, Percent,
-    Redirect, RedirectPath, Respond, Retry, RetryOn, Rewrite, Route, RouteMatch, RouteTable,
-    ValueMatch, ValueTest, VirtualHost, WeightedCluster,
+    Priority, Redirect, RedirectPath, Respond, Retry, RetryOn, Rewrite, Route, RouteMatch,
+    RouteTable, ValueMatch, ValueTest, VirtualHost, WeightedCluster,
 };
 use serde_json::{Value, json};
 
@@ -133,6 +133,7 @@ fn forward(to: &Forward) -> Value {
         upgrade,
         hash: of_hash,
         metadata_match,
+        priority,
     } = to;
     map([
         ("cluster", some(cluster_choice(clusters))),
@@ -146,6 +147,13 @@ fn forward(to: &Forward) -> Value {
         (
             "metadata_match",
             (!metadata_match.is_empty()).then(|| pairs(metadata_match)),
+        ),
+        (
+            "priority",
+            some(match priority {
+                Priority::Default => "default",
+                Priority::High => "high",
+            }),
         ),
     ])
 }

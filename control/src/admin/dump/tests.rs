@@ -62,6 +62,7 @@ listeners:
         upgrade: false
         hash: [{ header: x-h, terminal: true }, { cookie: { name: c, ttl: 0, path: /p } }, { query: q }, { source: true }, { path: true }]
         metadata_match: { stage: prod, version: v2 }
+        priority: high
         request_headers: { set: { x-c: d }, remove: [x-e] }
       - { match: { path: /b }, redirect: { scheme: https, prefix: /c, code: 308, strip_query: true } }
       - { match: { starts_with: /d }, respond: { status: 404, body: no, content_type: text/html } }
@@ -95,6 +96,28 @@ clusters:
     placement: { overprovisioning: 200, panic_threshold: 10%, locality_weights: [{ locality: { zone: a }, weight: 3 }] }
     subsets: { selectors: [[version], [version, stage]], fallback: default, default: { version: v1 } }
     sticky: { cookie: ring, ttl: 1h, path: /x, strict: true }
+    health_check:
+      http: { path: /h, host: h.test, method: HEAD, headers: { x-a: b }, statuses: [200-204, 301], body: ok, http2: true }
+      interval: 3s
+      unhealthy_interval: 1s
+      no_traffic_interval: 9s
+      timeout: 100ms
+      jitter: 3%
+      initial_wait: 2s
+      unhealthy_after: 4
+      healthy_after: 5
+    outlier:
+      consecutive_5xx: 1
+      consecutive_gateway: 2
+      consecutive_local: 3
+      interval: 4s
+      base_ejection: 5s
+      max_ejection: 6s
+      jitter: 7s
+      max_ejected: 8%
+      success_rate: { min_hosts: 9, requests: 10, stdev_factor: 11 }
+      failure: { threshold: 12%, min_hosts: 13, requests: 14 }
+    limits: { connections: 1, pending: 2, requests: 3, retries: 4, retry_budget: 5%, host_connections: 6, host_requests: 7, high: { requests: 8, retries: 9, retry_budget: 10% } }
   - name: two
     endpoints: [{ address: "[::1]:9002", priority: 2, locality: { region: r, zone: z, sub_zone: s }, metadata: { a: b } }]
     balance: { ring_hash: { min_size: 3, max_size: 9, function: murmur2 } }
@@ -102,7 +125,8 @@ clusters:
   - { name: three, endpoints: ["[::1]:9002"], balance: { maglev: { table_size: 61 } } }
   - { name: four, endpoints: ["[::1]:9002"], balance: { peak_ewma: { choices: 3, full_scan: 4, decay: 5s } } }
   - { name: five, endpoints: ["[::1]:9002"], balance: { least_connection: { choices: 4 } } }
-  - { name: six, endpoints: ["[::1]:9002"], balance: request_round_robin }
+  - { name: six, endpoints: ["[::1]:9002"], balance: request_round_robin, health_check: { tcp: { send: a, expect: b } }, outlier: {} }
+  - { name: seven, endpoints: ["[::1]:9002"], health_check: { grpc: { service: s, authority: a.test } } }
 admin: { address: "unix:/tmp/admin.sock" }
 "#;
 

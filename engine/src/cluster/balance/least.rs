@@ -104,7 +104,9 @@ mod tests {
 
     fn busy(hosts: &[Option<Rc<Host>>], at: usize, requests: usize) -> Vec<Active> {
         let host = hosts[at].as_ref().unwrap();
-        (0..requests).map(|_| Active::new(host)).collect()
+        (0..requests)
+            .map(|_| Active::new(host, (None, None)))
+            .collect()
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub(super) mod tests {
             (address.into(), address.to_string(), endpoint)
         };
         let wanted = (0..).zip(weights).map(one).collect();
-        let hosts = Hosts::default().next(wanted, &Name::new("c"), &stats);
+        let hosts = Hosts::default().next(wanted, &Name::new("c"), &stats, false);
         hosts.iter().cloned().collect()
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringway_config::Pool;
 
-use super::super::Host;
+use super::super::{Host, HostPlace, Permit};
 use crate::net::{Reader, Stream, Writer};
 use crate::time::now_millis;
 
@@ -18,8 +18,12 @@ pub(crate) const ANSWER_READ: usize = 16 << 10;
 #[derive(Default)]
 pub(in crate::cluster) struct Kept(RefCell<Vec<Parked>>);
 
+/// A connection's places under limits, given back with it.
+pub(in crate::cluster) type Places = (Option<Permit>, Option<HostPlace>);
+
 struct Parked {
     stream: Stream,
+    places: Places,
     served: u64,
     since: u64,
     born: u64,
@@ -32,8 +36,9 @@ impl Kept {
             let mut parked = self.0.borrow_mut().pop()?;
             host.cluster.upstream_cx_idle.dec();
             let silent = is_silent(&mut parked.stream);
-            let born = parked.born;
-            let connection = Connection::over(parked.stream, parked.served, Some(born), host);
+            let (born, places) = (parked.born, parked.places);
+            let connection =
+                Connection::over(parked.stream, parked.served, Some(born), host, places);
             if silent {
                 return Some(connection);
             }
@@ -65,6 +70,19 @@ impl Kept {
             host.cluster.upstream_cx_idle.dec();
             close(host, parked.stream);
         }
+    }
+
+    /// Closes the one that was idle for longest, if there is one.
+    pub(in crate::cluster) fn close_one(&self, host: &Host) -> bool {
+        let mut kept = self.0.borrow_mut();
+        if kept.is_empty() {
+            return false;
+        }
+        let parked = kept.remove(0);
+        drop(kept);
+        host.cluster.upstream_cx_idle.dec();
+        close(host, parked.stream);
+        true
     }
 
     /// Closes them all.
@@ -104,16 +122,23 @@ pub(crate) struct Connection {
     /// It was kept from an earlier request: its other end may have closed it meanwhile.
     pub(crate) reused: bool,
     pub(crate) host: Rc<Host>,
+    places: Places,
 }
 
 impl Connection {
-    pub(in crate::cluster) fn new(stream: Stream, host: &Rc<Host>) -> Self {
+    pub(in crate::cluster) fn new(stream: Stream, host: &Rc<Host>, places: Places) -> Self {
         host.stats.cx_active.inc();
         host.cluster.upstream_cx_active.inc();
-        Self::over(stream, 0, None, host)
+        Self::over(stream, 0, None, host, places)
     }
 
-    fn over(stream: Stream, served: u64, born: Option<u64>, host: &Rc<Host>) -> Self {
+    fn over(
+        stream: Stream,
+        served: u64,
+        born: Option<u64>,
+        host: &Rc<Host>,
+        places: Places,
+    ) -> Self {
         Self {
             reader: Some(stream.reader),
             writer: Some(stream.writer),
@@ -122,6 +147,7 @@ impl Connection {
             reused: born.is_some(),
             born: born.unwrap_or_else(now_millis),
             host: Rc::clone(host),
+            places,
         }
     }
 
@@ -189,6 +215,7 @@ impl Connection {
                 served: self.served,
                 since: now_millis(),
                 born: self.born,
+                places: std::mem::take(&mut self.places),
             });
             self.closes = false;
             return;

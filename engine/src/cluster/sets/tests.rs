@@ -32,7 +32,7 @@ impl Pick {
             (address.into(), address.to_string(), endpoint.clone())
         });
         let name = Name::new("c");
-        let hosts = Hosts::default().next(wanted.collect(), &name, &Stats::new(1));
+        let hosts = Hosts::default().next(wanted.collect(), &name, &Stats::new(1), false);
         let sets = ClusterSets::build(&config, &hosts, &HashMap::new(), 0);
         let rng = Rng::new(7);
         let live = Live::new(&Arc::new(sets), &rng);

@@ -18,7 +18,7 @@ use super::Interim;
 use super::answer::{Answer, AnswerBody};
 use super::outgoing::Outgoing;
 use super::upload::SharedUpload;
-use crate::cluster::{Active, Cluster, Host, Lease};
+use crate::cluster::{Active, Cluster, Host, Lease, RequestPlaces};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::time::{Deadline, Timer};
 
@@ -35,6 +35,8 @@ pub(crate) struct Sending<'s> {
     pub(crate) first_byte: Option<Duration>,
     /// The client waits for `100 Continue`.
     pub(crate) expects_continue: bool,
+    /// What it takes of its cluster's and its host's limits.
+    pub(crate) places: RequestPlaces,
 }
 
 /// Why sending a body stopped before its end.
@@ -47,7 +49,7 @@ pub(super) enum Stopped {
 
 /// Sends the request and reads the head of the final answer. Dropped, it ends the try at the upstream too.
 pub(crate) async fn exchange<'a>(
-    sending: Sending<'_>,
+    mut sending: Sending<'_>,
     lease: Lease,
     host: &Rc<Host>,
     upload: &SharedUpload<'a>,
@@ -55,7 +57,7 @@ pub(crate) async fn exchange<'a>(
     timer: &Timer,
 ) -> Result<Answer<'a>, Fault> {
     let started = Instant::now();
-    let active = Active::new(host);
+    let active = Active::new(host, std::mem::take(&mut sending.places));
     let (head, body) = match lease {
         Lease::Http1(connection) => {
             let (head, body) =

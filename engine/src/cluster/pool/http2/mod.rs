@@ -21,6 +21,7 @@ use std::task::{Context, Poll, Waker};
 use ringway_config as config;
 
 use super::super::Host;
+use super::http1::Places;
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::Stream;
 
@@ -149,6 +150,18 @@ impl Pool {
         }
     }
 
+    /// Ends a session that has nothing to do, if there is one.
+    pub(in crate::cluster) fn close_one(&self) -> bool {
+        let idle = {
+            let sessions = self.sessions.borrow();
+            sessions.iter().find(|session| session.is_idle()).cloned()
+        };
+        if let Some(session) = &idle {
+            session.drain();
+        }
+        idle.is_some()
+    }
+
     /// Ends all sessions as soon as their streams have ended.
     pub(in crate::cluster) fn drain(&self) {
         for session in self.sessions.take() {
@@ -176,11 +189,12 @@ impl Connecting {
     /// A session over a new connection, and the first place on it.
     pub(in crate::cluster) async fn open(
         self,
-        stream: Stream,
+        (stream, places): (Stream, Places),
         host: &Host,
         config: &config::Cluster,
     ) -> Result<Slot, Fault> {
-        let session = Session::start(stream, host, config, Rc::downgrade(&self.pool)).await?;
+        let session =
+            Session::start((stream, places), host, config, Rc::downgrade(&self.pool)).await?;
         self.pool.sessions.borrow_mut().push(Rc::clone(&session));
         let slot = Slot::of(&session);
         drop(self);

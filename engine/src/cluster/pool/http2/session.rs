@@ -9,6 +9,7 @@ use h2::client::SendRequest;
 use ringway_config as config;
 
 use super::super::super::Host;
+use super::super::http1::Places;
 use super::Pool;
 use super::driver::Driver;
 use crate::fault::Fault;
@@ -52,12 +53,14 @@ pub(super) struct Session {
     driver: RefCell<Option<Waker>>,
     pub(super) host: Stats<HostStats>,
     pub(super) cluster: Stats<ClusterStats>,
+    /// Under the limits of connections, as long as it lives.
+    _places: Places,
 }
 
 impl Session {
     /// Greets the other end of a new connection, and starts the task that drives it.
     pub(super) async fn start(
-        stream: Stream,
+        (stream, places): (Stream, Places),
         host: &Host,
         config: &config::Cluster,
         pool: Weak<Pool>,
@@ -83,6 +86,7 @@ impl Session {
             driver: RefCell::new(None),
             host: host.stats.clone(),
             cluster: host.cluster.clone(),
+            _places: places,
         });
         session.host.cx_active.inc();
         session.cluster.upstream_cx_active.inc();
@@ -92,6 +96,11 @@ impl Session {
 
     pub(super) fn is_settled(&self) -> bool {
         self.settled.get() || self.is_leaving()
+    }
+
+    /// Nobody has a place here.
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.get() == 0
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -1,0 +1,192 @@
+//! Probes, outliers and limits of a cluster.
+
+use super::{
+    Authority, ChangedField, Cx, FieldValue, Form, Int, Leaf, Method, OneOrMore, Pairs, Positive,
+    UrlPath, Wrong, fields::record,
+};
+use crate::Percent;
+use std::time::Duration;
+
+record! {
+    /// Probes of each host, made once for the whole process: exactly one of `http`, `tcp` and `grpc`.
+    HealthCheckRecord {
+        /// An HTTP request.
+        http: Option<HttpProbeRecord>,
+        /// A connection, and what is said over it.
+        tcp: Option<TcpProbeRecord>,
+        /// The gRPC health service (`grpc.health.v1.Health/Check`), over HTTP/2.
+        grpc: Option<GrpcProbeRecord>,
+        /// From the end of a probe to the next.
+        interval: Positive = "5s",
+        /// The same while the host is not healthy. Default: `interval`.
+        unhealthy_interval: Option<Positive>,
+        /// The same until somebody sends the cluster a request. Default: `interval`.
+        no_traffic_interval: Option<Positive>,
+        /// How long a probe may take.
+        timeout: Positive = "2s",
+        /// Up to this part of an interval is added to it by chance.
+        jitter: Percent = "10%",
+        /// The first probe of a host comes after a random part of this.
+        initial_wait: Duration = 0,
+        /// So many failures in a row mark a host.
+        unhealthy_after: Int<1, 1000> = 3,
+        /// So many successes in a row take the mark away. The first probe of a host decides at once.
+        healthy_after: Int<1, 1000> = 2,
+    }
+}
+
+record! {
+    /// An HTTP request as a probe.
+    HttpProbeRecord {
+        /// Its path.
+        path: UrlPath,
+        /// Its host. Default: the host's address.
+        host: Option<Authority>,
+        /// Its method.
+        method: Method = "GET",
+        /// More headers.
+        headers: Pairs<ChangedField, FieldValue>,
+        /// Statuses that are well: one, a range, or a list of them.
+        statuses: OneOrMore<StatusRange> = "200-299",
+        /// A text that the body must hold, in its first 64 KiB.
+        body: String = "",
+        /// Over HTTP/2, without TLS.
+        http2: bool = false,
+    }
+}
+
+/// A status, or the first and the last of a range.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatusRange(pub u16, pub u16);
+
+impl Leaf for StatusRange {
+    const FORM: Form = Form {
+        name: "status",
+        what: "a status such as `204`, or a range such as `200-299`",
+    };
+    fn parse(text: &str, _: &Cx) -> Result<Self, Wrong> {
+        let status = |text: &str| {
+            let number = text.trim().parse().ok();
+            number.filter(|status| (100..=599).contains(status))
+        };
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (status(first), status(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self(first, last)),
+            _ => Err(Wrong::Form),
+        }
+    }
+    fn number(number: f64) -> Option<Self> {
+        ((100.0..=599.0).contains(&number) && number.fract() == 0.0)
+            .then_some(Self(number as u16, number as u16))
+    }
+    fn numbers() -> Option<super::Shape> {
+        Some(super::Shape::Integer { min: 100, max: 599 })
+    }
+    fn hole() -> Self {
+        Self(200, 299)
+    }
+}
+
+record! {
+    /// A connection as a probe.
+    TcpProbeRecord {
+        /// What is sent.
+        send: String = "",
+        /// What must come, among other things. Without it, a connection that is made is well.
+        expect: String = "",
+    }
+}
+
+record! {
+    /// The gRPC health service as a probe.
+    GrpcProbeRecord {
+        /// The service that is asked for. Default: the server itself.
+        service: String = "",
+        /// The `:authority`. Default: the host's address.
+        authority: Option<Authority>,
+    }
+}
+
+record! {
+    /// Hosts whose errors stand out are not asked for a while.
+    OutlierRecord {
+        /// Answers 500 to 599, and failures without an answer, in a row; 0: not looked at.
+        consecutive_5xx: Int<0, 1_000_000> = 5,
+        /// Answers 502 to 504, and failures without an answer, in a row; 0: not looked at.
+        consecutive_gateway: Int<0, 1_000_000> = 0,
+        /// Failures without an answer (connections refused, reset, timed out) in a row; 0: not looked at.
+        consecutive_local: Int<0, 1_000_000> = 0,
+        /// How often rates are looked at.
+        interval: Positive = "10s",
+        /// How long a host is out, times how often it was of late.
+        base_ejection: Positive = "30s",
+        /// And at most.
+        max_ejection: Positive = "5m",
+        /// Up to this much is added by chance.
+        jitter: Duration = 0,
+        /// With this part of the hosts out, no more are; one always may be.
+        max_ejected: Percent = "10%",
+        /// Hosts whose rate of success is far below that of the others. Without this key: not looked at.
+        success_rate: Option<SuccessRateRecord>,
+        /// Hosts of whose requests too large a part fails. Without this key: not looked at.
+        failure: Option<FailureRateRecord>,
+    }
+}
+
+record! {
+    /// A rate of success that stands out.
+    SuccessRateRecord {
+        /// So many hosts must have requests enough.
+        min_hosts: Int<1, 1_000_000> = 5,
+        /// Requests in an interval that are enough.
+        requests: Int<1, 1_000_000_000> = 100,
+        /// How many thousandths of a standard deviation below the mean a host may be.
+        stdev_factor: Int<0, 1_000_000> = 1900,
+    }
+}
+
+record! {
+    /// A rate of failure that is too large.
+    FailureRateRecord {
+        /// It.
+        threshold: Percent = "85%",
+        /// So many hosts must have requests enough.
+        min_hosts: Int<1, 1_000_000> = 5,
+        /// Requests in an interval that are enough.
+        requests: Int<1, 1_000_000_000> = 50,
+    }
+}
+
+record! {
+    /// How much a cluster takes, in the whole process, whatever the number of cores. What is absent has no limit.
+    ClusterLimitsRecord {
+        /// Connections, those kept for the next request too.
+        connections: Option<Int<1, { u32::MAX as u64 }>>,
+        /// Requests that wait for a connection, first come, first served. Default, with `connections`: 1024.
+        pending: Option<Int<0, { u32::MAX as u64 }>>,
+        /// Requests in flight.
+        requests: Option<Int<1, { u32::MAX as u64 }>>,
+        /// Further tries in flight.
+        retries: Option<Int<0, { u32::MAX as u64 }>>,
+        /// Further tries against first ones: each first try adds this part of one to a bucket that holds a hundred at most.
+        retry_budget: Option<Percent>,
+        /// Connections to one host.
+        host_connections: Option<Int<1, { u32::MAX as u64 }>>,
+        /// Requests in flight at one host.
+        host_requests: Option<Int<1, { u32::MAX as u64 }>>,
+        /// The same for requests of routes with `priority: high`, counted apart.
+        high: Option<HighLimitsRecord>,
+    }
+}
+
+record! {
+    /// How much a cluster takes of high priority.
+    HighLimitsRecord {
+        /// Requests in flight.
+        requests: Option<Int<1, { u32::MAX as u64 }>>,
+        /// Further tries in flight.
+        retries: Option<Int<0, { u32::MAX as u64 }>>,
+        /// Further tries against first ones.
+        retry_budget: Option<Percent>,
+    }
+}
