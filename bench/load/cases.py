@@ -14,6 +14,7 @@ Setup = collections.namedtuple("Setup", "folder origin scheme check")
 # and both.pem are made beside the configuration), and what of an answer is held before anything is timed (checks.py).
 SETUPS = {
     "h1": Setup("h1", "h1", "http", "http"),
+    "tls": Setup("tls", "h1", "https", "http"),
 }
 
 # `bar` is the most that Ringway may cost beside the better of Debian's nginx and HAProxy; `usual` cases run unless others
@@ -34,4 +35,23 @@ CASES = [
         {"length": 1024, "connections": 64, "arguments": ["--h1"]},
         usual=False,
     ),
+    Case(
+        "tls-1k",
+        "TLS 1.3, 1 KiB, keep-alive, 64 connections, asked by h2load",
+        "tls",
+        "h2load",
+        {"length": 1024, "connections": 64, "arguments": ["--h1"]},
+        0.8,
+    ),
+    Case(
+        "tls-64k",
+        "TLS 1.3, 64 KiB, keep-alive, 64 connections, asked by h2load",
+        "tls",
+        "h2load",
+        {"length": 65536, "connections": 64, "arguments": ["--h1"]},
+        0.9,
+    ),
+    Case("tls-full", "TLS 1.3, a full handshake and one request (ECDSA P-256)", "tls", "handshakes", {"resume": False}, 0.75),
+    Case("tls-resumed", "TLS 1.3, a resumed handshake and one request", "tls", "handshakes", {"resume": True}),
+    Case("tls-idle", "idle TLS connections", "tls", "idle", {"connections": 2000}),
 ]

@@ -12,6 +12,7 @@ import socket
 import subprocess
 
 import h2load
+import handshakes
 import system
 
 Kind = collections.namedtuple("Kind", "run columns plotted minds_noise")
@@ -65,7 +66,7 @@ def idle(_bench, case, at):
     """Memory per connection: bare, and after each has been answered once."""
     count = case.options["connections"]
     start = system.settled_rss(at.pid)
-    clients = [socket.create_connection(("127.0.0.1", at.port), 5) for _ in range(count)]
+    clients = [connect(at) for _ in range(count)]
     bare = system.settled_rss(at.pid)
     answered = sum(ask_in_turns(clients))
     asked = system.settled_rss(at.pid)
@@ -77,6 +78,12 @@ def idle(_bench, case, at):
         "bare_kib": (bare - start) / count,
         "asked_kib": (asked - start) / count,
     }
+
+
+def connect(at):
+    """A connection to the proxy, with its TLS handshake done where it speaks TLS."""
+    client = socket.create_connection(("127.0.0.1", at.port), 5)
+    return handshakes.CONTEXT.wrap_socket(client) if at.scheme == "https" else client
 
 
 def ask_in_turns(clients, turn=50):
@@ -114,12 +121,19 @@ IDLE_COLUMNS = [
     ("KiB/connection, after an answer", "asked_kib", 2, 1),
     ("peak RSS MiB", "peak_rss_kib", 1, 1024),
 ]
+HANDSHAKE_COLUMNS = [
+    ("CPU µs/handshake", "cpu_us", 1, 1),
+    ("user µs", "user_us", 1, 1),
+    ("handshakes/CPU s", "per_cpu_second", 0, 1),
+    ("peak RSS MiB", "peak_rss_kib", 1, 1024),
+]
 CPU_PLOT = ("cpu_us", "CPU µs per request")
 
 # By the name that a case gives.
 KINDS = {
     "load": Kind(load, LOAD_COLUMNS, CPU_PLOT, True),
     "h2load": Kind(h2load.run, LOAD_COLUMNS, CPU_PLOT, True),
+    "handshakes": Kind(handshakes.run, HANDSHAKE_COLUMNS, ("cpu_us", "CPU µs per handshake and request"), True),
     "pour": Kind(pour, POUR_COLUMNS, None, False),
     "idle": Kind(idle, IDLE_COLUMNS, ("asked_kib", "KiB of memory per connection"), False),
 }

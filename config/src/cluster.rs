@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    Balance, ByteSize, ClusterLimits, HealthCheck, Locality, Name, Outlier, Placement, SlowStart,
-    Sticky, Subsets,
+    Balance, ByteSize, ClientTls, ClusterLimits, HealthCheck, Locality, Name, Outlier, Placement,
+    SlowStart, Sticky, Subsets,
 };
 
 /// Interchangeable hosts.
@@ -44,6 +44,8 @@ pub struct Cluster {
     pub outlier: Option<Outlier>,
     /// How much it takes.
     pub limits: ClusterLimits,
+    /// TLS with the hosts; absent: none.
+    pub tls: Option<ClientTls>,
 }
 
 impl Cluster {
@@ -66,6 +68,7 @@ impl Cluster {
             health_check: None,
             outlier: None,
             limits: ClusterLimits::default(),
+            tls: None,
         }
     }
 }

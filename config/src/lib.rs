@@ -14,6 +14,7 @@ mod model;
 mod native;
 mod route;
 mod tcp;
+mod tls;
 mod units;
 
 pub use balance::*;
@@ -25,4 +26,5 @@ pub use model::*;
 pub use native::*;
 pub use route::*;
 pub use tcp::*;
+pub use tls::*;
 pub use units::*;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{AccessLog, ByteSize, Filter, Name, ServerName, TcpProxy};
+use crate::{AccessLog, ByteSize, Filter, Name, ServerName, ServerTls, TcpProxy};
 
 /// An address where clients come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub enum Protocol {
 pub struct Chain {
     /// Which connections.
     pub matches: ChainMatch,
+    /// TLS with clients; absent: none.
+    pub tls: Option<ServerTls>,
     /// Filters of every request, before those of its route.
     pub filters: Vec<Filter>,
     /// What the connections carry, and where it goes.
@@ -110,6 +112,23 @@ pub struct Arrival<'a> {
 pub struct Fit {
     name: usize,
     alpn: bool,
+}
+
+impl Chain {
+    /// Whether connections that begin with TLS come here, and those that do not. What reads requests without ending TLS would
+    /// find none in it.
+    pub fn takes(&self, tls: bool) -> bool {
+        match (&self.tls, &self.service) {
+            (Some(own), _) => tls || own.permissive,
+            (None, Service::Routes(_)) => !tls,
+            (None, Service::Tcp(_)) => true,
+        }
+    }
+
+    /// Whether it can be chosen only by what a client says first.
+    pub fn asks_hello(&self) -> bool {
+        self.tls.is_some() || self.matches.asks_tls()
+    }
 }
 
 impl ChainMatch {
@@ -183,6 +202,10 @@ pub struct HttpLimits {
     pub client_hello: ByteSize,
     /// From accepting a connection to the end of its ClientHello, likewise. Default 10 s.
     pub client_hello_timeout: Duration,
+    /// From the end of a ClientHello to that of the handshake. Default 10 s.
+    pub tls_handshake_timeout: Duration,
+    /// Connections of a core without a whole ClientHello, or in their handshake; beyond it the oldest is closed. Default 1024.
+    pub tls_handshakes: u32,
 }
 
 impl Default for HttpLimits {
@@ -203,6 +226,9 @@ impl Default for HttpLimits {
             drain_body: ByteSize(64 << 10),
             client_hello: ByteSize(32 << 10),
             client_hello_timeout: Duration::from_secs(10),
+            tls_handshake_timeout: Duration::from_secs(10),
+            // A second's worth of what a core can sign.
+            tls_handshakes: 1024,
         }
     }
 }
@@ -269,10 +295,26 @@ pub struct Forwarded {
     pub x_forwarded_proto: bool,
     /// Set `X-Forwarded-Host`. Default false.
     pub x_forwarded_host: bool,
+    /// What becomes of `X-Forwarded-Client-Cert`. Default sanitize.
+    pub x_forwarded_client_cert: ClientCertField,
     /// Make `X-Request-Id` where the client is not trusted to bring one. Default true.
     pub x_request_id: bool,
     /// The name in `Via` (RFC 9110 §7.6.3), on requests and answers; absent: no `Via`. Default `ringway`.
     pub via: Option<String>,
+}
+
+/// What becomes of `X-Forwarded-Client-Cert`, in which a proxy tells the upstream of its client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ClientCertField {
+    /// It goes from every request: nobody can pretend.
+    #[default]
+    Sanitize,
+    /// It goes on from clients that showed a certificate, and from no others.
+    Forward,
+    /// It is set for clients that showed a certificate, and goes from all others.
+    Set,
+    /// The client's certificate is added to what it brings, if it showed one; else the field goes.
+    Append,
 }
 
 impl Default for Forwarded {
@@ -282,6 +324,7 @@ impl Default for Forwarded {
             x_forwarded_for: true,
             x_forwarded_proto: true,
             x_forwarded_host: false,
+            x_forwarded_client_cert: ClientCertField::Sanitize,
             x_request_id: true,
             via: Some("ringway".to_owned()),
         }

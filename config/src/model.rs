@@ -36,6 +36,8 @@ pub struct Process {
     pub max_connections: Option<u64>,
     /// Pipes of each core through which large transfers go uncopied; 0: none. Default 64.
     pub splice_pipes: u32,
+    /// A file of the keys that seal TLS tickets, for a fleet; absent: keys of this process, which rotate.
+    pub ticket_keys: Option<PathBuf>,
     /// The process's own log.
     pub log: Log,
 }
@@ -49,6 +51,7 @@ impl Default for Process {
             drain_timeout: Duration::from_secs(30),
             max_connections: None,
             splice_pipes: 64,
+            ticket_keys: None,
             log: Log::default(),
         }
     }

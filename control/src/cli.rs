@@ -76,6 +76,9 @@ pub(crate) struct DemoArgs {
     /// Port of the listener on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,
+    /// Port of the listener for TLS on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 8443)]
+    pub(crate) tls_port: u16,
     /// Port of the admin interface on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 9901)]
     pub(crate) admin_port: u16,
@@ -196,7 +199,10 @@ mod tests {
         let Ok(Command::Demo(demo)) = parse("ringway demo") else {
             panic!();
         };
-        assert_eq!((demo.port, demo.admin_port), (8080, 9901));
+        assert_eq!(
+            (demo.port, demo.tls_port, demo.admin_port),
+            (8080, 8443, 9901)
+        );
         let Ok(Command::Init(init)) = parse("ringway init") else {
             panic!();
         };

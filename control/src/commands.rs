@@ -10,9 +10,10 @@ use ringway_config::Config;
 use ringway_engine::observe::Stats;
 
 use crate::admin::client;
+use crate::certs;
 use crate::cli::{self, ADMIN_DEFAULT, Command, ReloadArgs};
 use crate::demo;
-use crate::files::{LoadError, Source};
+use crate::files::{LoadError, Source, secrets};
 use crate::process;
 use crate::{say, say_error};
 use ringway_engine::filter::Registry;
@@ -78,15 +79,14 @@ fn validate(path: &Path) -> ExitCode {
 fn check(path: &Path) -> Result<(Config, String), LoadError> {
     let parsed = Source::of_argument(path)?.load()?;
     let stats = Arc::new(Stats::new(1));
-    Snapshot::build(
-        &parsed.config,
-        &Registry::builtin(),
-        &Inputs::default(),
-        &stats,
-        None,
-    )
-    .map_err(|errors| LoadError::Config(parsed.spans.errors(errors)))?;
-    let warnings = parsed.spans.render_warnings(&parsed.warnings);
+    let mut inputs = Inputs::default();
+    inputs.tls.files = secrets::read(&secrets::wanted(&parsed.config));
+    Snapshot::build(&parsed.config, &Registry::builtin(), &inputs, &stats, None)
+        .map_err(|errors| LoadError::Config(parsed.spans.errors(errors)))?;
+    let mut warnings = parsed.warnings.clone();
+    let doubts = certs::doubts(&parsed.config, &inputs.tls.files);
+    warnings.extend(parsed.spans.errors(doubts).problems);
+    let warnings = parsed.spans.render_warnings(&warnings);
     Ok((parsed.config, warnings))
 }
 

@@ -3,6 +3,7 @@
 //! It runs beside the engine and reaches into it through its handle alone: snapshots go down, counts come up.
 
 mod admin;
+mod certs;
 mod cli;
 mod commands;
 mod cores;
@@ -17,6 +18,7 @@ mod logging;
 mod os;
 mod outlier;
 mod process;
+mod renewal;
 mod store;
 mod systemd;
 mod telemetry;

@@ -7,6 +7,7 @@ mod serve;
 mod start;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use ringway_config::{Config, Parsed, PathError};
 use ringway_engine::observe::Stats;
 use tokio::sync::mpsc;
 
+use crate::certs;
 use crate::cores::Cores;
 use crate::hosts::Keeper;
 use crate::limits::{self, Needs, Plan};
@@ -44,6 +46,37 @@ pub(crate) enum Order {
         /// Whether accepting goes on for `drain_delay` first.
         graceful: bool,
     },
+}
+
+/// What was published: the newest, and before it those that may still be some core's.
+struct Snapshots {
+    newest: Arc<Snapshot>,
+    before: VecDeque<Arc<Snapshot>>,
+}
+
+impl From<Arc<Snapshot>> for Snapshots {
+    fn from(newest: Arc<Snapshot>) -> Self {
+        Self {
+            newest,
+            before: VecDeque::new(),
+        }
+    }
+}
+
+impl Snapshots {
+    fn push(&mut self, next: Arc<Snapshot>) {
+        let last = std::mem::replace(&mut self.newest, next);
+        self.before.push_back(last);
+    }
+
+    /// The newest that every core runs; what is older is dropped.
+    fn applied(&mut self, version: u64) -> Arc<Snapshot> {
+        let next = |all: &Self| all.before.get(1).unwrap_or(&all.newest).version();
+        while !self.before.is_empty() && next(self) <= version {
+            self.before.pop_front();
+        }
+        Arc::clone(self.before.front().unwrap_or(&self.newest))
+    }
 }
 
 /// The running process, as the store and the admin interface see it.
@@ -79,7 +112,7 @@ pub(crate) struct Process {
     /// The configuration that serves, with its places in the source.
     pub(crate) parsed: RefCell<Rc<Parsed>>,
     phase: Cell<Phase>,
-    snapshot: RefCell<Arc<Snapshot>>,
+    snapshots: RefCell<Snapshots>,
 }
 
 impl Process {
@@ -90,7 +123,13 @@ impl Process {
 
     /// The snapshot that serves.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.borrow())
+        Arc::clone(&self.snapshots.borrow().newest)
+    }
+
+    /// The newest snapshot that every core runs.
+    pub(crate) fn applied(&self) -> Arc<Snapshot> {
+        let applied = self.handle.borrow().applied();
+        self.snapshots.borrow_mut().applied(applied)
     }
 
     /// Has the cores take a snapshot over. An error changes nothing.
@@ -105,7 +144,10 @@ impl Process {
             .config_version
             .set(signed(next.version()));
         self.hosts.follow(&next);
-        self.snapshot.replace(next);
+        self.note_certificates(&next);
+        // Also what nobody asks for is dropped again.
+        let _oldest = self.applied();
+        self.snapshots.borrow_mut().push(next);
         self.stats.sweep();
         Ok(())
     }
@@ -125,8 +167,15 @@ impl Process {
         let counts = &self.stats.process;
         counts.start_time.set(unix_seconds());
         counts.config_version.set(signed(self.snapshot().version()));
+        self.note_certificates(&self.snapshot());
         // Nobody else sets it: the first word stays.
         let _first = self.stats.io_driver.set(self.driver.setup.driver());
+    }
+
+    /// When the first of a snapshot's certificates expires.
+    fn note_certificates(&self, snapshot: &Snapshot) {
+        let first = certs::first_expiry(snapshot).unwrap_or(0);
+        self.stats.process.certificate_expiry.set(first);
     }
 
     /// Counts a reload.

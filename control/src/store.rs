@@ -15,13 +15,16 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_local};
 
+use crate::certs;
 use crate::diff::{self, Change};
 use crate::dns::{self, LookupError, Names};
 use crate::files::{LoadError, Source};
 use crate::process::{Phase, Process};
+use crate::renewal::{self, Renewal};
 use crate::systemd;
 use crate::telemetry::access_log;
 use ringway_engine::filter::Registry;
+use ringway_engine::tls::Material;
 use ringway_engine::{Inputs, Snapshot};
 
 /// Why a reload is asked for.
@@ -43,6 +46,8 @@ pub(crate) enum Ask {
         /// Who waits for the outcome.
         reply: Option<oneshot::Sender<Result<Report, Refusal>>>,
     },
+    /// Files of TLS may have changed.
+    Renew,
     /// The answer to a name's lookup.
     Resolved {
         /// The name.
@@ -105,6 +110,8 @@ pub(crate) struct Store {
     seen: String,
     names: Names,
     log_targets: LogTargets,
+    /// What TLS is made from.
+    tls: Renewal,
 }
 
 impl Store {
@@ -119,9 +126,12 @@ impl Store {
         let mut names = Names::default();
         names.adopt(&parsed.config, Instant::now());
         resolve(&mut names).await;
+        let tls = Renewal::new(&parsed.config);
+        certs::warn(&parsed, &tls.material.files);
         Self {
             source,
             registry,
+            tls,
             parsed: Rc::new(parsed),
             seen,
             names,
@@ -135,7 +145,7 @@ impl Store {
         if !problems.is_empty() {
             return Err(self.parsed.spans.errors(problems));
         }
-        let inputs = self.inputs(&self.names);
+        let inputs = self.inputs(&self.names, &self.tls.material);
         Snapshot::build(&self.parsed.config, &self.registry, &inputs, stats, None)
             .map_err(|errors| self.parsed.spans.errors(errors))
     }
@@ -155,8 +165,9 @@ impl Store {
         process.parsed.replace(self.parsed());
     }
 
-    fn inputs(&self, names: &Names) -> Inputs {
+    fn inputs(&self, names: &Names, tls: &Material) -> Inputs {
         Inputs {
+            tls: tls.clone(),
             resolved: names.resolved(),
             log_targets: self.log_targets.clone(),
         }
@@ -164,17 +175,23 @@ impl Store {
 
     /// Serves what is asked for until nobody can ask.
     pub(crate) async fn keep(mut self, process: Rc<Process>, mut asks: mpsc::Receiver<Ask>) {
+        self.tls.follow(&self.parsed.config, &process.asks);
         loop {
-            let due = self.names.next_due();
-            let ask = match due {
-                None => asks.recv().await,
-                Some(due) => match tokio::time::timeout_at(due.into(), asks.recv()).await {
-                    Ok(ask) => ask,
-                    Err(_) => {
-                        self.refresh(&process);
-                        continue;
+            let rotation = self.tls.due();
+            let due = self
+                .names
+                .next_due()
+                .map_or(rotation, |due| due.min(rotation));
+            let ask = match tokio::time::timeout_at(due.into(), asks.recv()).await {
+                Ok(ask) => ask,
+                Err(_elapsed) => {
+                    if Instant::now() >= rotation {
+                        let material = self.tls.rotated();
+                        self.adopt(&process, material);
                     }
-                },
+                    self.refresh(&process);
+                    continue;
+                }
             };
             match ask {
                 None => return,
@@ -183,6 +200,7 @@ impl Store {
                     // Who asked may have gone; the log has the outcome.
                     let _gone = reply.map(|reply| reply.send(outcome));
                 }
+                Some(Ask::Renew) => self.renew(&process),
                 Some(Ask::Resolved { host, answer }) => {
                     if self.names.answer(&host, answer, Instant::now()) {
                         self.republish(&process, &host);
@@ -206,7 +224,7 @@ impl Store {
     /// The same configuration with other addresses.
     fn republish(&self, process: &Process, host: &str) {
         let last = process.snapshot();
-        let inputs = self.inputs(&self.names);
+        let inputs = self.inputs(&self.names, &self.tls.material);
         let config = &self.parsed.config;
         let outcome = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
             .and_then(|next| process.publish(next));
@@ -217,6 +235,44 @@ impl Store {
                 tracing::error!(host, "the new addresses were not taken over:\n{errors}");
             }
         }
+    }
+
+    /// Reads the files of TLS again.
+    fn renew(&mut self, process: &Process) {
+        let material = self.tls.read(&self.parsed.config);
+        if material.files != self.tls.material.files {
+            self.adopt(process, material);
+        }
+    }
+
+    /// Makes TLS from something new, for handshakes from now on; where that is wrong, the parts concerned stay as they are.
+    fn adopt(&mut self, process: &Process, mut material: Material) {
+        let last = process.snapshot();
+        let parsed = self.parsed();
+        let config = &parsed.config;
+        let counts = &process.stats.process;
+        loop {
+            let inputs = self.inputs(&self.names, &material);
+            let stats = &process.stats;
+            let built = Snapshot::build(config, &self.registry, &inputs, stats, Some(&last));
+            match built.and_then(|next| process.publish(next)) {
+                Ok(()) => break,
+                Err(errors) => {
+                    counts.tls_renewals_failed.inc();
+                    let serving = &self.tls.material.files;
+                    let goes_on = renewal::put_back(config, &errors, &mut material.files, serving);
+                    let errors = parsed.spans.errors(errors);
+                    tracing::error!("these files are refused, the old ones serve on:\n{errors}");
+                    if !goes_on || material == self.tls.material {
+                        return;
+                    }
+                }
+            }
+        }
+        counts.tls_renewals_total.inc();
+        tracing::info!("certificates, keys and tickets renewed");
+        certs::warn(&parsed, &material.files);
+        self.tls.material = material;
     }
 
     async fn reload(&mut self, process: &Rc<Process>, cause: Cause) -> Result<Report, Refusal> {
@@ -275,12 +331,14 @@ impl Store {
         }
         warn(&parsed);
         if changes.is_empty() {
+            self.renew(process);
             self.keep_parsed(process, parsed);
             let version = last.version();
             return Ok(Some(Report { version, changes }));
         }
         let names = self.names_of(config).await;
-        let inputs = self.inputs(&names);
+        let tls = self.tls.read(config);
+        let inputs = self.inputs(&names, &tls);
         let version = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
             .and_then(|next| {
                 let version = next.version();
@@ -291,6 +349,9 @@ impl Store {
             process.logging.apply(&config.process.log);
         }
         self.names = names;
+        certs::warn(&parsed, &tls.files);
+        self.tls.material = tls;
+        self.tls.follow(config, &process.asks);
         self.keep_parsed(process, parsed);
         Ok(Some(Report { version, changes }))
     }

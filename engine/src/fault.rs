@@ -44,6 +44,10 @@ pub enum FaultKind {
     ConnectTimeout,
     /// It failed otherwise: unreachable, no local port, no descriptor.
     ConnectFailed,
+    /// The upstream's TLS is not what is asked for, or it refused ours.
+    TlsFailed,
+    /// The handshake with it was not ended in time.
+    TlsTimeout,
     /// The upstream closed or reset before the answer's head was whole.
     Reset,
     /// The upstream sent what is no HTTP.
@@ -81,6 +85,8 @@ impl FaultKind {
             | Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed
+            | Self::TlsFailed
+            | Self::TlsTimeout
             | Self::Overflow => 503,
             Self::Reset | Self::UpstreamProtocol | Self::Truncated => 502,
             Self::FirstByteTimeout
@@ -99,7 +105,11 @@ impl FaultKind {
         match self {
             Self::NoRoute => "NR",
             Self::NoHost => "UH",
-            Self::ConnectRefused | Self::ConnectTimeout | Self::ConnectFailed => "UF",
+            Self::ConnectRefused
+            | Self::ConnectTimeout
+            | Self::ConnectFailed
+            | Self::TlsFailed
+            | Self::TlsTimeout => "UF",
             Self::Reset | Self::Truncated => "UC",
             Self::UpstreamProtocol => "UPE",
             Self::FirstByteTimeout | Self::PerTryTimeout | Self::RequestTimeout => "UT",
@@ -120,6 +130,8 @@ impl FaultKind {
             Self::ConnectRefused => "upstream_reset_before_response_started{connection_refused}",
             Self::ConnectTimeout => "upstream_reset_before_response_started{connection_timeout}",
             Self::ConnectFailed => "upstream_reset_before_response_started{connection_failure}",
+            Self::TlsFailed => "upstream_reset_before_response_started{tls_error}",
+            Self::TlsTimeout => "upstream_reset_before_response_started{tls_timeout}",
             Self::Reset => "upstream_reset_before_response_started{connection_termination}",
             Self::UpstreamProtocol => "upstream_reset_before_response_started{protocol_error}",
             Self::Truncated => "upstream_reset_after_response_started{connection_termination}",
@@ -136,6 +148,32 @@ impl FaultKind {
         }
     }
 
+    /// Whether no connection was made, or no secure one.
+    pub fn is_of_transport(self) -> bool {
+        match self {
+            Self::ConnectRefused
+            | Self::ConnectTimeout
+            | Self::ConnectFailed
+            | Self::TlsFailed
+            | Self::TlsTimeout => true,
+            Self::NoRoute
+            | Self::NoHost
+            | Self::Reset
+            | Self::UpstreamProtocol
+            | Self::Truncated
+            | Self::FirstByteTimeout
+            | Self::PerTryTimeout
+            | Self::RequestTimeout
+            | Self::IdleTimeout
+            | Self::ClientGone
+            | Self::ClientProtocol
+            | Self::ClientTooSlow
+            | Self::BodyTooLarge
+            | Self::Overflow
+            | Self::Internal => false,
+        }
+    }
+
     /// Whose doing it was.
     pub fn side(self) -> Side {
         match self {
@@ -147,6 +185,8 @@ impl FaultKind {
             Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed
+            | Self::TlsFailed
+            | Self::TlsTimeout
             | Self::Reset
             | Self::UpstreamProtocol
             | Self::Truncated

@@ -23,6 +23,6 @@ mod view;
 
 pub use cluster::{ClusterSpec, HostSpec, HostState, Hosts, Mark, Picker, Report, Streak};
 pub use handle::{Handle, Options, StartError};
-pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe};
+pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe, tls};
 pub use snapshot::{Inputs, Snapshot};
 pub use view::Reports;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use ringway_config::Name;
+use ringway_config::{Cipher, Name, TlsVersion};
 use ringway_protocols::Fields;
 use ringway_protocols::message::{RequestHead, ResponseHead};
 
@@ -49,6 +49,46 @@ pub struct Peer {
     pub client: Option<IpAddr>,
     /// The name that its TLS asked for, in lower case.
     pub server_name: Option<Rc<str>>,
+    /// What its TLS agreed on, where that ends here.
+    pub tls: Option<Rc<Secured>>,
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secured {
+    /// The version.
+    pub version: Option<TlsVersion>,
+    /// The cipher suite.
+    pub cipher: Option<Cipher>,
+    /// The protocol that goes inside.
+    pub alpn: Option<Box<[u8]>>,
+    /// The name that the client asked for, in lower case.
+    pub server_name: Option<Box<str>>,
+    /// By a ticket, without certificates.
+    pub resumed: bool,
+    /// The other end's certificate.
+    pub peer: Option<Box<PeerCertificate>>,
+}
+
+/// The other end's certificate, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// As it came.
+    pub der: Box<[u8]>,
+    /// Its SHA-256 digest, in hexadecimal.
+    pub digest: String,
+    /// Whose it is.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// Its number, in hexadecimal.
+    pub serial: String,
+    /// Its host names, with commas between them.
+    pub dns: String,
+    /// Its URIs, likewise.
+    pub uri: String,
+    /// All that in Envoy's form of `X-Forwarded-Client-Cert`.
+    pub element: Bytes,
 }
 
 /// One request on its way: what filters may read and change.
@@ -138,6 +178,8 @@ pub struct Outcome {
     pub cluster: Option<Name>,
     /// The last host tried.
     pub upstream_host: Option<Rc<str>>,
+    /// Why no connection to it was made, or no secure one.
+    pub transport_failure: Option<Box<str>>,
     /// Tries made.
     pub attempts: u32,
 }
@@ -181,6 +223,7 @@ pub(crate) fn sample(method: &str, target: &str, fields: &[(&str, &str)]) -> Req
             local,
             client: Some(IpAddr::from([127, 0, 0, 1])),
             server_name: None,
+            tls: None,
         },
         started: Instant::now(),
         started_at: SystemTime::UNIX_EPOCH,

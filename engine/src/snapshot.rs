@@ -8,13 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use ringway_config::{
-    self as config, ChainMatch, Config, EndpointAddress, Localities, Name, PathError,
-};
+use ringway_config::{self as config, Config, EndpointAddress, Localities, Name, PathError};
 use socket2::SockAddr;
 
 use crate::cluster::{ClusterSpec, Hosts, assemble};
 use crate::filter::{FilterSpec, Registry};
+use crate::net::tls;
 use crate::observe::access_log::Format;
 use crate::observe::log_ring::{LogTargets, TargetId};
 use crate::observe::{ListenerStats, PerCore, RouteTableStats, Stats};
@@ -27,6 +26,8 @@ pub struct Inputs {
     pub resolved: HashMap<String, Vec<IpAddr>>,
     /// The access logs' targets.
     pub log_targets: LogTargets,
+    /// What TLS is made from: files, and what seals tickets.
+    pub tls: tls::Material,
 }
 
 /// Filters, compiled, in order.
@@ -45,9 +46,17 @@ pub struct ListenerSpec {
 
 /// A chain, compiled.
 pub(crate) struct ChainSpec {
-    pub(crate) matches: ChainMatch,
     pub(crate) filters: Filters,
     pub(crate) service: config::Service,
+    pub(crate) tls: Option<Arc<Secure>>,
+}
+
+/// A chain's TLS, compiled, and what it was made from beside its configuration.
+pub(crate) struct Secure {
+    pub(crate) server: tls::Server,
+    config: config::ServerTls,
+    material: tls::Material,
+    context: String,
 }
 
 /// A route table, compiled.
@@ -63,6 +72,7 @@ pub(crate) struct TableSpec {
 pub struct Snapshot {
     version: u64,
     config: Config,
+    files: tls::Files,
     listeners: Vec<Arc<ListenerSpec>>,
     pub(crate) tables: BTreeMap<Name, Arc<TableSpec>>,
     pub(crate) clusters: BTreeMap<Name, Arc<ClusterSpec>>,
@@ -82,16 +92,20 @@ impl Snapshot {
             inputs,
             stats,
             last: last.map(|last| &**last),
+            secrets: inputs.tls.secrets.clone(),
             errors: Vec::new(),
         };
-        let clusters = config
-            .clusters
-            .iter()
-            .map(|cluster| {
-                let spec = builder.cluster(cluster, &config.clusters);
-                (cluster.name.clone(), spec)
-            })
-            .collect();
+        if let Some(path) = &config.process.ticket_keys {
+            match inputs.tls.files.ticket_secrets(path, "process.ticket_keys") {
+                Ok(secrets) => builder.secrets = secrets,
+                Err(error) => builder.errors.push(error),
+            }
+        }
+        let mut clusters = BTreeMap::new();
+        for (at, cluster) in config.clusters.iter().enumerate() {
+            let spec = builder.cluster(cluster, &config.clusters, &format!("clusters[{at}]"));
+            clusters.insert(cluster.name.clone(), spec);
+        }
         let mut tables = BTreeMap::new();
         for (at, table) in config.route_tables.iter().enumerate() {
             if let Some(spec) = builder.table(table, &format!("route_tables[{at}]")) {
@@ -111,6 +125,7 @@ impl Snapshot {
         Ok(Arc::new(Self {
             version,
             config: config.clone(),
+            files: inputs.tls.files.clone(),
             listeners,
             tables,
             clusters,
@@ -125,6 +140,11 @@ impl Snapshot {
     /// What it was built from.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The files of TLS that it was built from.
+    pub fn files(&self) -> &tls::Files {
+        &self.files
     }
 
     /// The listeners, in the configuration's order.
@@ -148,11 +168,18 @@ struct Builder<'b> {
     inputs: &'b Inputs,
     stats: &'b Arc<Stats>,
     last: Option<&'b Snapshot>,
+    /// What seals tickets.
+    secrets: tls::TicketSecrets,
     errors: Vec<PathError>,
 }
 
 impl Builder<'_> {
-    fn cluster(&self, config: &config::Cluster, all: &[config::Cluster]) -> Arc<ClusterSpec> {
+    fn cluster(
+        &mut self,
+        config: &config::Cluster,
+        all: &[config::Cluster],
+        path: &str,
+    ) -> Arc<ClusterSpec> {
         let last = self.last.and_then(|last| last.clusters.get(&config.name));
         let none = Hosts::default();
         let before = last.map_or(&none, |last| &last.hosts);
@@ -163,20 +190,57 @@ impl Builder<'_> {
             config.health_check.is_some(),
         );
         let sources = self.sources(config, all);
+        let files = self.files_of(config);
         if let Some(last) = last
             && last.config == *config
             && last.hosts.is_same(&hosts)
             && last.sources == sources
+            && last.tls.as_ref().map(|(_, files)| files) == files.as_ref()
         {
             return Arc::clone(last);
         }
-        Arc::new(assemble(
+        let tls = files.and_then(|files| self.client(config, files, path));
+        let spec = assemble(
             config.clone(),
             hosts,
             sources,
             self.stats,
             last.map(|last| &**last),
-        ))
+        );
+        Arc::new(ClusterSpec { tls, ..spec })
+    }
+
+    /// The files of a cluster's TLS, if it speaks it.
+    fn files_of(&self, config: &config::Cluster) -> Option<tls::Files> {
+        let tls = config.tls.as_ref()?;
+        Some(self.inputs.tls.files.only(&tls.files()))
+    }
+
+    /// A cluster's side of TLS: the last one where nothing that it is made from has changed, so that its connections stay.
+    fn client(
+        &mut self,
+        config: &config::Cluster,
+        files: tls::Files,
+        path: &str,
+    ) -> Option<(tls::Client, tls::Files)> {
+        let wanted = config.tls.as_ref()?;
+        let last = self.last.and_then(|last| last.clusters.get(&config.name));
+        if let Some(last) = last
+            && let Some((client, before)) = &last.tls
+            && *before == files
+            && last.config.tls.as_ref() == Some(wanted)
+        {
+            return Some((client.clone(), files));
+        }
+        match tls::Client::build(wanted, &files) {
+            Ok(client) => Some((client, files)),
+            Err(errors) => {
+                let path = format!("{path}.tls");
+                self.errors
+                    .extend(errors.into_iter().map(|error| error.below(&path)));
+                None
+            }
+        }
     }
 
     /// The hosts by zone of the cluster that zone-aware routing measures itself by.
@@ -248,6 +312,63 @@ impl Builder<'_> {
         }))
     }
 
+    /// What a chain's TLS is made from now.
+    fn material(&self, tls: &config::ServerTls) -> tls::Material {
+        tls::Material {
+            files: self.inputs.tls.files.only(&tls.files()),
+            secrets: self.secrets.clone(),
+        }
+    }
+
+    fn secure_is_same(&self, last: &ListenerSpec) -> bool {
+        let mut chains = last.chains.iter().filter_map(|chain| chain.tls.as_ref());
+        chains.all(|secure| secure.material == self.material(&secure.config))
+    }
+
+    /// A chain's TLS: the last one of the listener that was made from the same, if there is one.
+    fn secure(
+        &mut self,
+        listener: &config::Listener,
+        chain: &config::Chain,
+        last: Option<&Arc<ListenerSpec>>,
+        path: &str,
+    ) -> Option<Arc<Secure>> {
+        let config = chain.tls.as_ref()?;
+        let material = self.material(config);
+        let alpn: &[&[u8]] = match chain.service {
+            config::Service::Routes(_) => match listener.protocol {
+                config::Protocol::Http => &[b"h2", b"http/1.1"],
+                config::Protocol::Http1 => &[b"http/1.1"],
+                config::Protocol::Http2 => &[b"h2"],
+            },
+            config::Service::Tcp(_) => &[],
+        };
+        let context = format!("{} {:?}", listener.name, chain.matches);
+        let mut known = last.into_iter().flat_map(|last| &last.chains);
+        let same = known.find_map(|chain| {
+            let same = chain.tls.as_ref()?;
+            let unchanged =
+                same.config == *config && same.material == material && same.context == context;
+            unchanged.then(|| Arc::clone(same))
+        });
+        if same.is_some() {
+            return same;
+        }
+        match tls::Server::build(config, &material, alpn, &context) {
+            Ok(server) => Some(Arc::new(Secure {
+                server,
+                config: config.clone(),
+                material,
+                context,
+            })),
+            Err(errors) => {
+                self.errors
+                    .extend(errors.into_iter().map(|error| error.below(path)));
+                None
+            }
+        }
+    }
+
     fn filters(&mut self, filters: &[config::Filter], path: &str) -> Filters {
         let mut built = Vec::with_capacity(filters.len());
         for (at, filter) in filters.iter().enumerate() {
@@ -271,6 +392,7 @@ impl Builder<'_> {
         });
         if let Some(last) = last
             && last.config == *config
+            && self.secure_is_same(last)
         {
             return Arc::clone(last);
         }
@@ -278,9 +400,9 @@ impl Builder<'_> {
         for (at, chain) in config.chains.iter().enumerate() {
             let filters = self.filters(&chain.filters, &format!("{path}.chains[{at}]"));
             chains.push(ChainSpec {
-                matches: chain.matches.clone(),
                 filters,
                 service: chain.service.clone(),
+                tls: self.secure(config, chain, last, &format!("{path}.chains[{at}].tls")),
             });
         }
         let mut logs = Vec::with_capacity(config.access_logs.len());

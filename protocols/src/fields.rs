@@ -43,6 +43,7 @@ field_ids! {
     Upgrade = "upgrade",
     UserAgent = "user-agent",
     Via = "via",
+    XForwardedClientCert = "x-forwarded-client-cert",
     XForwardedFor = "x-forwarded-for",
     XForwardedHost = "x-forwarded-host",
     XForwardedProto = "x-forwarded-proto",
@@ -73,6 +74,7 @@ impl FieldId {
             (17, b't') => Self::TransferEncoding,
             (17, b'x') => Self::XForwardedProto,
             (18, b'p') => Self::ProxyAuthenticate,
+            (23, b'x') => Self::XForwardedClientCert,
             _ => Self::Other,
         }
     }

@@ -212,7 +212,15 @@ fn variables_take_values_and_defaults() {
 fn the_demo_serves_what_it_prints() {
     use std::io::{BufRead, BufReader};
     let mut command = std::process::Command::new(ringway_tests::proxy::binary());
-    command.args(["demo", "--port", "0", "--admin-port", "0"]);
+    command.args([
+        "demo",
+        "--port",
+        "0",
+        "--tls-port",
+        "0",
+        "--admin-port",
+        "0",
+    ]);
     command
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())

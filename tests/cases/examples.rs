@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway_tests::proxy::{root, run};
-use ringway_tests::{Client, Driver, H2Origin, Origin, Proxy, TempDir, both_drivers};
+use ringway_tests::secure::BOTH;
+use ringway_tests::{
+    Authority, Client, Driver, H2Origin, Origin, Proxy, Secure, TempDir, Wanted, both_drivers,
+};
 
 both_drivers! { every_example_starts_and_answers }
 
@@ -28,9 +31,33 @@ fn examples() -> Vec<PathBuf> {
 #[test]
 fn every_example_validates() {
     for path in examples() {
-        let (code, out, err) = run(&["validate", "-c", path.to_str().unwrap()], "");
+        let dir = TempDir::new();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (text, _) = with_certificates(&text, &dir);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap();
+        let copy = dir.write(name, &text);
+        let (code, out, err) = run(&["validate", "-c", copy.to_str().unwrap()], "");
         assert_eq!(code, 0, "{}: {out}{err}", path.display());
     }
+}
+
+/// The example with certificates of our own in the place of those that it names.
+fn with_certificates(text: &str, dir: &TempDir) -> (String, Option<Secure>) {
+    const THEIRS: &str = "/etc/ringway/tls/";
+    let mut secure = None;
+    if text.contains(THEIRS) {
+        let ca = Authority::new("example");
+        let partner = Wanted::names(&["a.partners.example"]).uri("spiffe://partners.example/a");
+        secure = Some(Secure::with(&ca, BOTH, Some(&ca.make(&partner))));
+        dir.write("ca.pem", &ca.pem);
+        dir.write("partners.pem", &ca.pem);
+        dir.write("partners.crl", &ca.revoke(&[]));
+        dir.write("tickets", &format!("{}\n", "0a".repeat(32)));
+        ca.issue(&["localhost"]).write(dir, "site");
+        ca.issue(&["edge.example"]).write(dir, "edge");
+    }
+    let ours = format!("{}/", dir.path().display());
+    (text.replace(THEIRS, &ours), secure)
 }
 
 /// The example with its listeners (ports 8080 to 8099) on free ports, its upstreams ours (9100 to 9199: those that speak HTTP/2), its
@@ -107,9 +134,10 @@ fn complete(text: &str, end: &str, driver: Driver) -> String {
 fn every_example_starts_and_answers(driver: Driver) {
     for path in examples() {
         let (origin, http2) = (Origin::start("example"), H2Origin::start("example"));
-        let text = remap(&std::fs::read_to_string(&path).unwrap(), &origin, &http2);
-        let end = path.extension().and_then(|end| end.to_str()).unwrap();
         let dir = TempDir::new();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (text, secure) = with_certificates(&remap(&text, &origin, &http2), &dir);
+        let end = path.extension().and_then(|end| end.to_str()).unwrap();
         let file = dir.join(&format!("ringway.{end}"));
         let text = complete(&text, end, driver);
         let mut proxy = Proxy::with(driver).verbatim().spawn_in(dir, &file, &text);
@@ -122,10 +150,20 @@ fn every_example_starts_and_answers(driver: Driver) {
                 Ok(addr) => Client::connect(addr),
                 Err(_) => Client::try_unix(Path::new(at.trim_start_matches("unix:"))).unwrap(),
             };
-            // An example whose upstream is a Unix socket finds nobody there.
-            let status = client.get("/").status;
+            // An example whose upstream is a Unix socket or speaks TLS finds nobody there.
+            let plain = client.try_ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let status = match (plain, &secure, at.parse()) {
+                (Ok(response), ..) => response.status,
+                (Err(_), Some(secure), Ok(addr)) => {
+                    secure.connect(addr, "localhost").get("/").status
+                }
+                (Err(broken), ..) => panic!("{}: {broken} from {at}", path.display()),
+            };
             assert!(
-                status < 500 || text.contains("endpoints: [\"unix:"),
+                status < 500
+                    || ["[\"unix:", "server_name:"]
+                        .iter()
+                        .any(|word| text.contains(word)),
                 "{}: {status} from {at}",
                 path.display()
             );

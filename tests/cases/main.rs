@@ -33,4 +33,7 @@ mod tcp;
 mod tcp_sni;
 mod tidy;
 mod timeouts;
+mod tls;
+mod tls_renewal;
+mod tls_upstream;
 mod upgrade;

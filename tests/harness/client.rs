@@ -7,6 +7,8 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustls::{ClientConnection, StreamOwned};
+
 use crate::http::{Broken, Framing, Head, Reader, Response, Stream, response_framing};
 use crate::pattern::Pattern;
 use crate::wait::DEADLINE;
@@ -43,6 +45,19 @@ impl Client {
         UnixStream::connect(path).map(|stream| Self::over(Stream::Unix(stream)))
     }
 
+    /// Over a TLS session whose handshake is done.
+    pub fn secure(session: ClientConnection, socket: TcpStream) -> Self {
+        Self::over(Stream::Tls(Box::new(StreamOwned::new(session, socket))))
+    }
+
+    /// The TLS session.
+    pub fn session(&mut self) -> &mut ClientConnection {
+        match &mut self.reader.stream {
+            Stream::Tls(stream) => &mut stream.conn,
+            Stream::Tcp(_) | Stream::Unix(_) => panic!("this connection has no TLS"),
+        }
+    }
+
     fn over(stream: Stream) -> Self {
         stream.set_timeout(DEADLINE);
         Self {
@@ -54,6 +69,7 @@ impl Client {
     pub fn local(&self) -> SocketAddr {
         match &self.reader.stream {
             Stream::Tcp(stream) => stream.local_addr().expect("a connected socket"),
+            Stream::Tls(stream) => stream.sock.local_addr().expect("a connected socket"),
             Stream::Unix(_) => panic!("a Unix socket has no address"),
         }
     }
@@ -62,6 +78,7 @@ impl Client {
     pub fn peer(&self) -> SocketAddr {
         match &self.reader.stream {
             Stream::Tcp(stream) => stream.peer_addr().expect("a connected socket"),
+            Stream::Tls(stream) => stream.sock.peer_addr().expect("a connected socket"),
             Stream::Unix(_) => panic!("a Unix socket has no address"),
         }
     }
@@ -70,6 +87,7 @@ impl Client {
     pub fn retransmitted(&self) -> u32 {
         match &self.reader.stream {
             Stream::Tcp(stream) => crate::sys::retransmitted(stream),
+            Stream::Tls(stream) => crate::sys::retransmitted(&stream.sock),
             Stream::Unix(_) => 0,
         }
     }

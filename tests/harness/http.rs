@@ -7,6 +7,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustls::{ClientConnection, StreamOwned};
+
 /// Why a message could not be read whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -33,6 +35,9 @@ impl From<io::Error> for Broken {
         use io::ErrorKind::{TimedOut, WouldBlock};
         if matches!(error.kind(), TimedOut | WouldBlock) {
             Self::TimedOut
+        } else if error.kind() == io::ErrorKind::UnexpectedEof {
+            // TLS that ended without a `close_notify`.
+            Self::Truncated
         } else {
             Self::Reset
         }
@@ -50,6 +55,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Unix.
     Unix(UnixStream),
+    /// TLS over TCP, as its client.
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Stream {
@@ -63,6 +70,10 @@ impl Stream {
             Self::Unix(s) => s
                 .set_read_timeout(timeout)
                 .and_then(|()| s.set_write_timeout(timeout)),
+            Self::Tls(s) => s
+                .sock
+                .set_read_timeout(timeout)
+                .and_then(|()| s.sock.set_write_timeout(timeout)),
         }
         .expect("a timeout on a live socket");
     }
@@ -71,6 +82,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => crate::sys::closes_within(s, time),
             Self::Unix(s) => crate::sys::closes_within(s, time),
+            Self::Tls(s) => crate::sys::closes_within(&s.sock, time),
         }
     }
     /// A second handle of the same socket.
@@ -78,6 +90,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => Self::Tcp(s.try_clone().expect("a descriptor")),
             Self::Unix(s) => Self::Unix(s.try_clone().expect("a descriptor")),
+            Self::Tls(_) => panic!("a session has one handle"),
         }
     }
     /// Closes one direction or both, for every handle.
@@ -85,6 +98,7 @@ impl Stream {
         let _ = match self {
             Self::Tcp(s) => s.shutdown(how),
             Self::Unix(s) => s.shutdown(how),
+            Self::Tls(s) => s.sock.shutdown(how),
         };
     }
     /// Makes closing send a reset.
@@ -92,6 +106,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => crate::sys::reset_on_close(s),
             Self::Unix(_) => {}
+            Self::Tls(s) => crate::sys::reset_on_close(&s.sock),
         }
     }
 }
@@ -103,6 +118,7 @@ impl Read for Stream {
             let read = match self {
                 Self::Tcp(s) => s.read(buf),
                 Self::Unix(s) => s.read(buf),
+                Self::Tls(s) => s.read(buf),
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -117,10 +133,14 @@ impl Write for Stream {
         match self {
             Self::Tcp(s) => s.write(buf),
             Self::Unix(s) => s.write(buf),
+            Self::Tls(s) => s.write(buf),
         }
     }
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tls(s) => s.flush(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
     reason = "a harness fails its test by panicking"
 )]
 
+pub mod certs;
 pub mod client;
 pub mod frames;
 pub mod h2_origin;
@@ -20,12 +21,14 @@ pub mod http2;
 pub mod origin;
 pub mod pattern;
 pub mod proxy;
+pub mod secure;
 pub mod site;
 pub mod sys;
 pub mod tempdir;
 pub mod wait;
 pub mod wire;
 
+pub use certs::{Authority, Leaf, Wanted};
 pub use client::Client;
 pub use frames::Frames;
 pub use h2_origin::{H2Origin, H2Seen, H2Setup};
@@ -33,6 +36,7 @@ pub use http::{Broken, Head, Response};
 pub use http2::Http2;
 pub use origin::{Origin, Seen};
 pub use proxy::{Driver, Proxy, site};
+pub use secure::Secure;
 pub use site::Site;
 pub use tempdir::TempDir;
 pub use wait::{DEADLINE, Until, wait_for, wait_steady, wait_until};

@@ -9,6 +9,7 @@ mod listener;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::time::Duration;
 
@@ -167,6 +168,7 @@ fn process(process: &Process) -> Value {
         drain_timeout,
         max_connections,
         splice_pipes,
+        ticket_keys,
         log: Log { level, json },
     } = process;
     let driver = match io_driver {
@@ -181,6 +183,12 @@ fn process(process: &Process) -> Value {
         ("drain_timeout", some(time(*drain_timeout))),
         ("max_connections", max_connections.map(Value::from)),
         ("splice_pipes", some(*splice_pipes)),
+        (
+            "ticket_keys",
+            ticket_keys
+                .as_ref()
+                .map(|path| path.display().to_string().into()),
+        ),
         (
             "log",
             some(json!({

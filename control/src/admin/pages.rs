@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::router::{Does, Page, Query, ROWS};
 use super::{Answer, TEXT, dump};
+use crate::certs;
 use crate::logging;
 use crate::outlier::Event;
 use crate::process::{Order, Phase, Process};
@@ -21,6 +22,7 @@ pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answ
         Page::Help => Answer::text(StatusCode::OK, help()),
         Page::Ready => ready(process),
         Page::Stats => stats(process, query),
+        Page::Certs => Answer::json(StatusCode::OK, &certs::page(&process.applied())),
         Page::Prometheus => prometheus(process, &Selection::default()),
         Page::ConfigDump => {
             let version = process.snapshot().version();

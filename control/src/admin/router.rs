@@ -8,6 +8,7 @@ use super::Answer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Home,
+    Certs,
     Help,
     Ready,
     Stats,
@@ -56,8 +57,14 @@ const fn row(path: &'static str, page: Page, does: Does, help: &'static str) -> 
 }
 
 /// Every page there is.
-pub(super) const ROWS: [Row; 15] = [
+pub(super) const ROWS: [Row; 16] = [
     row("/", Page::Home, Does::Reads, "this page, with links"),
+    row(
+        "/certs",
+        Page::Certs,
+        Does::Reads,
+        "certificates and authorities: numbers, names, days until they expire",
+    ),
     row(
         "/clusters",
         Page::Clusters,

@@ -1,6 +1,7 @@
-//! `ringway demo`: the main job on embedded defaults, with back-ends of its own, and what to try on it.
+//! `ringway demo`: the main job on embedded defaults, with back-ends and a certificate of its own, and what to try on it.
 
 mod backend;
+mod certificate;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use crate::files::Source;
 use crate::process::{self, Process};
 use crate::{say, say_error};
 use backend::Backend;
+use certificate::Certificate;
 
 /// Serves the demo until told to stop.
 pub(crate) fn run(args: &DemoArgs) -> ExitCode {
@@ -24,9 +26,18 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let certificate = match Certificate::make() {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            say_error(format_args!(
+                "error: the demo's certificate cannot be made: {error}"
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
     let source = Source::Text {
         name: "<demo>",
-        text: configuration(args, &one, &two),
+        text: configuration(args, &one, &two, &certificate),
     };
     let ends = format!("one at {}, two at {}", one.address(), two.address());
     let code = process::run(
@@ -40,8 +51,17 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
     code
 }
 
-fn configuration(args: &DemoArgs, one: &Backend, two: &Backend) -> String {
-    let DemoArgs { port, admin_port } = args;
+fn configuration(
+    args: &DemoArgs,
+    one: &Backend,
+    two: &Backend,
+    certificate: &Certificate,
+) -> String {
+    let DemoArgs {
+        port,
+        tls_port,
+        admin_port,
+    } = args;
     format!(
         r#"process:
   drain_delay: 0s
@@ -50,6 +70,14 @@ listeners:
   - name: demo
     address: 127.0.0.1:{port}
     access_log: [{{ stdout: true }}]
+    route_table: demo
+  - name: demo_tls
+    address: 127.0.0.1:{tls_port}
+    access_log: [{{ stdout: true }}]
+    tls: {{ certificates: [{{ cert: {cert:?}, key: {key:?} }}] }}
+    route_table: demo
+route_tables:
+  - name: demo
     routes:
       - name: health
         match: {{ path: /healthz }}
@@ -69,6 +97,8 @@ admin: {{ address: "127.0.0.1:{admin_port}" }}
 "#,
         one = one.address(),
         two = two.address(),
+        cert = certificate.cert().display().to_string(),
+        key = certificate.key().display().to_string(),
     )
 }
 
@@ -76,16 +106,17 @@ fn banner(process: &Rc<Process>, ends: &str) -> String {
     let driver = &process.driver;
     let cores = &process.cores;
     let listeners = process.handle.borrow().listeners();
-    let at = listeners
-        .first()
-        .map(|(_, address)| address.to_string())
-        .unwrap_or_default();
+    let address = |place: usize| {
+        let listener = listeners.get(place);
+        listener.map_or_else(String::new, |(_, address)| address.to_string())
+    };
+    let (at, tls) = (address(0), address(1));
     let admin = process.admin.as_deref().unwrap_or_default();
     let mut out = String::new();
     // Writing to a String does not fail.
     let _ = writeln!(
         out,
-        "Ringway {}: the demo serves on http://{at}",
+        "Ringway {}: the demo serves on http://{at} and https://{tls}",
         env!("CARGO_PKG_VERSION")
     );
     let _ = writeln!(
@@ -106,10 +137,23 @@ fn banner(process: &Rc<Process>, ends: &str) -> String {
     let _ = writeln!(out, "  back-ends   {ends}");
     let _ = writeln!(out, "  admin       http://{admin}");
     let _ = writeln!(out, "\nTry, in another terminal:");
-    for (line, what) in [
+    for (line, what) in lines_to_try(&at, &tls, admin) {
+        let _ = writeln!(out, "  {line:<55} # {what}");
+    }
+    let _ = write!(out, "\nThe access log follows. Ctrl-C stops.");
+    out
+}
+
+/// Lines to paste, and what each shows.
+fn lines_to_try(at: &str, tls: &str, admin: &str) -> [(String, &'static str); 9] {
+    [
         (
             format!("curl -i http://{at}/hello"),
             "who answers, and what it was sent; again: the other one",
+        ),
+        (
+            format!("curl -ik https://{tls}/hello"),
+            "the same over TLS; -k, since it signed its certificate itself",
         ),
         (
             format!("curl -i http://{at}/flaky"),
@@ -136,11 +180,7 @@ fn banner(process: &Rc<Process>, ends: &str) -> String {
             format!("curl -s http://{admin}/stats/prometheus"),
             "the same for Prometheus",
         ),
-    ] {
-        let _ = writeln!(out, "  {line:<55} # {what}");
-    }
-    let _ = write!(out, "\nThe access log follows. Ctrl-C stops.");
-    out
+    ]
 }
 
 #[cfg(test)]
@@ -212,11 +252,13 @@ mod tests {
         let two = Backend::start("two").unwrap();
         let args = DemoArgs {
             port: 0,
+            tls_port: 0,
             admin_port: 0,
         };
+        let certificate = Certificate::make().unwrap();
         let source = Source::Text {
             name: "<demo>",
-            text: configuration(&args, &one, &two),
+            text: configuration(&args, &one, &two, &certificate),
         };
         if let Err(error) = source.load() {
             panic!("{error}");

@@ -1,5 +1,6 @@
 //! Where the configuration comes from: a file, standard input read once, or a text of the program's own.
 
+pub(crate) mod secrets;
 mod watch;
 
 use std::fmt;
@@ -140,7 +141,8 @@ impl Source {
 
 /// What only building a configuration shows: regular expressions, filters, formats of logs.
 fn built(config: &Config) -> Vec<PathError> {
-    let (registry, inputs) = (Registry::builtin(), Inputs::default());
+    let (registry, mut inputs) = (Registry::builtin(), Inputs::default());
+    inputs.tls.files = secrets::read(&secrets::wanted(config));
     let stats = Arc::new(Stats::new(1));
     Snapshot::build(config, &registry, &inputs, &stats, None)
         .err()

@@ -27,15 +27,16 @@ const LINKS_MAX: usize = 40;
 /// A name in a folder.
 type Place = (PathBuf, OsString);
 
-/// The watch of one file, on a thread of its own: `notify` answers when its own thread gets to it, which a folder that somebody
+/// The watch of some files, on a thread of its own: `notify` answers when its own thread gets to it, which a folder that somebody
 /// writes to without end may put off, and the control thread waits for nobody.
 #[derive(Debug)]
 pub(crate) struct Watch(mpsc::Receiver<()>);
 
 impl Watch {
     /// Begins to watch.
-    pub(crate) fn new(path: &Path) -> notify::Result<Self> {
-        let path = std::path::absolute(path)?;
+    pub(crate) fn new(paths: &[PathBuf]) -> notify::Result<Self> {
+        let absolute = |path: &PathBuf| std::path::absolute(path);
+        let paths = paths.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
         let places = Arc::new(Mutex::new(BTreeSet::new()));
         // In both channels one place is enough: a change that finds it taken is told by the one before it.
         let (hear, heard) = sync_channel(1);
@@ -47,7 +48,7 @@ impl Watch {
             }
         })?;
         let mut follower = Follower {
-            path,
+            paths,
             watcher,
             places,
             folders: BTreeSet::new(),
@@ -59,7 +60,7 @@ impl Watch {
         Ok(Self(changes))
     }
 
-    /// Waits until something on the way to the file changed and then nothing for a moment. False: the watch has ended.
+    /// Waits until something on the way to a file changed and then nothing for a moment. False: the watch has ended.
     /// Dropping the wait loses no change: the next one sees what came meanwhile.
     pub(crate) async fn changed(&mut self) -> bool {
         self.0.recv().await.is_some()
@@ -67,9 +68,9 @@ impl Watch {
 }
 
 struct Follower {
-    path: PathBuf,
+    paths: Vec<PathBuf>,
     watcher: RecommendedWatcher,
-    /// What the path goes through now; the watcher's own thread reads it.
+    /// What the paths go through now; the watcher's own thread reads it.
     places: Arc<Mutex<BTreeSet<Place>>>,
     folders: BTreeSet<PathBuf>,
 }
@@ -80,7 +81,8 @@ impl Follower {
         while heard.recv().is_ok() {
             settle(heard);
             if let Err(error) = self.follow() {
-                tracing::warn!(%error, path = %self.path.display(), "the file cannot be watched: reload by HUP");
+                let first = self.paths.first().map(|path| path.display().to_string());
+                tracing::warn!(%error, path = first, "the file cannot be watched: reload by HUP");
             }
             match tell.try_send(()) {
                 Ok(()) | Err(TrySendError::Full(())) => {}
@@ -89,9 +91,9 @@ impl Follower {
         }
     }
 
-    /// Watches the folders that the path goes through now, and no others.
+    /// Watches the folders that the paths go through now, and no others.
     fn follow(&mut self) -> notify::Result<()> {
-        let places = places_of(&self.path);
+        let places: BTreeSet<Place> = self.paths.iter().flat_map(|path| places_of(path)).collect();
         let folders: BTreeSet<PathBuf> = places.iter().map(|(folder, _)| folder.clone()).collect();
         *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
         for gone in self.folders.difference(&folders) {
@@ -255,7 +257,7 @@ mod tests {
         run(async {
             let root = tempfile::tempdir().unwrap();
             let path = kubernetes(root.path());
-            let mut watch = Watch::new(&path).unwrap();
+            let mut watch = Watch::new(std::slice::from_ref(&path)).unwrap();
             for (name, content) in [("..2", "two"), ("..3", "three")] {
                 swap(root.path(), name, content);
                 expect_change(&mut watch, name).await;
@@ -270,7 +272,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let path = root.path().join("config.yaml");
             fs::write(&path, "one").unwrap();
-            let mut watch = Watch::new(&path).unwrap();
+            let mut watch = Watch::new(std::slice::from_ref(&path)).unwrap();
             fs::write(&path, "two").unwrap();
             expect_change(&mut watch, "write").await;
             fs::write(root.path().join("new"), "three").unwrap();
@@ -285,7 +287,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let path = root.path().join("config.yaml");
             fs::write(&path, "one").unwrap();
-            let mut watch = Watch::new(&path).unwrap();
+            let mut watch = Watch::new(std::slice::from_ref(&path)).unwrap();
             fs::write(root.path().join("access.log"), "line").unwrap();
             fs::write(&path, "two").unwrap();
             expect_change(&mut watch, "write").await;

@@ -188,7 +188,7 @@ async fn quiesce(process: &Process, graceful: bool) {
 }
 
 async fn watch(path: PathBuf, asks: mpsc::Sender<Ask>) {
-    let mut watch = match Watch::new(&path) {
+    let mut watch = match Watch::new(std::slice::from_ref(&path)) {
         Ok(watch) => watch,
         Err(error) => {
             tracing::warn!(%error, path = %path.display(), "the file cannot be watched: reload by HUP");

@@ -196,7 +196,7 @@ async fn start(
         orders,
         parsed: RefCell::new(store.parsed()),
         phase: Cell::new(Phase::Live),
-        snapshot: RefCell::new(snapshot),
+        snapshots: RefCell::new(snapshot.into()),
     });
     process.note_start();
     process.hosts.follow(&process.snapshot());

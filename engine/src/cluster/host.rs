@@ -11,7 +11,8 @@ use socket2::SockAddr;
 use super::balance::cost_now;
 use super::pool::http1::Kept;
 use super::pool::http2;
-use super::{HostPlace, HostSpec, HostState, Place};
+use super::{HostPlace, HostSpec, HostState, HostTls, Place, Speaks};
+use crate::net::tls::Client;
 use crate::observe::{ClusterStats, HostStats, Slot};
 use crate::time::now_millis;
 
@@ -23,6 +24,9 @@ pub(crate) struct Host {
     id: u64,
     state: Arc<HostState>,
     address: SockAddr,
+    tls: Option<HostTls>,
+    /// What it has chosen to speak, where that is its choice.
+    agreed: Cell<Option<Speaks>>,
     weight: u32,
     /// Its name in logs.
     pub(crate) label: Rc<str>,
@@ -41,10 +45,17 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(spec: &HostSpec, core: usize, cluster: Slot<ClusterStats>) -> Self {
+    pub(super) fn new(
+        spec: &HostSpec,
+        core: usize,
+        cluster: Slot<ClusterStats>,
+        tls: Option<HostTls>,
+    ) -> Self {
         Self {
             id: spec.id,
             state: Arc::clone(&spec.state),
+            tls,
+            agreed: Cell::new(None),
             address: spec.address.clone(),
             weight: spec.endpoint.weight,
             label: Rc::from(spec.label.as_str()),
@@ -66,6 +77,30 @@ impl Host {
     /// What control and the cores know of it now.
     pub(super) fn state(&self) -> &HostState {
         &self.state
+    }
+
+    /// What it has chosen to speak.
+    pub(super) fn agreed(&self) -> Option<Speaks> {
+        self.agreed.get()
+    }
+
+    /// It chose.
+    pub(super) fn agree(&self, speaks: Option<Speaks>) {
+        self.agreed.set(speaks);
+    }
+
+    /// How connections to it are made secure, if they are.
+    pub(super) fn tls(&self) -> Option<&HostTls> {
+        self.tls.as_ref()
+    }
+
+    /// Whether they are made so by this side of TLS, as those that it keeps were.
+    pub(super) fn is_secured_by(&self, client: Option<&Client>) -> bool {
+        match (&self.tls, client) {
+            (None, None) => true,
+            (Some(tls), Some(client)) => tls.client.is_same(client),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
     }
 
     /// Its share.

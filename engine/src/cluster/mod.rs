@@ -9,6 +9,7 @@ mod hash;
 mod host;
 mod picker;
 mod pool;
+mod secure;
 mod sets;
 mod spec;
 
@@ -22,7 +23,7 @@ use ringway_config::{self as config, Balance, Priority, UpstreamProtocol};
 use ringway_protocols::message::Version;
 
 use crate::fault::{Fault, FaultKind, Retry};
-use crate::net::{ConnectError, Stream, connect};
+use crate::net::{ConnectError, Stream, connect, tls};
 use crate::observe::{ClusterStats, Slot};
 use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
@@ -38,6 +39,8 @@ use pool::http2::Place as StreamPlace;
 pub(crate) use pool::{
     ANSWER_READ, Answering, Closed, Connection, Lease, Receiving, Sender, Slot as StreamSlot,
 };
+pub(crate) use secure::HostTls;
+use secure::is_agreed;
 use sets::Live;
 pub(crate) use sets::{ClusterSets, MetadataMatch, sticky_id};
 pub(crate) use spec::HostPlace;
@@ -72,9 +75,19 @@ pub(crate) struct Want {
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speaks {
+pub(super) enum Speaks {
     Http1,
     Http2,
+}
+
+impl Speaks {
+    /// Its name where TLS agrees on it (ALPN).
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
 }
 
 /// A core's live side of a cluster.
@@ -84,6 +97,8 @@ pub(crate) struct Cluster {
     /// Its name, of this core's own, so that a request's copy of it bounces no line between cores.
     pub(crate) name: config::Name,
     core: usize,
+    /// This core's side of TLS, with its sessions.
+    client: Option<tls::Client>,
     /// The hosts that this core has asked, by slot; all versions of the cluster share them.
     hosts: Rc<RefCell<Vec<Option<Rc<Host>>>>>,
     live: RefCell<Live>,
@@ -114,7 +129,14 @@ impl Cluster {
             | Balance::Maglev { .. }
             | Balance::RequestRoundRobin => None,
         };
+        let client = match (&spec.tls, last.map(|last| (&last.spec.tls, &last.client))) {
+            (Some((shared, _)), Some((Some((before, _)), Some(own)))) if shared.is_same(before) => {
+                Some(own.clone())
+            }
+            (shared, _) => shared.as_ref().map(|(shared, _)| shared.for_core()),
+        };
         Self {
+            client,
             spec: Arc::clone(spec),
             stats: spec.stats.slot(core),
             name: config::Name::new(spec.config.name.as_str()),
@@ -145,6 +167,7 @@ impl Cluster {
         let spec = self.spec.hosts.get(u32::try_from(slot).ok()?)?;
         if let Some(Some(host)) = self.hosts.borrow().get(slot)
             && host.id() == spec.id
+            && host.is_secured_by(self.client.as_ref())
         {
             return Some(Rc::clone(host));
         }
@@ -153,7 +176,8 @@ impl Cluster {
 
     #[cold]
     fn new_host(&self, slot: usize, spec: &HostSpec) -> Rc<Host> {
-        let host = Rc::new(Host::new(spec, self.core, self.stats.clone()));
+        let tls = self.host_tls(spec);
+        let host = Rc::new(Host::new(spec, self.core, self.stats.clone(), tls));
         if self.retired.get() {
             host.retire();
             return host;
@@ -162,8 +186,11 @@ impl Cluster {
         if hosts.len() <= slot {
             hosts.resize(self.spec.hosts.slots().max(slot + 1), None);
         }
-        if let Some(place) = hosts.get_mut(slot) {
-            *place = Some(Rc::clone(&host));
+        let place = hosts.get_mut(slot);
+        let before = place.and_then(|place| place.replace(Rc::clone(&host)));
+        drop(hosts);
+        if let Some(before) = before {
+            before.retire();
         }
         host
     }
@@ -222,25 +249,58 @@ impl Cluster {
         want: Want,
         timer: &Timer,
     ) -> Result<Lease, Fault> {
-        match self.speaks(want.version) {
-            Speaks::Http1 => self.checkout_http1(host, want.fresh, timer).await,
-            Speaks::Http2 => self.checkout_http2(host, timer).await,
+        match self.speaks(want.version).or(host.agreed()) {
+            Some(Speaks::Http1) => self.checkout_http1(host, want.fresh, timer).await,
+            Some(Speaks::Http2) => self.checkout_http2(host, timer).await,
+            None => self.checkout_agreed(host, timer).await,
         }
     }
 
-    /// What a host is spoken to in, for a client of that version. Without TLS nobody chooses: it is HTTP/1 unless we are told.
-    fn speaks(&self, client: Version) -> Speaks {
+    /// The first connection to a host that chooses itself what is spoken. Until it has, others may make theirs meanwhile.
+    async fn checkout_agreed(&self, host: &Rc<Host>, timer: &Timer) -> Result<Lease, Fault> {
+        let places = self.places(host).await?;
+        let stream = self
+            .open(host, &[Speaks::Http2, Speaks::Http1], timer)
+            .await?;
+        if !is_agreed(&stream, Speaks::Http2) {
+            host.agree(Some(Speaks::Http1));
+            return Ok(Lease::Http1(Connection::new(stream, host, places)));
+        }
+        host.agree(Some(Speaks::Http2));
+        match host.http2.place(&self.spec.config.http2) {
+            StreamPlace::Connect(connecting) => {
+                let slot = connecting
+                    .open((stream, places), host, &self.spec.config)
+                    .await?;
+                Ok(Lease::Http2(slot))
+            }
+            StreamPlace::Here(slot) => {
+                stream.close();
+                Ok(Lease::Http2(slot))
+            }
+            StreamPlace::Wait(_) | StreamPlace::Full => {
+                stream.close();
+                drop(places);
+                self.checkout_http2(host, timer).await
+            }
+        }
+    }
+
+    /// What a host is spoken to in, for a client of that version. None: it chooses itself. Without TLS it cannot, and it is
+    /// HTTP/1 unless we are told.
+    fn speaks(&self, client: Version) -> Option<Speaks> {
         match self.spec.config.protocol {
-            UpstreamProtocol::Auto | UpstreamProtocol::Http1 => Speaks::Http1,
-            UpstreamProtocol::Http2 => Speaks::Http2,
-            UpstreamProtocol::SameAsClient if client == Version::Http2 => Speaks::Http2,
-            UpstreamProtocol::SameAsClient => Speaks::Http1,
+            UpstreamProtocol::Auto if self.client.is_some() => None,
+            UpstreamProtocol::Auto | UpstreamProtocol::Http1 => Some(Speaks::Http1),
+            UpstreamProtocol::Http2 => Some(Speaks::Http2),
+            UpstreamProtocol::SameAsClient if client == Version::Http2 => Some(Speaks::Http2),
+            UpstreamProtocol::SameAsClient => Some(Speaks::Http1),
         }
     }
 
     /// Whether a host may say that it did not process a request of which parts have been sent.
     pub(crate) fn may_refuse(&self) -> bool {
-        self.speaks(Version::Http2) == Speaks::Http2
+        self.speaks(Version::Http2) != Some(Speaks::Http1)
     }
 
     async fn checkout_http1(
@@ -258,7 +318,7 @@ impl Cluster {
             Admitted::Kept(kept) => return Ok(Lease::Http1(kept)),
             Admitted::New(permit) => permit,
         };
-        let stream = self.open(host, timer).await?;
+        let stream = self.open(host, &[Speaks::Http1], timer).await?;
         let places = (permit, host_place);
         Ok(Lease::Http1(Connection::new(stream, host, places)))
     }
@@ -270,7 +330,8 @@ impl Cluster {
                 StreamPlace::Connect(connecting) => {
                     let opened = async {
                         let places = self.places(host).await?;
-                        Ok::<_, Fault>((self.open(host, timer).await?, places))
+                        let stream = self.open(host, &[Speaks::Http2], timer).await?;
+                        Ok::<_, Fault>((stream, places))
                     };
                     let (stream, places) = match opened.await {
                         Ok(opened) => opened,
@@ -305,7 +366,7 @@ impl Cluster {
         timer: &Timer,
     ) -> Result<Connection, Fault> {
         let places = self.places(host).await?;
-        let stream = self.open(host, timer).await?;
+        let stream = self.open(host, &[Speaks::Http1], timer).await?;
         Ok(Connection::new(stream, host, places))
     }
 
@@ -319,17 +380,24 @@ impl Cluster {
         }
     }
 
-    async fn open(&self, host: &Host, timer: &Timer) -> Result<Stream, Fault> {
+    /// A stream to the host, under TLS where the cluster asks for it, for one of these protocols.
+    async fn open(&self, host: &Host, offer: &[Speaks], timer: &Timer) -> Result<Stream, Fault> {
         self.stats.upstream_cx_total.inc();
         host.stats.cx_total.inc();
         let deadline = Deadline::after(self.spec.config.connect_timeout);
         let begun = Instant::now();
         let connected = timer.within(deadline, connect(host.address())).await;
         let fault = match connected {
-            Ok(Ok(stream)) => {
-                self.stats.upstream_cx_connect_time.record(begun.elapsed());
-                return Ok(stream);
-            }
+            Ok(Ok(mut stream)) => match self.secure(&mut stream, host, offer, timer).await {
+                Ok(()) => {
+                    self.stats.upstream_cx_connect_time.record(begun.elapsed());
+                    return Ok(stream);
+                }
+                Err(fault) => {
+                    stream.close();
+                    fault
+                }
+            },
             Ok(Err(error @ ConnectError::Refused(_))) => {
                 Fault::new(FaultKind::ConnectRefused).because(error)
             }
@@ -430,8 +498,11 @@ impl Cluster {
         self.retired.set(true);
         let mut gone = Vec::new();
         for (slot, place) in (0..).zip(self.hosts.borrow_mut().iter_mut()) {
-            let stays =
-                |host: &Rc<Host>| next.is_some_and(|next| next.spec.hosts.has(slot, host.id()));
+            let stays = |host: &Rc<Host>| {
+                next.is_some_and(|next| {
+                    next.spec.hosts.has(slot, host.id()) && host.is_secured_by(next.client.as_ref())
+                })
+            };
             gone.extend(place.take_if(|host| !stays(host)));
         }
         gone.iter().for_each(|host| host.retire());

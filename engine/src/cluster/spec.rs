@@ -13,6 +13,7 @@ use socket2::SockAddr;
 
 use super::breaker::{Breakers, Full};
 use super::sets::ClusterSets;
+use crate::net::tls;
 use crate::observe::{ClusterStats, HostStats, PerCore, Stats};
 use crate::time::now_millis;
 
@@ -348,9 +349,11 @@ pub struct ClusterSpec {
     pub(crate) sources: HashMap<String, u32>,
     /// Its numbers.
     pub stats: Arc<PerCore<ClusterStats>>,
+    /// Its side of TLS, and the files that this was made from.
+    pub(crate) tls: Option<(tls::Client, tls::Files)>,
 }
 
-/// A cluster of these hosts. `last` is its last version, whose places in use stay.
+/// A cluster of these hosts, without TLS. `last` is its last version, whose places in use stay.
 pub(crate) fn assemble(
     config: config::Cluster,
     hosts: Hosts,
@@ -371,6 +374,7 @@ pub(crate) fn assemble(
         config,
         hosts,
         sources,
+        tls: None,
     }
 }
 

@@ -106,6 +106,7 @@ mod testing {
             upstream_service_time: None,
             cluster: None,
             upstream_host: None,
+            transport_failure: None,
             attempts: 1,
         }
     }

@@ -1,4 +1,4 @@
-//! Sockets. Nothing above this module names monoio.
+//! Sockets, and TLS over them. Nothing above this module names monoio or rustls.
 //!
 //! A read in flight owns its bytes and lives in its [`Reader`], not in who awaits it: dropping an awaiting future loses
 //! nothing, so reads may be raced and timed out. A write that is dropped half done marks its [`Writer`] as broken.
@@ -14,6 +14,7 @@ mod runtime;
 mod spare;
 mod splice;
 mod stream;
+pub mod tls;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use connect::{ConnectError, connect};

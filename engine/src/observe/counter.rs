@@ -9,8 +9,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use ringway_config::{Cipher, TlsVersion};
 use ringway_protocols::client_hello::HelloError;
 use ringway_protocols::http1::Violation;
+
+use super::TlsFailure;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -119,6 +122,13 @@ pub type Rules = Reasons<Violation>;
 /// One counter for each reason to refuse a ClientHello, by [`HelloError::index`].
 pub type HelloErrors = Reasons<HelloError>;
 
+/// One counter for each version of TLS.
+pub type TlsVersions = Reasons<TlsVersion>;
+/// One counter for each cipher suite.
+pub type Ciphers = Reasons<Cipher>;
+/// One counter for each reason why handshakes fail.
+pub type TlsFailures = Reasons<TlsFailure>;
+
 /// One counter for each reason of a set.
 #[derive(Debug)]
 pub struct Reasons<R> {
@@ -141,6 +151,16 @@ impl<R: Reason> Reasons<R> {
         debug_assert!(reason < self.counters.len(), "there is no reason {reason}");
         if let Some(counter) = self.counters.get(reason) {
             counter.inc();
+        }
+    }
+
+    /// Counts a reason by itself.
+    pub fn note(&self, reason: R)
+    where
+        R: PartialEq,
+    {
+        if let Some(place) = R::ALL.iter().position(|known| *known == reason) {
+            self.inc(place);
         }
     }
 

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use ringway_config::{Cipher, TlsVersion};
 use ringway_protocols::message::ResponseHead;
 
 use super::log_time::TimeFormat;
-use crate::request::{Outcome, Peer, PeerAddr, RequestCx};
+use crate::request::{Outcome, Peer, PeerAddr, RequestCx, Secured};
 
 /// All that may be known of a request, by [`When`].
 #[derive(Clone, Copy)]
@@ -83,7 +84,38 @@ pub(super) enum Plain {
     UpstreamCluster,
     UpstreamAttempts,
     ServerName,
+    TransportFailure,
+    Tls(TlsFact),
     Address(End, Detail),
+}
+
+/// What is known of the client's TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsFact {
+    Version,
+    Cipher,
+    Subject,
+    Issuer,
+    Serial,
+    Fingerprint,
+    Dns,
+    Uri,
+}
+
+impl TlsFact {
+    fn read(self, tls: &Secured) -> Option<&str> {
+        let peer = tls.peer.as_deref();
+        match self {
+            Self::Version => tls.version.map(TlsVersion::protocol),
+            Self::Cipher => tls.cipher.map(Cipher::name),
+            Self::Subject => peer.map(|peer| &*peer.subject),
+            Self::Issuer => peer.map(|peer| &*peer.issuer),
+            Self::Serial => peer.map(|peer| &*peer.serial),
+            Self::Fingerprint => peer.map(|peer| &*peer.digest),
+            Self::Dns => peer.map(|peer| &*peer.dns),
+            Self::Uri => peer.map(|peer| &*peer.uri),
+        }
+    }
 }
 
 /// An end of the client's connection.
@@ -243,7 +275,9 @@ impl Plain {
             Self::ServerName => text(facts.peer.server_name.as_deref()),
             Self::ResponseCode => status(facts),
             Self::Address(end, detail) => address_of(facts.peer, end, detail),
+            Self::Tls(fact) => text(facts.peer.tls.as_deref().and_then(|tls| fact.read(tls))),
             Self::ResponseCodeDetails
+            | Self::TransportFailure
             | Self::ResponseFlags
             | Self::BytesReceived
             | Self::BytesSent
@@ -265,6 +299,7 @@ impl Plain {
             Self::BytesSent => Some(Datum::Number(outcome.bytes_sent)),
             Self::Duration => Some(millis(outcome.duration)),
             Self::ResponseDuration => outcome.response_duration.map(millis),
+            Self::TransportFailure => text(outcome.transport_failure.as_deref()),
             Self::Protocol
             | Self::RouteName
             | Self::ServerName
@@ -272,6 +307,7 @@ impl Plain {
             | Self::UpstreamHost
             | Self::UpstreamCluster
             | Self::UpstreamAttempts
+            | Self::Tls(_)
             | Self::Address(..) => None,
         }
     }

@@ -12,6 +12,7 @@ mod log_time;
 mod operator;
 pub mod scope;
 pub mod stats;
+mod tls;
 
 pub use counter::{Classes, Counter, Gauge, PerCore, Slot, Tally};
 pub use histogram::{Distribution, Histogram};
@@ -20,3 +21,4 @@ pub use stats::{
     ClusterStats, CoreStats, HostStats, ListenerStats, ProcessStats, RouteTableStats, Stats,
     WatchStats,
 };
+pub use tls::TlsFailure;

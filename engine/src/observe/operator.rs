@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::fact::{
-    Detail, End, Operator, Plain, RequestField, ResponseField, What, alternatives, hostname,
+    Detail, End, Operator, Plain, RequestField, ResponseField, TlsFact, What, alternatives,
+    hostname,
 };
 use super::log_time::{LETTERS, TimeFormat};
 
@@ -135,6 +136,10 @@ const fn known(name: &'static str, shape: Shape, when: When) -> Known {
     Known { name, shape, when }
 }
 
+const fn of_tls(name: &'static str, fact: TlsFact) -> Known {
+    known(name, Shape::Plain(Plain::Tls(fact)), When::Request)
+}
+
 const fn address(name: &'static str, end: End, detail: Detail) -> Known {
     known(
         name,
@@ -152,7 +157,7 @@ const fn ending(name: &'static str, plain: Plain) -> Known {
 }
 
 /// The operators, in the order that error messages list them.
-static OPERATORS: [Known; 28] = [
+static OPERATORS: [Known; 37] = [
     known("START_TIME", Shape::StartTime, When::Request),
     known("REQ", Shape::Request, When::Request),
     known("RESP", Shape::Response, When::Response),
@@ -168,6 +173,7 @@ static OPERATORS: [Known; 28] = [
     answered("UPSTREAM_HOST", Plain::UpstreamHost),
     answered("UPSTREAM_CLUSTER", Plain::UpstreamCluster),
     answered("UPSTREAM_REQUEST_ATTEMPT_COUNT", Plain::UpstreamAttempts),
+    ending("UPSTREAM_TRANSPORT_FAILURE_REASON", Plain::TransportFailure),
     known(
         "REQUESTED_SERVER_NAME",
         Shape::Plain(Plain::ServerName),
@@ -194,6 +200,14 @@ static OPERATORS: [Known; 28] = [
         Detail::WithoutPort,
     ),
     address("DOWNSTREAM_LOCAL_PORT", End::Local, Detail::Port),
+    of_tls("DOWNSTREAM_TLS_VERSION", TlsFact::Version),
+    of_tls("DOWNSTREAM_TLS_CIPHER", TlsFact::Cipher),
+    of_tls("DOWNSTREAM_PEER_SUBJECT", TlsFact::Subject),
+    of_tls("DOWNSTREAM_PEER_ISSUER", TlsFact::Issuer),
+    of_tls("DOWNSTREAM_PEER_SERIAL", TlsFact::Serial),
+    of_tls("DOWNSTREAM_PEER_FINGERPRINT_256", TlsFact::Fingerprint),
+    of_tls("DOWNSTREAM_PEER_DNS_SAN", TlsFact::Dns),
+    of_tls("DOWNSTREAM_PEER_URI_SAN", TlsFact::Uri),
     known("HOSTNAME", Shape::Hostname, When::Request),
     known("ENVIRONMENT", Shape::Environment, When::Request),
     known("DYNAMIC_METADATA", Shape::Metadata, When::Request),

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringway_config::Name;
 
-use super::counter::{Classes, Counter, Gauge, HelloErrors, PerCore, Rules};
+use super::counter::{
+    Ciphers, Classes, Counter, Gauge, HelloErrors, PerCore, Rules, TlsFailures, TlsVersions,
+};
 use super::histogram::Histogram;
 use super::scope::{Scope, scope};
 
@@ -60,9 +62,17 @@ scope! {
         limit_http2_codec: Counter as limit [limit = http2_codec], "Limits reached, by limit.";
         limit_http2_max_age: Counter as limit [limit = http2_max_age], "Limits reached, by limit.";
         limit_client_hello_timeout: Counter as limit [limit = client_hello_timeout], "Limits reached, by limit.";
+        limit_tls_handshake_timeout: Counter as limit [limit = tls_handshake_timeout], "Limits reached, by limit.";
+        limit_tls_handshakes: Counter as limit [limit = tls_handshakes], "Limits reached, by limit.";
         limit_tcp_idle_timeout: Counter as limit [limit = tcp_idle_timeout], "Limits reached, by limit.";
         limit_tcp_max_duration: Counter as limit [limit = tcp_max_duration], "Limits reached, by limit.";
         client_hello_error: HelloErrors, "Connections closed for their ClientHello, by reason.";
+        tls_handshakes: Counter, "TLS handshakes with clients.";
+        tls_resumed: Counter, "Those by a ticket.";
+        tls_version: TlsVersions, "TLS handshakes by version.";
+        tls_cipher: Ciphers, "TLS handshakes by cipher suite.";
+        tls_error: TlsFailures, "TLS handshakes with clients that failed, by reason.";
+        tls_misdirected: Counter, "Requests for a host of another certificate, answered 421.";
         early_response_drains: Counter, "Request bodies thrown away after an early answer, so that the connection was kept.";
         downstream_cx_drain_close: Counter, "Connections closed because the listener or the process drains.";
         downstream_rq_aborted: Counter, "Requests whose client went away before the end of the answer.";
@@ -104,6 +114,10 @@ scope! {
         upstream_cx_connect_fail: Counter, "Connections refused or failed, timeouts apart.";
         upstream_cx_connect_timeout: Counter, "Connections not made in time.";
         upstream_cx_connect_time: Histogram, "Time that making a connection took.";
+        upstream_tls_handshakes: Counter, "TLS handshakes with hosts.";
+        upstream_tls_resumed: Counter, "Those by a session from before.";
+        upstream_tls_error: Counter, "TLS handshakes that failed: a certificate not believed, no version or cipher in common, a host that left.";
+        upstream_tls_timeout: Counter, "TLS handshakes not ended in time.";
         upstream_cx_reused: Counter, "Requests sent over a kept connection.";
         upstream_cx_closed_idle: Counter, "Kept connections closed for being unused, by either end.";
         upstream_cx_destroyed: Counter, "Connections closed, for whatever reason.";
@@ -192,6 +206,9 @@ scope! {
         reloads_failed: Counter, "Reloads refused for a wrong configuration.";
         last_reload_ok: Gauge, "1 if the last reload was taken over, else 0.";
         last_reload_time: Gauge as last_reload_time_seconds, "When the last reload was asked for, in seconds since 1970.";
+        certificate_expiry: Gauge as certificate_expiry_seconds, "When the first of the certificates that serve expires, in seconds since 1970; 0 without any.";
+        tls_renewals_total: Counter as tls_renewals, "Times that certificates, keys or tickets were taken anew while serving.";
+        tls_renewals_failed: Counter, "Times that new files were refused, and the old ones served on.";
         draining: Gauge, "1 while the process drains, else 0.";
         access_log_bytes: Counter as access_log_written_bytes, "Bytes written to access logs.";
         access_log_errors: Counter, "Failed writes to access logs; what they held is lost.";

@@ -298,6 +298,13 @@ impl Attempts<'_, '_> {
         let result = timer.within(limit, one).await.unwrap_or_else(|_elapsed| {
             Err(Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent))
         });
+        self.trace.failure = None;
+        if let Err(fault) = &result
+            && fault.kind.is_of_transport()
+        {
+            let source = fault.source.as_ref();
+            self.trace.failure = source.map(|source| source.to_string().into());
+        }
         match &result {
             Ok(answer) => {
                 let report = self.cluster.judge(&host, Some(answer.head.status));
@@ -325,6 +332,8 @@ impl Attempts<'_, '_> {
             | FaultKind::ConnectRefused
             | FaultKind::ConnectTimeout
             | FaultKind::ConnectFailed
+            | FaultKind::TlsFailed
+            | FaultKind::TlsTimeout
             | FaultKind::UpstreamProtocol
             | FaultKind::Truncated
             | FaultKind::RequestTimeout

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use ringway_config::Forwarded;
+use ringway_config::{ClientCertField, Forwarded};
 use ringway_protocols::http1::strip_hop_by_hop;
 use ringway_protocols::message::{RequestHead, ResponseHead};
 use ringway_protocols::{FieldId, Fields};
@@ -21,6 +21,8 @@ pub(crate) struct Introduction {
     pub(crate) address: Bytes,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
+    /// What its certificate is to upstreams, if it showed one.
+    pub(crate) client_cert: Option<Bytes>,
     /// The value of `Via`, if one is sent.
     pub(crate) via: Option<Bytes>,
 }
@@ -77,6 +79,7 @@ pub(crate) fn forward(
             ) && (field.id != FieldId::XRequestId || !forwarded.x_request_id)
         });
     }
+    client_cert(fields, intro, forwarded.x_forwarded_client_cert);
     if forwarded.x_forwarded_for && !intro.address.is_empty() {
         let before: Vec<&[u8]> = if intro.trusted {
             fields.all(b"x-forwarded-for").collect()
@@ -106,6 +109,28 @@ pub(crate) fn forward(
     }
     if let Some(via) = &intro.via {
         fields.push("via", via.clone());
+    }
+}
+
+/// What becomes of `X-Forwarded-Client-Cert`. Who did not show a certificate has nothing to say of one.
+fn client_cert(fields: &mut Fields, intro: &Introduction, how: ClientCertField) {
+    let own = intro.client_cert.as_ref();
+    let brought = fields.get_id(FieldId::XForwardedClientCert).is_some();
+    let value = match (how, own) {
+        (ClientCertField::Forward, Some(_)) => return,
+        (ClientCertField::Sanitize | ClientCertField::Forward, _) | (_, None) => None,
+        (ClientCertField::Set, Some(own)) => Some(own.clone()),
+        (ClientCertField::Append, Some(own)) => {
+            let lines = fields.all_id(FieldId::XForwardedClientCert);
+            let all: Vec<&[u8]> = lines.chain([&own[..]]).collect();
+            Some(all.join(&b","[..]).into())
+        }
+    };
+    if brought {
+        fields.remove(b"x-forwarded-client-cert");
+    }
+    if let Some(value) = value {
+        fields.push("x-forwarded-client-cert", value);
     }
 }
 
@@ -162,6 +187,7 @@ mod tests {
             local: addr,
             client: None,
             server_name: None,
+            tls: None,
         };
         let trusted: Vec<IpNet> = vec![trusted.parse().expect("a range")];
         client_address(&fields, &peer, &trusted)

@@ -87,6 +87,8 @@ pub(crate) struct Trace<'c> {
     pub(crate) table: Option<Rc<Table>>,
     pub(crate) cluster: Option<Rc<Cluster>>,
     pub(crate) host: Option<Rc<str>>,
+    /// Why no connection to it was made, or no secure one.
+    pub(crate) failure: Option<Box<str>>,
     pub(crate) attempts: u32,
     pub(crate) service_time: Option<Duration>,
     /// From the request's head to the answer's.
@@ -268,6 +270,9 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
         FaultKind::NoHost => "no host of the upstream cluster is there\n",
         FaultKind::ConnectRefused | FaultKind::ConnectTimeout | FaultKind::ConnectFailed => {
             "the upstream could not be reached\n"
+        }
+        FaultKind::TlsFailed | FaultKind::TlsTimeout => {
+            "no secure connection to the upstream could be made\n"
         }
         FaultKind::Reset | FaultKind::Truncated => "the upstream closed before it answered\n",
         FaultKind::UpstreamProtocol => "the upstream's answer is not valid HTTP\n",

@@ -52,9 +52,11 @@ impl<'p> Tries<'p> {
     /// After a fault.
     pub(crate) fn after_fault(&mut self, fault: &Fault) -> Verdict {
         let wanted = match fault.kind {
-            FaultKind::ConnectRefused | FaultKind::ConnectTimeout | FaultKind::ConnectFailed => {
-                self.policy.on.contains(&RetryOn::ConnectFailure)
-            }
+            FaultKind::ConnectRefused
+            | FaultKind::ConnectTimeout
+            | FaultKind::ConnectFailed
+            | FaultKind::TlsFailed
+            | FaultKind::TlsTimeout => self.policy.on.contains(&RetryOn::ConnectFailure),
             FaultKind::Reset | FaultKind::FirstByteTimeout | FaultKind::PerTryTimeout => {
                 self.policy.on.contains(&RetryOn::Reset)
             }

@@ -256,6 +256,8 @@ async fn answer<'c>(
     let too_long = outcome::is_too_long(framing, listener);
     let mut reply = if too_long {
         outcome::too_long()
+    } else if client.is_misdirected(&cx.head.authority) {
+        outcome::misdirected()
     } else {
         proxy(around, cx, &upload, &mut informer, trace).await
     };

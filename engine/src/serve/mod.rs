@@ -16,6 +16,7 @@ mod respond;
 mod root;
 mod sniff;
 mod tcp;
+mod tls;
 
 use std::rc::Rc;
 
@@ -26,7 +27,7 @@ use ringway_protocols::http1::RequestParser;
 
 use crate::net::{Accepted, Stream};
 use crate::proxy::{Introduction, is_within};
-use crate::request::{Peer, PeerAddr};
+use crate::request::{Peer, PeerAddr, Secured};
 use crate::time::Timer;
 use crate::view::{Listener, ListenerId, LiveChain, Local, Ticket};
 
@@ -43,6 +44,8 @@ struct Client {
     chain: usize,
     /// What its TLS said first, where the chain was chosen by it.
     hello: Option<Rc<ClientHello>>,
+    /// What its handshake agreed on, if it is under TLS.
+    tls: Option<Rc<Secured>>,
     intro: Introduction,
     timer: Timer,
     /// Requests begun.
@@ -59,7 +62,7 @@ impl Client {
             None => listener.place(&accepted.remote, &accepted.local, None)?,
             Some(_) => NO_CHAIN,
         };
-        let intro = introduction(&listener, &accepted.remote);
+        let intro = introduction(&listener, &accepted.remote, None);
         Some(Self {
             local,
             id: listener.id,
@@ -68,6 +71,7 @@ impl Client {
             listener,
             chain,
             hello: None,
+            tls: None,
             intro,
             timer: Timer::new(),
             requests: 0,
@@ -84,6 +88,7 @@ impl Client {
             listener: Rc::clone(&self.listener),
             chain: self.chain,
             hello: self.hello.clone(),
+            tls: self.tls.clone(),
             intro: self.intro.clone(),
             timer: Timer::new(),
             requests: self.requests,
@@ -107,9 +112,28 @@ impl Client {
         let Some(chain) = place.filter(requests) else {
             return false;
         };
-        self.intro = introduction(&listener, &self.remote);
+        self.intro = introduction(&listener, &self.remote, self.tls.as_deref());
         (self.listener, self.chain) = (listener, chain);
         true
+    }
+
+    /// Whether its certificate is not for the host of a request, and another one of ours is: the client took them for one server's
+    /// (RFC 9110 §15.5.20), or hopes to get past what the other asks for.
+    fn is_misdirected(&self, authority: &[u8]) -> bool {
+        let (Some(tls), Some(server)) = (&self.tls, self.listener.tls(self.chain)) else {
+            return false;
+        };
+        let asked = tls.server_name.as_deref();
+        let host = host_of(authority);
+        if asked.is_some_and(|asked| host.eq_ignore_ascii_case(asked.as_bytes())) {
+            return false;
+        }
+        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        let misdirected = !server.serves_both(asked, &host);
+        if misdirected {
+            self.listener.stats.tls_misdirected.inc();
+        }
+        misdirected
     }
 
     /// Its two ends, as a request or a log line knows them.
@@ -122,6 +146,7 @@ impl Client {
             server_name: hello
                 .and_then(|hello| hello.server_name.as_deref())
                 .map(Rc::from),
+            tls: self.tls.clone(),
         }
     }
 
@@ -131,32 +156,42 @@ impl Client {
     }
 }
 
-fn introduction(listener: &Listener, remote: &PeerAddr) -> Introduction {
+/// An authority without its port.
+fn host_of(authority: &[u8]) -> &[u8] {
+    let end = authority.iter().rposition(|byte| *byte == b':');
+    let port = |at: &usize| authority[at + 1..].iter().all(u8::is_ascii_digit);
+    end.filter(port).map_or(authority, |end| &authority[..end])
+}
+
+fn introduction(listener: &Listener, remote: &PeerAddr, tls: Option<&Secured>) -> Introduction {
     let forwarded = &listener.spec.config.forwarded;
     Introduction {
         trusted: is_within(&forwarded.trusted, remote.ip()),
         address: remote.ip().map_or_else(Bytes::new, |address| {
             address.to_canonical().to_string().into()
         }),
-        scheme: "http",
+        scheme: if tls.is_some() { "https" } else { "http" },
+        client_cert: tls
+            .and_then(|tls| tls.peer.as_ref())
+            .map(|peer| peer.element.clone()),
         via: listener.via.clone(),
     }
 }
 
 /// Serves a connection to its end.
 async fn serve(mut connection: Box<Connection>) {
-    if connection.client.listener.hello.is_some() && !Box::pin(hello::choose(&mut connection)).await
-    {
+    if connection.client.listener.hello.is_some() && !Box::pin(begin(&mut connection)).await {
         return connection.close();
     }
     let client = &connection.client;
     if let Some(LiveChain::Tcp(_)) = client.listener.chain(client.chain) {
         return Box::pin(tcp::serve(connection)).await;
     }
-    let spoken = match connection.client.listener.spec.config.protocol {
-        Protocol::Http1 => Some(Spoken::Http1),
-        Protocol::Http2 => Some(Spoken::Http2),
-        Protocol::Http => sniff::spoken(&mut connection).await,
+    let agreed = client.tls.as_deref().and_then(|tls| tls.alpn.as_deref());
+    let spoken = match (agreed, client.listener.spec.config.protocol) {
+        (Some(b"h2"), _) | (_, Protocol::Http2) => Some(Spoken::Http2),
+        (Some(b"http/1.1"), _) | (_, Protocol::Http1) => Some(Spoken::Http1),
+        (_, Protocol::Http) => sniff::spoken(&mut connection).await,
     };
     match spoken {
         Some(Spoken::Http1) => http1::serve(connection).await,
@@ -170,6 +205,20 @@ async fn serve(mut connection: Box<Connection>) {
 enum Spoken {
     Http1,
     Http2,
+}
+
+/// What comes before the first request: the ClientHello, the chain, the handshake. `false`: there is none to serve.
+async fn begin(connection: &mut Connection) -> bool {
+    let Connection { client, stream, .. } = &*connection;
+    let max = client.listener.spec.config.limits.tls_handshakes;
+    let (place, full) = client.local.handshakes.enter(stream.raw_fd(), max);
+    if full {
+        client.listener.stats.limit_tls_handshakes.inc();
+    }
+    hello::choose(connection).await && {
+        place.began();
+        tls::accept(connection).await
+    }
 }
 
 /// A connection in service. One box, so that its task holds no more than a pointer and what it waits for.

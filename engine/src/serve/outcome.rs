@@ -51,16 +51,30 @@ pub(super) fn is_too_long(framing: Framing, listener: &Listener) -> bool {
 /// The answer to such a request.
 pub(super) fn too_long<'a>() -> Reply<'a> {
     let kind = FaultKind::BodyTooLarge;
+    own_reply(LocalReply::text(
+        kind.status(),
+        kind.details(),
+        "the request's body is too large\n",
+    ))
+}
+
+/// The answer to a request that is for another certificate's connection (RFC 9110 §15.5.20).
+pub(super) fn misdirected<'a>() -> Reply<'a> {
+    own_reply(LocalReply::text(
+        421,
+        "misdirected_request",
+        "this connection's certificate is not for that host\n",
+    ))
+}
+
+fn own_reply<'a>(reply: LocalReply) -> Reply<'a> {
     let LocalReply {
         status,
         fields,
         body,
-        ..
-    } = LocalReply::text(
-        kind.status(),
-        kind.details(),
-        "the request's body is too large\n",
-    );
+        details,
+        flag,
+    } = reply;
     let head = ResponseHead {
         status,
         reason: Bytes::new(),
@@ -70,8 +84,8 @@ pub(super) fn too_long<'a>() -> Reply<'a> {
     Reply {
         head,
         body: ReplyBody::Local(body),
-        flag: kind.flag(),
-        details: kind.details(),
+        flag,
+        details,
         deadline: Deadline::NEVER,
         idle: None,
     }
@@ -125,6 +139,7 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
         upstream_service_time: trace.service_time,
         cluster: trace.cluster.as_ref().map(|cluster| cluster.name.clone()),
         upstream_host: trace.host.clone(),
+        transport_failure: trace.failure.take(),
         attempts: trace.attempts,
     };
     if let Some(filters) = &mut trace.filters {
@@ -196,6 +211,7 @@ impl Refusal {
             upstream_service_time: None,
             cluster: None,
             upstream_host: None,
+            transport_failure: None,
             attempts: 0,
         };
         let peer = client.peer();

@@ -254,6 +254,7 @@ impl<'c> Passing<'c> {
             upstream_service_time: None,
             cluster: Some(self.cluster.name.clone()),
             upstream_host: self.host.clone(),
+            transport_failure: None,
             attempts: self.attempts,
         };
         let record = Record {

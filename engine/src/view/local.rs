@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use super::connections::Connections;
 use super::date::Date;
-use super::{Listener, Reporter, Ticket, View};
+use super::{Handshakes, Listener, Reporter, Ticket, View};
 use crate::cluster::Report;
 use crate::net::Pipes;
 use crate::observe::log_ring::LogSink;
@@ -59,6 +59,8 @@ pub(crate) struct Local {
     /// Through which large transfers go.
     pub(crate) pipes: Pipes,
     pub(crate) connections: Rc<Connections>,
+    /// Those that have not yet ended their handshake.
+    pub(crate) handshakes: Rc<Handshakes>,
     /// Answers say `Connection: close` from now on.
     pub(crate) draining: Cell<bool>,
     /// No listener lets anybody in any more.
@@ -87,6 +89,7 @@ impl Local {
             logs,
             date: Date::default(),
             connections: Rc::default(),
+            handshakes: Rc::default(),
             draining: Cell::new(false),
             closed: Cell::new(false),
             leaving: Cell::new(false),

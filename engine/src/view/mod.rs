@@ -3,6 +3,7 @@
 mod chain;
 mod connections;
 mod date;
+mod handshakes;
 mod local;
 mod reports;
 
@@ -11,11 +12,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringway_config::{Arrival, Name};
+use ringway_config::{self as config, Arrival, Name};
 use ringway_protocols::client_hello::{ClientHello, HelloLimits};
 use ringway_protocols::http1::HeadLimits;
 
 use crate::cluster::{Cluster, ClusterSets, ClusterSpec};
+use crate::net::tls;
 use crate::observe::{ListenerStats, RouteTableStats, Slot};
 use crate::request::PeerAddr;
 use crate::rng::Rng;
@@ -24,6 +26,7 @@ use crate::snapshot::{ListenerSpec, Snapshot, TableSpec};
 
 pub(crate) use chain::{LiveChain, TcpChain};
 pub(crate) use connections::Ticket;
+pub(crate) use handshakes::Handshakes;
 pub(crate) use local::{Local, OpenGate, Shared};
 pub use reports::Reports;
 pub(crate) use reports::{Reporter, reports};
@@ -73,13 +76,20 @@ impl Listener {
             offers: &offers,
         };
         let mut best = None;
-        for (place, chain) in self.spec.chains.iter().enumerate() {
-            let fit = chain.matches.fit(&arrival);
+        for (place, chain) in self.spec.config.chains.iter().enumerate() {
+            let carried = self.hello.is_none() || chain.takes(hello.is_some());
+            let fit = chain.matches.fit(&arrival).filter(|_| carried);
             if fit > best.map(|(_, fit)| fit) {
                 best = fit.map(|fit| (place, fit));
             }
         }
         best.map(|(place, _)| place)
+    }
+
+    /// The TLS of the chain at a place.
+    pub(crate) fn tls(&self, place: usize) -> Option<&tls::Server> {
+        let secure = self.spec.chains.get(place)?.tls.as_ref()?;
+        Some(&secure.server)
     }
 
     /// The chain at a place.
@@ -198,7 +208,7 @@ impl View {
         }
         let limits = &spec.config.limits;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let asks_tls = spec.chains.iter().any(|chain| chain.matches.asks_tls());
+        let asks_tls = spec.config.chains.iter().any(config::Chain::asks_hello);
         Some(Rc::new(Listener {
             id,
             spec: Arc::clone(spec),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::health::{health_check, limits, outlier};
 use super::route::{at_most_one, exactly_one};
-use super::unique;
+use super::{tls, unique};
 use crate::native::wire::{
     BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, Cx, FallbackWord, HashCookieRecord,
     HashKeyRecord, Http2Record, LocalityRecord, MetadataPairs, PlacementRecord, StickyRecord,
@@ -66,6 +66,7 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
         },
         http2: http2(record.http2),
         dns_refresh: record.dns_refresh.0,
+        tls: record.tls.map(|tls| tls::client(tls, cx)),
         slow_start,
         placement: placement(record.placement, cx),
         subsets: record.subsets.map(|record| subsets(record, cx)),

@@ -2,11 +2,11 @@
 
 use ipnet::IpNet;
 
-use super::{Placed, route, tcp, unique};
+use super::{Placed, route, tcp, tls, unique};
 use crate::native::wire::{
     AccessLogRecord, ChainMatchRecord, ChainRecord, ClientHttp2Record, Cx, FilterItem,
     ForwardedRecord, LimitsRecord, ListenerRecord, NonEmpty, OrFalse, RouteRecord, RouteTableRef,
-    TcpRecord, VirtualHostRecord,
+    TcpRecord, TlsRecord, VirtualHostRecord,
 };
 use crate::{
     AccessLog, Chain, ChainMatch, ClientHttp2, Filter, Forwarded, HttpLimits, ListenAddress,
@@ -67,6 +67,7 @@ fn listener(record: ListenerRecord, tables: &mut Vec<RouteTable>, cx: &mut Cx) -
         keys: record.keys,
         name: record.name.clone(),
         matches: ChainMatch::default(),
+        tls: record.tls,
         filters: record.filters,
         routes: record.routes,
         virtual_hosts: record.virtual_hosts,
@@ -112,6 +113,7 @@ struct Treatment {
     keys: Vec<&'static str>,
     name: Name,
     matches: ChainMatch,
+    tls: Option<TlsRecord>,
     filters: Vec<FilterItem>,
     routes: Option<Vec<RouteRecord>>,
     virtual_hosts: Option<NonEmpty<VirtualHostRecord>>,
@@ -128,6 +130,7 @@ impl Treatment {
             "routes",
             "virtual_hosts",
             "route_table",
+            "tls",
             "filters",
             "path_normalize",
             "merge_slashes",
@@ -169,15 +172,19 @@ fn chain(
     cx: &mut Cx,
 ) -> Chain {
     route::exactly_one(&record.at, &record.keys, choices, cx);
+    let tls = record.tls.clone().map(|tls| tls::server(tls, cx));
     if let Some(tcp) = record.tcp.clone() {
         record.refuse_beside_tcp(cx);
         return Chain {
             matches: record.matches,
+            tls,
             filters: Vec::new(),
             service: Service::Tcp(tcp::proxy(tcp)),
         };
     }
-    tcp::refuse_tls_without_end(&record.at, &record.matches, cx);
+    if tls.is_none() {
+        tcp::refuse_tls_without_end(&record.at, &record.matches, cx);
+    }
     let routes = if let Some(RouteTableRef(name)) = &record.route_table {
         record.refuse_beside_table(cx);
         name.clone()
@@ -198,6 +205,7 @@ fn chain(
     };
     Chain {
         matches: record.matches,
+        tls,
         filters: filters(record.filters),
         service: Service::Routes(routes),
     }
@@ -221,6 +229,7 @@ fn several_chains(
             keys: record.keys,
             name,
             matches: chain_match(record.r#match),
+            tls: record.tls,
             filters: record.filters,
             routes: record.routes,
             virtual_hosts: record.virtual_hosts,
@@ -229,17 +238,18 @@ fn several_chains(
             merge_slashes: record.merge_slashes,
             tcp: record.tcp,
         };
+        let choices = ["routes", "virtual_hosts", "route_table", "tcp"];
+        let this = chain(treatment, &choices, tables, cx);
         let earlier = chains
             .iter()
-            .position(|earlier| takes_all_of(&earlier.matches, &treatment.matches));
+            .position(|earlier| takes_all_of(earlier, &this));
         if let Some(earlier) = earlier {
             let message = format!(
                 "no connection comes to this chain: chain {earlier} before it takes all of them; move this one up or narrow that one's `match`"
             );
             cx.problem(&at, message);
         }
-        let choices = ["routes", "virtual_hosts", "route_table", "tcp"];
-        chains.push(chain(treatment, &choices, tables, cx));
+        chains.push(this);
     }
     chains
 }
@@ -258,7 +268,14 @@ fn chain_match(record: ChainMatchRecord) -> ChainMatch {
 }
 
 /// Whether every connection of `b` is one of `a`, which it fits as well.
-fn takes_all_of(a: &ChainMatch, b: &ChainMatch) -> bool {
+fn takes_all_of(a: &Chain, b: &Chain) -> bool {
+    let carried = [true, false]
+        .into_iter()
+        .all(|tls| a.takes(tls) || !b.takes(tls));
+    carried && matches_all_of(&a.matches, &b.matches)
+}
+
+fn matches_all_of(a: &ChainMatch, b: &ChainMatch) -> bool {
     let within = |outer: &[IpNet], inner: &[IpNet]| {
         let held = |net: &IpNet| outer.iter().any(|range| range.contains(net));
         outer.is_empty() || (!inner.is_empty() && inner.iter().all(held))
@@ -322,6 +339,8 @@ fn limits(record: &LimitsRecord) -> HttpLimits {
         drain_body: record.drain_body,
         client_hello: record.client_hello.0,
         client_hello_timeout: record.client_hello_timeout.0,
+        tls_handshake_timeout: record.tls_handshake_timeout.0,
+        tls_handshakes: record.tls_handshakes.u32(),
     }
 }
 
@@ -350,6 +369,7 @@ fn forwarded(record: ForwardedRecord) -> Forwarded {
         x_forwarded_for: record.x_forwarded_for,
         x_forwarded_proto: record.x_forwarded_proto,
         x_forwarded_host: record.x_forwarded_host,
+        x_forwarded_client_cert: record.x_forwarded_client_cert,
         x_request_id: record.x_request_id,
         via: match record.via {
             OrFalse::Some(token) => Some(token.0),

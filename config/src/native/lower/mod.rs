@@ -7,6 +7,7 @@ mod listener;
 mod route;
 mod shadow;
 mod tcp;
+mod tls;
 
 use std::collections::HashMap;
 
@@ -53,6 +54,7 @@ fn process(record: ProcessRecord) -> Process {
         drain_timeout: record.drain_timeout,
         max_connections: record.max_connections.map(|limit| limit.0),
         splice_pipes: record.splice_pipes.u32(),
+        ticket_keys: record.ticket_keys,
         log: Log {
             level: record.log.level,
             json: record.log.format == LogStyle::Json,

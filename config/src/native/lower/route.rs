@@ -234,7 +234,7 @@ fn forward(record: RouteRecord, path: &PathMatch, cx: &mut Cx) -> Forward {
     }
 }
 
-fn pattern(regex: Regex) -> Pattern {
+pub(super) fn pattern(regex: Regex) -> Pattern {
     Pattern(regex.0)
 }
 

@@ -4,9 +4,17 @@ use crate::native::wire::{Cx, LimitsRecord, TcpRecord};
 use crate::{Chain, ChainMatch, Service, TcpProxy, WeightedCluster};
 
 /// What a listener's limits say of connections whatever they carry; all others are of requests.
-const LIMITS_OF_CONNECTIONS: [&str; 3] = ["connections", CLIENT_HELLO[0], CLIENT_HELLO[1]];
+const LIMITS_OF_CONNECTIONS: [&str; 5] = [
+    "connections",
+    CLIENT_HELLO[0],
+    CLIENT_HELLO[1],
+    CLIENT_HELLO[2],
+    HANDSHAKE,
+];
 /// What they say of ClientHellos.
-const CLIENT_HELLO: [&str; 2] = ["client_hello", "client_hello_timeout"];
+const CLIENT_HELLO: [&str; 3] = ["client_hello", "client_hello_timeout", "tls_handshakes"];
+/// What they say of handshakes.
+const HANDSHAKE: &str = "tls_handshake_timeout";
 
 /// Makes the model of a TCP proxy.
 pub(crate) fn proxy(record: TcpRecord) -> TcpProxy {
@@ -61,11 +69,16 @@ pub(crate) fn refuse_what_has_no_effect(
             cx.problem(&format!("{at}.limits.{key}"), message);
         }
     }
-    if chains.iter().any(|chain| chain.matches.asks_tls()) {
+    if limits.keys.contains(&HANDSHAKE) && chains.iter().all(|chain| chain.tls.is_none()) {
+        let message = format!("leave `{HANDSHAKE}` out: no chain here has `tls`");
+        cx.problem(&format!("{at}.limits.{HANDSHAKE}"), message);
+    }
+    if chains.iter().any(Chain::asks_hello) {
         return;
     }
     for key in CLIENT_HELLO.iter().filter(|key| limits.keys.contains(key)) {
-        let message = format!("leave `{key}` out: no chain here asks for `sni` or `alpn`");
+        let message =
+            format!("leave `{key}` out: no chain here has `tls` or asks for `sni` or `alpn`");
         cx.problem(&format!("{at}.limits.{key}"), message);
     }
 }

@@ -324,6 +324,50 @@ fn routes_are_checked() {
 }
 
 #[test]
+fn tls_is_checked() {
+    let flat = |keys: &str| {
+        format!("listeners:\n  - {{ name: a, address: \"127.0.0.1:0\", routes: [], {keys} }}\n")
+    };
+    let tls = |keys: &str| {
+        flat(&format!(
+            "tls: {{ certificates: [{{ cert: a.pem, key: a.key }}], {keys} }}"
+        ))
+    };
+    for (text, expect) in [
+        (flat("tls: { certificates: [] }"), "at least one item"),
+        (
+            tls("client_sans: [{ exact: a }]"),
+            "with `client_ca` beside `client_sans`",
+        ),
+        (
+            tls("client_ca: ca.pem, client_sans: [{ exact: a, prefix: b }]"),
+            "`exact`",
+        ),
+        (
+            tls("client_ca: ca.pem, client_pins: [{ key: 00ff }]"),
+            "64 hexadecimal digits",
+        ),
+        (tls("profile: old"), "`modern` or `intermediate`"),
+        (
+            tls("profile: modern, ciphers: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]"),
+            "no cipher suite here is for TLS 1.3",
+        ),
+        (
+            tls(
+                "versions: [\"1.3\"], ciphers: [TLS_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]",
+            ),
+            "its version of TLS is not among",
+        ),
+    ] {
+        let said = said(&text);
+        assert!(
+            said.iter().any(|line| line.contains(expect)),
+            "{text}: {said:#?}"
+        );
+    }
+}
+
+#[test]
 fn listeners_are_checked() {
     let listener = |keys: &str| format!("listeners:\n  - {{ name: a, {keys} }}\n");
     let flat = |keys: &str| listener(&format!("address: \"127.0.0.1:0\", routes: [], {keys}"));
@@ -358,7 +402,12 @@ fn listeners_are_checked() {
             "move `routes` into an item of `chains`",
         ),
         (flat("mode: \"0600\""), "only a Unix socket"),
-        (flat("tls: {}"), "unknown key `tls`: the keys here are"),
+        (flat("quic: {}"), "unknown key `quic`: the keys here are"),
+        (flat("tls: {}"), "`certificates` is missing"),
+        (
+            flat("limits: { tls_handshake_timeout: 1s }"),
+            "no chain here has `tls`",
+        ),
         (
             flat("protocol: tcp"),
             "`http`, `http1` or `http2` here, not `tcp`",

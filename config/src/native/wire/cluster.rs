@@ -1,9 +1,10 @@
 //! Clusters, endpoints and pools.
 
 use super::{
-    BalanceItem, ClusterLimitsRecord, Cx, HeadSize, HealthCheckRecord, Int, LocalityRecord,
-    MetadataPairs, NonEmpty, OutlierRecord, PlacementRecord, Positive, Shape, SlowStartRecord,
-    StickyRecord, SubsetsRecord, Window, Wire, choice, fields::record, fields::wrong_shape,
+    BalanceItem, ClusterLimitsRecord, ClusterTlsRecord, Cx, HeadSize, HealthCheckRecord, Int,
+    LocalityRecord, MetadataPairs, NonEmpty, OutlierRecord, PlacementRecord, Positive, Shape,
+    SlowStartRecord, StickyRecord, SubsetsRecord, Window, Wire, choice, fields::record,
+    fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
 use crate::{EndpointAddress, Name, UpstreamProtocol};
@@ -43,6 +44,8 @@ record! {
         outlier: Option<OutlierRecord>,
         /// How much it takes.
         limits: ClusterLimitsRecord = {},
+        /// Speak TLS with the hosts. Without this key: plain text.
+        tls: Option<ClusterTlsRecord>,
     }
 }
 

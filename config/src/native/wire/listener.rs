@@ -6,10 +6,10 @@ use ipnet::IpNet;
 
 use super::{
     AlpnName, ClusterChoice, Filled, FilterItem, HeadSize, Int, LogText, Mode, NonEmpty, OrFalse,
-    Pairs, Positive, RouteRecord, RouteTableRef, Token, VirtualHostRecord, Window, choice,
-    fields::record,
+    Pairs, Positive, RouteRecord, RouteTableRef, TlsRecord, Token, VirtualHostRecord, Window,
+    choice, fields::record,
 };
-use crate::{ByteSize, ListenAddress, Name, PathNormalize, Protocol, ServerName};
+use crate::{ByteSize, ClientCertField, ListenAddress, Name, PathNormalize, Protocol, ServerName};
 
 record! {
     /// An address where clients come in. What it does with them is said by exactly one of `routes`, `virtual_hosts`, `route_table`, `tcp` and `chains`.
@@ -32,6 +32,8 @@ record! {
         access_log: Vec<AccessLogRecord>,
         /// The kernel's queue of connections not yet accepted, per core (bounded by `net.core.somaxconn`).
         backlog: Int<1, 1_000_000> = 4096,
+        /// TLS with clients. Without this key: plain text.
+        tls: Option<TlsRecord>,
         /// Filters of every request, before those of its route.
         filters: Vec<FilterItem>,
         /// Routes of all hosts, in order: the first match wins. Short for one virtual host with the domain `*`.
@@ -62,6 +64,8 @@ record! {
     ChainRecord {
         /// Which connections; all that is said must hold. Without this key: every one.
         r#match: ChainMatchRecord = {},
+        /// TLS with these clients. Without this key: plain text, or with `tcp` whatever it is.
+        tls: Option<TlsRecord>,
         /// Filters of every request, before those of its route.
         filters: Vec<FilterItem>,
         /// Routes of all hosts, in order: the first match wins.
@@ -140,6 +144,10 @@ record! {
         client_hello: HeadSize = "32KiB",
         /// From accepting a connection to the end of its ClientHello, likewise.
         client_hello_timeout: Positive = "10s",
+        /// From the end of a ClientHello to that of the handshake; beyond it the connection is closed.
+        tls_handshake_timeout: Positive = "10s",
+        /// Connections of each core that have not sent a whole ClientHello, or are in their handshake; beyond it the oldest is closed, first of those without a ClientHello.
+        tls_handshakes: Int<1, 1_000_000> = 1024,
     }
 }
 
@@ -184,12 +192,21 @@ record! {
         x_forwarded_proto: bool = true,
         /// Set `X-Forwarded-Host`.
         x_forwarded_host: bool = false,
+        /// What becomes of `X-Forwarded-Client-Cert`, in Envoy's form: `Hash`, `Subject`, `URI` and `DNS` of the client's certificate.
+        x_forwarded_client_cert: ClientCertField = "sanitize",
         /// Make an `X-Request-Id` where the client is not trusted to bring one.
         x_request_id: bool = true,
         /// The name in `Via`, on requests and answers; `false` leaves `Via` out.
         via: OrFalse<Token> = "ringway",
     }
 }
+
+choice!(ClientCertField {
+    Sanitize = "sanitize": "it goes from every request",
+    Forward = "forward": "it goes on from clients that showed a certificate, and from no others",
+    Set = "set": "it is set for clients that showed a certificate, and goes from all others",
+    Append = "append": "the certificate is added to what clients bring that showed one; it goes from all others",
+});
 
 record! {
     /// An access log: exactly one of `file` and `stdout`, and at most one of `format` and `json`.

@@ -13,6 +13,7 @@ mod listener;
 mod process;
 mod route;
 mod shape;
+mod tls;
 mod values;
 
 use std::collections::HashSet;
@@ -29,6 +30,7 @@ pub(crate) use listener::*;
 pub(crate) use process::*;
 pub(crate) use route::*;
 pub(crate) use shape::*;
+pub(crate) use tls::*;
 pub(crate) use values::*;
 
 use super::report::{Problem, SpanMap};

@@ -1,5 +1,6 @@
 //! The root, the process, its log, and the admin interface.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{ClusterRecord, Int, ListenerRecord, RouteTableRecord, Stated, choice, fields::record};
@@ -36,6 +37,8 @@ record! {
         max_connections: Option<Int<1, { u64::MAX }>>,
         /// Pipes of each core, through which large transfers of bytes that are passed on go uncopied; 0: all is copied. Each takes two open files.
         splice_pipes: Int<0, 65_536> = 64,
+        /// A file of the keys that seal TLS tickets, 64 hexadecimal digits a line, the newest first: it seals, all of them open. Processes with the same file take each other's tickets. Without this key: keys of this process alone, a new one every six hours.
+        ticket_keys: Option<PathBuf>,
         /// The process's own log, on standard error.
         log: LogRecord = {},
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::health::{health_check, limits, outlier};
 use super::routes::share;
-use super::{each, list, map, some, time};
+use super::{each, list, map, some, time, tls};
 
 pub(super) fn cluster(cluster: &Cluster) -> Value {
     let Cluster {
@@ -22,6 +22,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         pool: of_pool,
         http2: of_http2,
         dns_refresh,
+        tls: of_tls,
         slow_start,
         placement: of_placement,
         subsets: of_subsets,
@@ -46,6 +47,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         ("pool", Some(pool(of_pool))),
         ("http2", Some(http2(of_http2))),
         ("dns_refresh", some(time(*dns_refresh))),
+        ("tls", of_tls.as_ref().map(tls::client)),
         ("slow_start", slow_start),
         ("placement", Some(placement(of_placement))),
         ("subsets", of_subsets.as_ref().map(subsets)),

@@ -1,13 +1,13 @@
 //! Listeners of a dump.
 
 use ringway_config::{
-    AccessLog, Chain, ChainMatch, ClientHttp2, Forwarded, HttpLimits, ListenAddress, Listener,
-    LogFormat, LogTarget, Protocol, ServerName, Service, TcpProxy,
+    AccessLog, Chain, ChainMatch, ClientCertField, ClientHttp2, Forwarded, HttpLimits,
+    ListenAddress, Listener, LogFormat, LogTarget, Protocol, ServerName, Service, TcpProxy,
 };
 use serde_json::{Value, json};
 
 use super::routes::cluster_choice;
-use super::{each, filter, list, map, some, texts, time};
+use super::{each, filter, list, map, some, texts, time, tls};
 
 /// A listener.
 pub(super) fn listener(listener: &Listener) -> Value {
@@ -64,6 +64,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
 fn chain(chain: &Chain) -> Value {
     let Chain {
         matches,
+        tls: of_tls,
         filters,
         service,
     } = chain;
@@ -88,6 +89,7 @@ fn chain(chain: &Chain) -> Value {
             "match",
             (*matches != ChainMatch::default()).then_some(asked),
         ),
+        ("tls", of_tls.as_ref().map(tls::server)),
         ("filters", list(each(filters, filter))),
         ("route_table", table),
         ("tcp", tcp),
@@ -133,6 +135,8 @@ fn limits(limits: &HttpLimits) -> Value {
         drain_body,
         client_hello,
         client_hello_timeout,
+        tls_handshake_timeout,
+        tls_handshakes,
     } = limits;
     map([
         ("connections", connections.map(Value::from)),
@@ -153,6 +157,8 @@ fn limits(limits: &HttpLimits) -> Value {
         ("drain_body", some(drain_body.0)),
         ("client_hello", some(client_hello.0)),
         ("client_hello_timeout", some(time(*client_hello_timeout))),
+        ("tls_handshake_timeout", some(time(*tls_handshake_timeout))),
+        ("tls_handshakes", some(*tls_handshakes)),
     ])
 }
 
@@ -193,14 +199,22 @@ fn forwarded(forwarded: &Forwarded) -> Value {
         x_forwarded_for,
         x_forwarded_proto,
         x_forwarded_host,
+        x_forwarded_client_cert,
         x_request_id,
         via,
     } = forwarded;
+    let client_cert = match x_forwarded_client_cert {
+        ClientCertField::Sanitize => "sanitize",
+        ClientCertField::Forward => "forward",
+        ClientCertField::Set => "set",
+        ClientCertField::Append => "append",
+    };
     json!({
         "trusted": texts(trusted),
         "x_forwarded_for": x_forwarded_for,
         "x_forwarded_proto": x_forwarded_proto,
         "x_forwarded_host": x_forwarded_host,
+        "x_forwarded_client_cert": client_cert,
         "x_request_id": x_request_id,
         // The empty name is how a file says that there is to be no `Via`.
         "via": via.as_deref().unwrap_or(""),

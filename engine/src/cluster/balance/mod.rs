@@ -217,7 +217,7 @@ pub(super) mod tests {
         let stats = Stats::new(1).cluster(&Name::new("c"));
         specs
             .iter()
-            .map(|spec| Some(Rc::new(Host::new(spec, 0, stats.slot(0)))))
+            .map(|spec| Some(Rc::new(Host::new(spec, 0, stats.slot(0), None))))
             .collect()
     }
 

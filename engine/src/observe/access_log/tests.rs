@@ -18,6 +18,7 @@ fn peer() -> Peer {
         local: PeerAddr::Ip("[::1]:8080".parse().expect("address")),
         client: Some(IpAddr::from([192, 0, 2, 7])),
         server_name: None,
+        tls: None,
     }
 }
 
@@ -71,6 +72,7 @@ fn outcome() -> Outcome {
         upstream_service_time: Some(Duration::from_millis(11)),
         cluster: Some(Name::new("api")),
         upstream_host: Some(Rc::from("127.0.0.1:9001")),
+        transport_failure: None,
         attempts: 2,
     }
 }

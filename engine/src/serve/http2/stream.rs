@@ -123,6 +123,7 @@ async fn answer<'c>(
     };
     let proxied = match empty {
         Ok(()) if outcome::is_too_long(framing, listener) => Ok(outcome::too_long()),
+        Ok(()) if client.is_misdirected(&cx.head.authority) => Ok(outcome::misdirected()),
         Ok(()) => {
             let proxied = proxy(around, cx, &upload, &mut informer, trace);
             unless_reset(responder, proxied).await

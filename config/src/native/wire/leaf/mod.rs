@@ -3,10 +3,12 @@
 
 mod address;
 mod text;
+mod tls;
 mod units;
 
 pub(crate) use address::*;
 pub(crate) use text::*;
+pub(crate) use tls::*;
 pub(crate) use units::*;
 
 use super::{ANY_TEXT, Cx, Form, Known, Shape, Wire, nearest, whole};

@@ -1,0 +1,187 @@
+//! TLS: profiles become lists, names and digests become one type each.
+
+use super::route;
+use crate::native::wire::{
+    CertificateRecord, ClientCertificate, ClusterTlsRecord, Cx, NonEmpty, PinRecord, SanKindWord,
+    SanRecord, TlsProfile, TlsRecord,
+};
+use crate::{
+    Certificate, Cipher, ClientAuth, ClientTls, Offer, Pattern, Pin, SanKind, SanMatch, SanValue,
+    ServerTls, TlsVersion, Trust,
+};
+
+/// Makes a listener's side.
+pub(crate) fn server(record: TlsRecord, cx: &mut Cx) -> ServerTls {
+    let at = record.at;
+    let offer = offer(
+        &at,
+        record.profile,
+        record.versions,
+        record.ciphers,
+        &record.keys,
+        cx,
+    );
+    let of_clients = [
+        "client_certificate",
+        "client_crls",
+        "client_sans",
+        "client_pins",
+    ];
+    if record.client_ca.is_none() {
+        for key in of_clients.iter().filter(|key| record.keys.contains(key)) {
+            let message =
+                format!("name the authorities of clients with `client_ca` beside `{key}`");
+            cx.problem(&format!("{at}.{key}"), message);
+        }
+    }
+    let client = record.client_ca.map(|ca| ClientAuth {
+        required: record.client_certificate != Some(ClientCertificate::Optional),
+        trust: Trust {
+            ca: Some(ca),
+            crls: record.client_crls,
+            sans: sans(record.client_sans, cx),
+            pins: pins(record.client_pins, cx),
+        },
+    });
+    ServerTls {
+        certificates: record.certificates.0.into_iter().map(certificate).collect(),
+        offer,
+        client,
+        tickets: record.tickets,
+        permissive: record.permissive,
+    }
+}
+
+/// Makes a cluster's side.
+pub(crate) fn client(record: ClusterTlsRecord, cx: &mut Cx) -> ClientTls {
+    let at = record.at;
+    if record.insecure_skip_verify {
+        let message = "any host is believed, and whoever is between may read and change everything: name an authority with `ca` instead";
+        cx.warning(&format!("{at}.insecure_skip_verify"), message);
+        for key in ["ca", "crls", "sans", "pins"] {
+            if record.keys.contains(&key) {
+                let message = format!("leave `{key}` out: `insecure_skip_verify` asks for nothing");
+                cx.problem(&format!("{at}.{key}"), message);
+            }
+        }
+    }
+    let offer = match record.min_version {
+        TlsVersion::V12 => Offer::default(),
+        TlsVersion::V13 => Offer::modern(),
+    };
+    ClientTls {
+        server_name: record.server_name.map(|name| name.0),
+        trust: Trust {
+            ca: record.ca,
+            crls: record.crls,
+            sans: sans(record.sans, cx),
+            pins: pins(record.pins, cx),
+        },
+        certificate: record.certificate.map(certificate),
+        offer,
+        handshake_timeout: record.handshake_timeout.0,
+        insecure_skip_verify: record.insecure_skip_verify,
+    }
+}
+
+fn offer(
+    at: &str,
+    profile: TlsProfile,
+    versions: Option<NonEmpty<TlsVersion>>,
+    ciphers: Option<NonEmpty<Cipher>>,
+    keys: &[&str],
+    cx: &mut Cx,
+) -> Offer {
+    let mut offer = match profile {
+        TlsProfile::Modern => Offer::modern(),
+        TlsProfile::Intermediate => Offer::default(),
+    };
+    if let Some(NonEmpty(versions)) = versions {
+        offer.versions = versions;
+        offer.ciphers = Cipher::ALL.to_vec();
+    }
+    let named = ciphers.is_some();
+    if let Some(NonEmpty(ciphers)) = ciphers {
+        offer.ciphers = ciphers;
+    }
+    for version in &offer.versions {
+        if !offer
+            .ciphers
+            .iter()
+            .any(|cipher| cipher.version() == *version)
+        {
+            let version = match version {
+                TlsVersion::V12 => "1.2",
+                TlsVersion::V13 => "1.3",
+            };
+            let key = if named { "ciphers" } else { "versions" };
+            let message = format!(
+                "no cipher suite here is for TLS {version}: add one, or leave the version out of `versions`"
+            );
+            cx.problem(&format!("{at}.{key}"), message);
+        }
+    }
+    if named && keys.contains(&"ciphers") {
+        for cipher in &offer.ciphers {
+            if !offer.versions.contains(&cipher.version()) {
+                let message = format!(
+                    "leave `{}` out: its version of TLS is not among the `versions`",
+                    cipher.name()
+                );
+                cx.problem(&format!("{at}.ciphers"), message);
+            }
+        }
+    }
+    let versions = offer.versions.clone();
+    offer
+        .ciphers
+        .retain(|cipher| versions.contains(&cipher.version()));
+    offer
+}
+
+fn certificate(record: CertificateRecord) -> Certificate {
+    Certificate {
+        cert: record.cert,
+        key: record.key,
+        ocsp: record.ocsp,
+    }
+}
+
+fn sans(records: Vec<SanRecord>, cx: &mut Cx) -> Vec<SanMatch> {
+    let mut sans = Vec::with_capacity(records.len());
+    for record in records {
+        let choices = ["exact", "prefix", "suffix", "regex"];
+        route::exactly_one(&record.at, &record.keys, &choices, cx);
+        let value = if let Some(text) = record.exact {
+            SanValue::Exact(text.0)
+        } else if let Some(text) = record.prefix {
+            SanValue::Prefix(text.0)
+        } else if let Some(text) = record.suffix {
+            SanValue::Suffix(text.0)
+        } else {
+            SanValue::Regex(
+                record
+                    .regex
+                    .map_or_else(|| Pattern(String::new()), route::pattern),
+            )
+        };
+        let kind = match record.kind {
+            SanKindWord::Dns => SanKind::Dns,
+            SanKindWord::Uri => SanKind::Uri,
+            SanKindWord::Ip => SanKind::Ip,
+            SanKindWord::Email => SanKind::Email,
+        };
+        sans.push(SanMatch { kind, value });
+    }
+    sans
+}
+
+fn pins(records: Vec<PinRecord>, cx: &mut Cx) -> Vec<Pin> {
+    let mut pins = Vec::with_capacity(records.len());
+    for record in records {
+        route::exactly_one(&record.at, &record.keys, &["certificate", "key"], cx);
+        pins.extend(record.certificate.map(|digest| Pin::Certificate(digest.0)));
+        pins.extend(record.key.map(|digest| Pin::Key(digest.0)));
+    }
+    pins
+}

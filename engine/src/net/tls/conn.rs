@@ -1,0 +1,251 @@
+//! The two kinds of rustls' connections behind one face: records in, data and records out.
+
+use bytes::{Buf, BytesMut};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    WriteTraffic,
+};
+use rustls::{CommonState, Error};
+
+use super::Outgoing;
+
+/// A connection, as the server's or the client's side. Boxed: a client's is some hundred bytes larger.
+pub(super) enum Conn {
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
+/// What records told beside their data.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The peer says nothing more (`close_notify`).
+    pub(super) closed: bool,
+}
+
+impl Conn {
+    /// What both sides have.
+    pub(super) fn common(&self) -> &CommonState {
+        match self {
+            Self::Server(conn) => conn,
+            Self::Client(conn) => conn,
+        }
+    }
+
+    /// Takes whole records off the front of `cipher`: their data goes to `plain`, what they make us say to `out`. After an
+    /// error `out` has the alert that says so.
+    pub(super) fn absorb(
+        &mut self,
+        cipher: &mut BytesMut,
+        plain: &mut BytesMut,
+        out: &mut Outgoing,
+    ) -> Result<Told, Error> {
+        match self {
+            Self::Server(conn) => absorb(&mut **conn, cipher, plain, out),
+            Self::Client(conn) => absorb(&mut **conn, cipher, plain, out),
+        }
+    }
+
+    /// Encrypts `parts`, one after the other. `unread` is what `absorb` left if it has a part of a message in it.
+    pub(super) fn seal(
+        &mut self,
+        parts: &[&[u8]],
+        unread: &mut [u8],
+        out: &mut Outgoing,
+    ) -> Result<(), Error> {
+        let what = What::Data(parts);
+        match self {
+            Self::Server(conn) => say(&mut **conn, what, unread, out),
+            Self::Client(conn) => say(&mut **conn, what, unread, out),
+        }
+    }
+
+    /// Encrypts a `close_notify`.
+    pub(super) fn close(&mut self, unread: &mut [u8], out: &mut Outgoing) -> Result<(), Error> {
+        match self {
+            Self::Server(conn) => say(&mut **conn, What::CloseNotify, unread, out),
+            Self::Client(conn) => say(&mut **conn, What::CloseNotify, unread, out),
+        }
+    }
+}
+
+/// The one method that rustls gives each side under the same name without a trait.
+trait Records {
+    type Data;
+    fn records<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+    fn records<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+    fn records<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
+/// What is left to do after a state of rustls.
+enum Next {
+    More,
+    Done,
+    Closed,
+    Failed(Error),
+}
+
+fn absorb<R: Records>(
+    conn: &mut R,
+    cipher: &mut BytesMut,
+    plain: &mut BytesMut,
+    out: &mut Outgoing,
+) -> Result<Told, Error> {
+    let mut told = Told::default();
+    let mut failed = None;
+    loop {
+        let UnbufferedStatus { mut discard, state } = conn.records(cipher);
+        let next = match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+                match traffic.next_record() {
+                    Some(Ok(record)) => {
+                        discard += record.discard;
+                        plain.extend_from_slice(record.payload);
+                    }
+                    Some(Err(error)) => break Next::Failed(error),
+                    None => break Next::More,
+                }
+            },
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                put(out, |room| data.encode(room))?;
+                Next::More
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                Next::More
+            }
+            Ok(ConnectionState::PeerClosed) => {
+                told.closed = true;
+                Next::More
+            }
+            Ok(ConnectionState::Closed) => Next::Closed,
+            Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => Next::Done,
+            // Data before the handshake is off, and there are no other states.
+            Ok(_) => Next::Failed(Error::HandshakeNotComplete),
+            Err(error) => Next::Failed(error),
+        };
+        cipher.advance(discard.min(cipher.len()));
+        match next {
+            Next::More => {}
+            Next::Done => return failed.map_or(Ok(told), Err),
+            Next::Closed => {
+                told.closed = true;
+                return failed.map_or(Ok(told), Err);
+            }
+            // Once more, for the alert that the error made; then the error comes again.
+            Next::Failed(error) if failed.is_none() => failed = Some(error),
+            Next::Failed(_) => return failed.map_or(Ok(told), Err),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum What<'p> {
+    Data(&'p [&'p [u8]]),
+    CloseNotify,
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum is another library's and grows with it"
+)]
+fn say<R: Records>(
+    conn: &mut R,
+    what: What<'_>,
+    unread: &mut [u8],
+    out: &mut Outgoing,
+) -> Result<(), Error> {
+    loop {
+        match conn.records(unread).state? {
+            ConnectionState::WriteTraffic(mut traffic) => return write(&mut traffic, what, out),
+            ConnectionState::EncodeTlsData(mut data) => put(out, |room| data.encode(room))?,
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed => {}
+            // Closed by both sides, or not open yet.
+            _ => return Err(Error::HandshakeNotComplete),
+        }
+    }
+}
+
+fn write<Data>(
+    traffic: &mut WriteTraffic<'_, Data>,
+    what: What<'_>,
+    out: &mut Outgoing,
+) -> Result<(), Error> {
+    match what {
+        What::CloseNotify => put(out, |room| traffic.queue_close_notify(room)),
+        What::Data(parts) => {
+            for part in parts {
+                put(out, |room| traffic.encrypt(part, room))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Why a record was not written: there is too little room, or never will be.
+enum Short {
+    Room(usize),
+    Never(Error),
+}
+
+impl From<EncodeError> for Short {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
+                Self::Room(required_size)
+            }
+            EncodeError::AlreadyEncoded => Self::Never(Error::EncryptError),
+        }
+    }
+}
+
+impl From<EncryptError> for Short {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => {
+                Self::Room(required_size)
+            }
+            EncryptError::EncryptExhausted => Self::Never(Error::EncryptError),
+        }
+    }
+}
+
+fn put<E: Into<Short>>(
+    out: &mut Outgoing,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
+) -> Result<(), Error> {
+    for _ in 0..2 {
+        match write(out.room()).map_err(Into::into) {
+            Ok(written) => {
+                out.filled(written);
+                return Ok(());
+            }
+            Err(Short::Room(needed)) => out.grow(needed),
+            Err(Short::Never(error)) => return Err(error),
+        }
+    }
+    Err(Error::EncryptError)
+}
