@@ -247,7 +247,7 @@ mod tests {
             );
         }
         assert_eq!(find(&Method::HEAD, "/ready").unwrap(), Page::Ready);
-        for path in ["/nonsense", "/ready/", "", "/certs"] {
+        for path in ["/nonsense", "/ready/", "", "/certificates"] {
             assert_eq!(
                 find(&Method::GET, path).unwrap_err().status,
                 StatusCode::NOT_FOUND

@@ -38,12 +38,14 @@ pub(super) fn listener(listener: &Listener) -> Value {
     let requests = chains
         .iter()
         .any(|chain| matches!(chain.service, Service::Routes(_)));
-    let hellos = chains.iter().any(|chain| chain.matches.asks_tls());
+    let hellos = chains.iter().any(Chain::asks_hello);
+    let handshakes = chains.iter().any(|chain| chain.tls.is_some());
     let mut limits = limits(of_limits);
     if let Value::Object(limits) = &mut limits {
         limits.retain(|key, _| match key.as_str() {
             "connections" => true,
-            "client_hello" | "client_hello_timeout" => hellos,
+            "client_hello" | "client_hello_timeout" | "tls_handshakes" => hellos,
+            "tls_handshake_timeout" => handshakes,
             _ => requests,
         });
     }
