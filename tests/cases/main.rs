@@ -20,6 +20,7 @@ mod forwarding;
 mod health;
 mod http2;
 mod http2_connections;
+mod http2_limits;
 mod http2_upstream;
 mod limits;
 mod logs;

@@ -115,6 +115,8 @@ pub struct Http2 {
     pub goaways: Vec<(u32, u32)>,
     /// Acknowledged PINGs and SETTINGS.
     pub acks: usize,
+    /// PINGs that wait for an answer.
+    pub pings: Vec<Vec<u8>>,
     /// Windows are opened for what comes, PINGs and SETTINGS answered.
     pub polite: bool,
     /// How much may be sent, on the connection (0) and on streams.
@@ -152,6 +154,7 @@ impl Http2 {
             settings: BTreeMap::new(),
             goaways: Vec::new(),
             acks: 0,
+            pings: Vec::new(),
             polite: true,
             windows: BTreeMap::from([(0, 65_535)]),
             block: None,
@@ -412,6 +415,7 @@ impl Http2 {
             kind::PING if self.polite => {
                 self.try_send(crate::http2::frame(kind::PING, END, 0, &frame.payload))?;
             }
+            kind::PING => self.pings.push(frame.payload.clone()),
             kind::GOAWAY => {
                 let number =
                     |at: usize| u32::from_be_bytes(frame.payload[at..at + 4].try_into().unwrap());
