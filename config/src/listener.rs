@@ -263,6 +263,8 @@ pub struct ClientHttp2 {
     pub resets_window: u32,
     /// Connections older than this take no new requests; absent: no limit.
     pub max_age: Option<Duration>,
+    /// Takes WebSocket over HTTP/2 (RFC 8441), and announces it. Default false: clients use HTTP/1.1 for it.
+    pub websocket: bool,
 }
 
 impl Default for ClientHttp2 {
@@ -280,6 +282,7 @@ impl Default for ClientHttp2 {
             stream_errors: 1024,
             resets_window: 100,
             max_age: None,
+            websocket: false,
         }
     }
 }

@@ -22,6 +22,7 @@ mod http2;
 mod http2_connections;
 mod http2_limits;
 mod http2_upstream;
+mod http2_websocket;
 mod limits;
 mod logs;
 mod reload;

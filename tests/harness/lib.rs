@@ -26,6 +26,7 @@ pub mod site;
 pub mod sys;
 pub mod tempdir;
 pub mod wait;
+pub mod websocket;
 pub mod wire;
 
 pub use certs::{Authority, Leaf, Wanted};

@@ -130,6 +130,30 @@ impl Wire {
         self.buf.drain(..length).collect()
     }
 
+    /// Takes exactly these bytes, whatever they are.
+    #[track_caller]
+    pub fn expect_bytes(&mut self, bytes: &[u8]) {
+        while self.buf.len() < bytes.len() {
+            match self.fill() {
+                Ok(1..) => {}
+                other => panic!(
+                    "{other:?} after {} of {} bytes",
+                    self.buf.len(),
+                    bytes.len()
+                ),
+            }
+        }
+        let taken: Vec<u8> = self.buf.drain(..bytes.len()).collect();
+        assert!(taken == bytes, "other bytes");
+    }
+
+    /// The other end sends no more; it may go on reading.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        assert_eq!(self.fill(), Ok(0));
+        assert!(self.buf.is_empty());
+    }
+
     /// Sends bytes.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringway_config::{self as config, Priority};
-use ringway_protocols::message::Framing;
+use ringway_protocols::message::{Framing, Version};
 
 use super::affinity::Affinity;
 use super::answer::Answer;
@@ -37,6 +37,9 @@ pub(super) async fn forward<'a, 'c>(
     trace: &mut Trace<'c>,
 ) -> Result<Reply<'a>, Fault> {
     let config = &forward.config;
+    if let Some(reply) = forbidden(cx, config, request) {
+        return Ok(local_reply(reply));
+    }
     let Some(cluster) = table
         .clusters
         .get(forward.clusters.choose(cx.local.rng.next()).index as usize)
@@ -96,6 +99,14 @@ pub(super) async fn forward<'a, 'c>(
         deadline,
         idle,
     })
+}
+
+/// The answer to an upgrade that the route does not let through: without it a GET of HTTP/1 is one still, but a CONNECT (RFC 8441)
+/// is nothing.
+fn forbidden(cx: &Cx<'_>, config: &config::Forward, request: &RequestCx) -> Option<LocalReply> {
+    let is_nothing = cx.upgrade.is_some() && request.head.version == Version::Http2;
+    let text = "this route takes no upgrades\n";
+    (is_nothing && !config.upgrade).then(|| LocalReply::text(501, "upgrade_forbidden", text))
 }
 
 /// Makes the request's head what the upstream is to see; says its target, if another than the client's.

@@ -35,7 +35,7 @@ use crate::view::{Listener, LiveChain, Local, Table};
 pub(crate) use answer::AnswerBody;
 pub(crate) use head::{Introduction, client_address, is_within};
 pub(crate) use outbox::Outbox;
-pub(crate) use tunnel::{Duplex, FarEnd, Moved, tunnel};
+pub(crate) use tunnel::{Duplex, FarEnd, Inlet, Moved, Outlet, Writing, tunnel};
 pub(crate) use upload::{RequestBody, SharedUpload, Upload};
 
 /// What goes to the client before the final answer.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ringway_protocols::http1::{self, Request};
 use ringway_protocols::message::{Framing, RequestHead, ResponseHead, Version};
 
@@ -290,6 +290,7 @@ async fn answer<'c>(
         details,
         idle,
         upstream,
+        stream: None,
     }
 }
 
@@ -302,6 +303,8 @@ pub(super) struct Done {
     pub(super) idle: Option<Duration>,
     /// The upstream's end of the tunnel that the client's connection is now the other end of.
     pub(super) upstream: Option<FarEnd>,
+    /// The client's side of it, where that is a stream of HTTP/2.
+    pub(super) stream: Option<h2::SendStream<Bytes>>,
 }
 
 pub(super) fn request_cx(client: &Client, head: RequestHead) -> RequestCx {

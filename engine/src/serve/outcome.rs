@@ -67,7 +67,8 @@ pub(super) fn misdirected<'a>() -> Reply<'a> {
     ))
 }
 
-fn own_reply<'a>(reply: LocalReply) -> Reply<'a> {
+/// An answer of our own.
+pub(super) fn own_reply<'a>(reply: LocalReply) -> Reply<'a> {
     let LocalReply {
         status,
         fields,

@@ -6,6 +6,7 @@ mod preface;
 mod request;
 #[cfg(test)]
 mod tests;
+pub mod websocket;
 
 pub use frames::{Breach, Budgets, FrameKind, FrameScanner};
 pub use preface::{Opening, opening};

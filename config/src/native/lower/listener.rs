@@ -360,6 +360,7 @@ fn http2(record: ClientHttp2Record) -> ClientHttp2 {
         stream_errors: record.stream_errors.u32(),
         resets_window: record.resets_window.u32(),
         max_age: record.max_age.map(|limit| limit.0),
+        websocket: record.websocket,
     }
 }
 

@@ -178,6 +178,8 @@ record! {
         resets_window: Int<2, 1_000_000> = 100,
         /// A connection older than this takes no new requests, and is closed after those in flight. Without this key: no limit.
         max_age: Option<Positive>,
+        /// Take WebSocket over HTTP/2 (RFC 8441), and announce it; else clients use HTTP/1.1 for it.
+        websocket: bool = false,
     }
 }
 

@@ -178,6 +178,7 @@ fn http2(http2: &ClientHttp2) -> Value {
         stream_errors,
         resets_window,
         max_age,
+        websocket,
     } = http2;
     map([
         ("concurrent_streams", some(*concurrent_streams)),
@@ -192,6 +193,7 @@ fn http2(http2: &ClientHttp2) -> Value {
         ("stream_errors", some(*stream_errors)),
         ("resets_window", some(*resets_window)),
         ("max_age", max_age.map(|age| time(age).into())),
+        ("websocket", some(*websocket)),
     ])
 }
 

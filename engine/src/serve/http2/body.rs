@@ -71,6 +71,11 @@ impl<'c> StreamBody<'c> {
         }
     }
 
+    /// The stream behind it.
+    pub(super) fn stream(&mut self) -> &mut RecvStream {
+        &mut self.stream
+    }
+
     fn violation(&self, violation: Violation) -> Fault {
         self.listener.stats.violation.inc(violation.index());
         Fault::new(FaultKind::ClientProtocol).because(violation.name())

@@ -15,6 +15,7 @@ mod respond;
 mod session;
 mod shared;
 mod stream;
+mod websocket;
 
 use bytes::Bytes;
 use h2::server::{self, Connection as Codec};
@@ -90,6 +91,9 @@ async fn greet(
         .max_pending_accept_reset_streams(UNSEEN_RESETS)
         .max_concurrent_reset_streams(RESET_STREAMS)
         .max_local_error_reset_streams(Some(http2.stream_errors as usize));
+    if http2.websocket {
+        builder.enable_connect_protocol();
+    }
     let mut handshake = builder.handshake(io);
     let preface = std::future::poll_fn(|cx| pump.poll_with(&mut handshake, cx));
     let deadline = Deadline::after(limits.header_timeout);

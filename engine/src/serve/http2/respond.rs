@@ -103,6 +103,23 @@ pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Rep
     sent
 }
 
+/// Sends the head of an answer that makes its stream a tunnel.
+pub(super) fn begin_tunnel(out: &Out<'_>, reply: &Reply<'_>) -> (Sent, Option<SendStream<Bytes>>) {
+    let begun = begin(out, reply, false);
+    let (stream, fault) = match begun {
+        Ok(stream) => (stream, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    let sent = Sent {
+        end: End::Close,
+        sent: 0,
+        received: 0,
+        status: reply.head.status,
+        fault,
+    };
+    (sent, stream)
+}
+
 /// Sends the head; the stream, unless it ended with that.
 fn begin(out: &Out<'_>, reply: &Reply<'_>, ends: bool) -> Result<Option<SendStream<Bytes>>, Fault> {
     let Some(head) = head_of(&reply.head) else {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -15,11 +16,14 @@ use ringway_protocols::message::{Framing, ResponseHead, Version};
 
 use super::body::StreamBody;
 use super::request;
-use super::respond::{Out, respond};
+use super::respond::{Out, begin_tunnel, respond};
 use super::shared::InFlight;
+use super::websocket;
 use crate::fault::{Fault, FaultKind};
 use crate::http2::to_map;
-use crate::proxy::{Cx, Interim, Reply, RequestBody, SharedUpload, Trace, Upload, proxy};
+use crate::proxy::{
+    Cx, Interim, Reply, ReplyBody, RequestBody, SharedUpload, Trace, Upload, proxy,
+};
 use crate::request::RequestCx;
 use crate::serve::http1::{Done, End, request_cx};
 use crate::serve::respond::Sent;
@@ -78,6 +82,9 @@ async fn exchange(
         te_trailers,
     } = request;
     let mut cx = request_cx(client, head);
+    let accept = upgrade
+        .is_some()
+        .then(|| websocket::ask(&mut cx.head.fields, &client.local.rng));
     let mut trace = Trace::default();
     let around = Cx {
         local: &client.local,
@@ -91,7 +98,21 @@ async fn exchange(
         deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
     };
     let mut body = StreamBody::new(body, listener, place.shared(), framing);
-    let done = answer(&around, &mut body, respond, &mut cx, &mut trace, client).await;
+    let request = (&mut cx, accept.as_deref());
+    let mut done = answer(&around, &mut body, respond, request, &mut trace, client).await;
+    if let Some((upstream, stream)) = done.upstream.take().zip(done.stream.take()) {
+        let idle = done.idle.unwrap_or(Duration::MAX);
+        let join = websocket::join(
+            client,
+            respond,
+            body.stream(),
+            stream,
+            upstream,
+            idle,
+            &mut done.sent,
+        );
+        Box::pin(join).await;
+    }
     if done.sent.fault.is_none() && done.sent.status != 0 {
         place.ended_well();
     }
@@ -103,7 +124,7 @@ async fn answer<'c>(
     around: &Cx<'c>,
     body: &mut StreamBody<'_>,
     responder: &RefCell<SendResponse<Bytes>>,
-    cx: &mut RequestCx,
+    (cx, accept): (&mut RequestCx, Option<&[u8]>),
     trace: &mut Trace<'c>,
     client: &Client,
 ) -> Done {
@@ -134,22 +155,33 @@ async fn answer<'c>(
         Ok(reply) => reply,
         Err(fault) => return gone(fault, upload.borrow().received),
     };
+    let switches = accept.is_some_and(|accept| websocket::answer(&mut reply, accept));
     let out = Out::new(client, responder, reply.deadline);
-    let mut sent = respond(out, &cx.head, &mut reply).await;
+    let (mut sent, stream) = match switches {
+        true => begin_tunnel(&out, &reply),
+        false => (respond(out, &cx.head, &mut reply).await, None),
+    };
     sent.received = upload.borrow().received;
     let Reply {
         head,
+        body,
         flag,
         details,
+        idle,
         ..
     } = reply;
+    let upstream = match body {
+        ReplyBody::Upstream(answer) if stream.is_some() => answer.into_far_end(),
+        ReplyBody::Upstream(_) | ReplyBody::Local(_) | ReplyBody::Abort => None,
+    };
     Done {
         head,
         sent,
         flag,
         details,
-        idle: None,
-        upstream: None,
+        idle,
+        upstream,
+        stream,
     }
 }
 
@@ -173,6 +205,7 @@ fn gone(fault: Fault, received: u64) -> Done {
         },
         idle: None,
         upstream: None,
+        stream: None,
     }
 }
 
