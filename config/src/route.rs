@@ -235,6 +235,16 @@ pub enum RetryOn {
     GatewayError,
     /// It answered 500 to 599.
     ServerError,
+    /// It ended a call of gRPC at once with `CANCELLED`.
+    Cancelled,
+    /// Likewise with `DEADLINE_EXCEEDED`.
+    DeadlineExceeded,
+    /// Likewise with `INTERNAL`.
+    Internal,
+    /// Likewise with `RESOURCE_EXHAUSTED`.
+    ResourceExhausted,
+    /// Likewise with `UNAVAILABLE`.
+    Unavailable,
 }
 
 /// A copy of requests to another cluster; its answers are thrown away.

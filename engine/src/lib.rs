@@ -7,6 +7,7 @@ pub mod cluster;
 mod core;
 pub mod fault;
 pub mod filter;
+pub mod grpc;
 pub mod handle;
 mod header_ops;
 mod http2;

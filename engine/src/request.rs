@@ -10,6 +10,8 @@ use ringway_config::{Cipher, Name, TlsVersion};
 use ringway_protocols::Fields;
 use ringway_protocols::message::{RequestHead, ResponseHead};
 
+use crate::grpc::Status;
+
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerAddr {
@@ -182,6 +184,8 @@ pub struct Outcome {
     pub transport_failure: Option<Box<str>>,
     /// Tries made.
     pub attempts: u32,
+    /// How it ended as a call of gRPC, if it was one.
+    pub grpc_status: Option<Status>,
 }
 
 /// All that an access log line may say.

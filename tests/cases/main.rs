@@ -17,6 +17,8 @@ mod examples;
 mod faults;
 mod filters;
 mod forwarding;
+mod grpc;
+mod grpc_web;
 mod health;
 mod http2;
 mod http2_connections;

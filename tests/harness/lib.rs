@@ -21,6 +21,7 @@ pub mod http2;
 pub mod origin;
 pub mod pattern;
 pub mod proxy;
+pub mod rpc;
 pub mod secure;
 pub mod site;
 pub mod sys;

@@ -6,7 +6,8 @@ use regex::{Regex, RegexBuilder};
 use ringway_config::Name;
 use ringway_engine::observe::stats::Entries;
 use ringway_engine::observe::{
-    ClusterStats, CoreStats, HostStats, Metric, PerCore, ProcessStats, Scope, Stats, Value,
+    CallStats, ClusterStats, CoreStats, HostStats, Metric, PerCore, ProcessStats, Scope, Stats,
+    Value,
 };
 
 /// A filter is an operator's, but admin may be reached by more than operators: a regex of this size is fast to build.
@@ -70,6 +71,7 @@ pub(super) fn read(stats: &Stats) -> Vec<Set> {
         named(stats.clusters()),
         named(stats.watches()),
         hosts(stats),
+        calls(stats),
     ]
 }
 
@@ -123,6 +125,28 @@ fn hosts(stats: &Stats) -> Set {
         values: numbers.total(),
     };
     set::<HostStats>(stats.hosts().into_iter().map(member).collect())
+}
+
+fn calls(stats: &Stats) -> Set {
+    let mut members = Vec::new();
+    for (cluster, calls) in stats.all_calls() {
+        for (method, values) in calls.by_method() {
+            members.push(Member {
+                path: format!(
+                    "{}.{}.{}.{method}",
+                    ClusterStats::NAME,
+                    dotted(&cluster),
+                    CallStats::NAME
+                ),
+                labels: vec![
+                    (ClusterStats::NAME, cluster.to_string()),
+                    ("method", method),
+                ],
+                values,
+            });
+        }
+    }
+    set::<CallStats>(members)
 }
 
 /// A name inside a dotted one: `: ` ends the dotted name, and Envoy writes `_` for a colon. A line end would forge a line.

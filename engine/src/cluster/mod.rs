@@ -24,7 +24,7 @@ use ringway_protocols::message::Version;
 
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::{ConnectError, Stream, connect, tls};
-use crate::observe::{ClusterStats, Slot};
+use crate::observe::{Calls, ClusterStats, Slot};
 use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
 
@@ -94,6 +94,8 @@ impl Speaks {
 pub(crate) struct Cluster {
     pub(crate) spec: Arc<ClusterSpec>,
     pub(crate) stats: Slot<ClusterStats>,
+    /// Calls of gRPC, by method.
+    pub(crate) calls: Slot<Calls>,
     /// Its name, of this core's own, so that a request's copy of it bounces no line between cores.
     pub(crate) name: config::Name,
     core: usize,
@@ -139,6 +141,7 @@ impl Cluster {
             client,
             spec: Arc::clone(spec),
             stats: spec.stats.slot(core),
+            calls: spec.calls.slot(core),
             name: config::Name::new(spec.config.name.as_str()),
             core,
             hosts: last.map_or_else(Rc::default, |last| Rc::clone(&last.hosts)),

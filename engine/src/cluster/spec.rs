@@ -14,7 +14,7 @@ use socket2::SockAddr;
 use super::breaker::{Breakers, Full};
 use super::sets::ClusterSets;
 use crate::net::tls;
-use crate::observe::{ClusterStats, HostStats, PerCore, Stats};
+use crate::observe::{Calls, ClusterStats, HostStats, PerCore, Stats};
 use crate::time::now_millis;
 
 /// A host as the snapshot knows it.
@@ -351,6 +351,8 @@ pub struct ClusterSpec {
     pub stats: Arc<PerCore<ClusterStats>>,
     /// Its side of TLS, and the files that this was made from.
     pub(crate) tls: Option<(tls::Client, tls::Files)>,
+    /// Calls of gRPC to it, by method.
+    pub calls: Arc<PerCore<Calls>>,
 }
 
 /// A cluster of these hosts, without TLS. `last` is its last version, whose places in use stay.
@@ -369,6 +371,7 @@ pub(crate) fn assemble(
     let sets = ClusterSets::build(&config, &hosts, &sources, 0);
     ClusterSpec {
         stats: numbers,
+        calls: stats.calls(&config.name),
         breakers,
         sets: Arc::new(sets),
         config,

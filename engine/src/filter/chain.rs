@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringway_protocols::message::ResponseHead;
 
-use super::{Filter, FilterSpec, Flow, Step};
+use super::{Filter, FilterSpec, Flow, Step, Transforms};
 use crate::request::{LocalReply, Outcome, RequestCx};
 use crate::rng::Rng;
 
@@ -93,6 +93,18 @@ impl Running<'_> {
                 ..reply
             }),
         }
+    }
+
+    /// What changes the request's body, once all filters have let it go on.
+    pub fn request_body(&mut self) -> Option<Box<Transforms>> {
+        let steps = self.started.iter_mut();
+        Transforms::new(steps.filter_map(|filter| filter.request_body()).collect())
+    }
+
+    /// What changes the answer's body, once all filters have seen its head.
+    pub fn response_body(&mut self) -> Option<Box<Transforms>> {
+        let steps = self.started.iter_mut().rev();
+        Transforms::new(steps.filter_map(|filter| filter.response_body()).collect())
     }
 
     /// Tells the filters that it is over.

@@ -1,10 +1,13 @@
-//! The extension point: a filter sees a request's head before it goes on and an answer's head before it goes back.
+//! The extension point: a filter sees a request's head before it goes on and an answer's head before it goes back, and may change
+//! their bodies as they stream.
 //!
 //! Cheap filters answer at once; only one that has to wait allocates a future. A running filter borrows its spec, so that
 //! a request costs no count of references that cores would share.
 
+mod body;
 mod chain;
 mod fault;
+mod grpc_web;
 mod headers;
 mod ip_access;
 mod registry;
@@ -17,6 +20,7 @@ use ringway_protocols::message::ResponseHead;
 use crate::request::{LocalReply, Outcome, RequestCx};
 use crate::rng::Rng;
 
+pub use body::{BadBody, Transform, Transforms};
 pub use chain::{Chain, Running};
 pub use registry::{Parsed, Registry};
 
@@ -54,6 +58,15 @@ pub trait Filter {
     ) -> Step<'a> {
         let _ = (request, response);
         Step::Now(Flow::Continue)
+    }
+    /// What changes the request's body on its way, if anything does: asked once, after `on_request` has let the request go on.
+    /// `Content-Length` is taken off what is changed.
+    fn request_body(&mut self) -> Option<Box<dyn Transform>> {
+        None
+    }
+    /// The same of the answer's body, after `on_response`; in reverse order as well.
+    fn response_body(&mut self) -> Option<Box<dyn Transform>> {
+        None
     }
     /// It is over.
     fn on_end(&mut self, request: &RequestCx, outcome: &Outcome) {
@@ -108,6 +121,7 @@ mod testing {
             upstream_host: None,
             transport_failure: None,
             attempts: 1,
+            grpc_status: None,
         }
     }
 }

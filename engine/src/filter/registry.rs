@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ringway_config::{self as config, PathError};
 use serde_json::Value;
 
-use super::{FilterSpec, fault, headers, ip_access};
+use super::{FilterSpec, fault, grpc_web, headers, ip_access};
 
 /// What a filter's parser makes of its configuration; paths of errors are relative to it.
 pub type Parsed = Result<Arc<dyn FilterSpec>, Vec<PathError>>;
@@ -30,6 +30,7 @@ impl Registry {
             .filter("headers", headers::parse)
             .filter("ip_access", ip_access::parse)
             .filter("fault", fault::parse)
+            .filter("grpc_web", grpc_web::parse)
     }
 
     /// Adds a filter, in the place of an earlier one of that name.

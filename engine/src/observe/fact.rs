@@ -7,6 +7,7 @@ use ringway_config::{Cipher, TlsVersion};
 use ringway_protocols::message::ResponseHead;
 
 use super::log_time::TimeFormat;
+use crate::grpc::Status;
 use crate::request::{Outcome, Peer, PeerAddr, RequestCx, Secured};
 
 /// All that may be known of a request, by [`When`].
@@ -86,6 +87,8 @@ pub(super) enum Plain {
     ServerName,
     TransportFailure,
     Tls(TlsFact),
+    GrpcStatus,
+    GrpcStatusNumber,
     Address(End, Detail),
 }
 
@@ -282,7 +285,9 @@ impl Plain {
             | Self::BytesReceived
             | Self::BytesSent
             | Self::Duration
-            | Self::ResponseDuration => {
+            | Self::ResponseDuration
+            | Self::GrpcStatus
+            | Self::GrpcStatusNumber => {
                 facts.outcome.and_then(|outcome| self.read_outcome(outcome))
             }
             Self::UpstreamHost => text(facts.upstream_host()),
@@ -300,6 +305,11 @@ impl Plain {
             Self::Duration => Some(millis(outcome.duration)),
             Self::ResponseDuration => outcome.response_duration.map(millis),
             Self::TransportFailure => text(outcome.transport_failure.as_deref()),
+            Self::GrpcStatus => text(outcome.grpc_status.map(Status::label)),
+            Self::GrpcStatusNumber => {
+                let status = outcome.grpc_status?;
+                Some(Datum::Number(status.code() as u64))
+            }
             Self::Protocol
             | Self::RouteName
             | Self::ServerName

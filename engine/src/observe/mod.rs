@@ -4,6 +4,7 @@
 //! adds up the cores' numbers when somebody asks.
 
 pub mod access_log;
+pub mod calls;
 pub mod counter;
 mod fact;
 pub mod histogram;
@@ -14,6 +15,7 @@ pub mod scope;
 pub mod stats;
 mod tls;
 
+pub use calls::{CallStats, Calls};
 pub use counter::{Classes, Counter, Gauge, PerCore, Slot, Tally};
 pub use histogram::{Distribution, Histogram};
 pub use scope::{Kind, Metric, Scope, Value};

@@ -157,7 +157,7 @@ const fn ending(name: &'static str, plain: Plain) -> Known {
 }
 
 /// The operators, in the order that error messages list them.
-static OPERATORS: [Known; 37] = [
+static OPERATORS: [Known; 39] = [
     known("START_TIME", Shape::StartTime, When::Request),
     known("REQ", Shape::Request, When::Request),
     known("RESP", Shape::Response, When::Response),
@@ -169,6 +169,8 @@ static OPERATORS: [Known; 37] = [
     ending("BYTES_SENT", Plain::BytesSent),
     ending("DURATION", Plain::Duration),
     ending("RESPONSE_DURATION", Plain::ResponseDuration),
+    ending("GRPC_STATUS", Plain::GrpcStatus),
+    ending("GRPC_STATUS_NUMBER", Plain::GrpcStatusNumber),
     known("ROUTE_NAME", Shape::Plain(Plain::RouteName), When::Request),
     answered("UPSTREAM_HOST", Plain::UpstreamHost),
     answered("UPSTREAM_CLUSTER", Plain::UpstreamCluster),

@@ -35,7 +35,7 @@ pub enum Value {
 
 impl Value {
     /// Adds the same number of another core.
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         match (self, other) {
             (Self::Counter(a), Self::Counter(b)) => *a = a.wrapping_add(b),
             (Self::Gauge(a), Self::Gauge(b)) => *a = a.wrapping_add(b),

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringway_config::Name;
 
+use super::calls::Calls;
 use super::counter::{
     Ciphers, Classes, Counter, Gauge, HelloErrors, PerCore, Rules, TlsFailures, TlsVersions,
 };
 use super::histogram::Histogram;
-use super::scope::{Scope, scope};
+use super::scope::scope;
 
 scope! {
     /// What a core counts of itself. Written by that core.
@@ -239,6 +240,7 @@ pub struct Stats {
     clusters: Table<Name, ClusterStats>,
     watches: Table<Name, WatchStats>,
     hosts: Table<(Name, Name), HostStats>,
+    calls: Table<Name, Calls>,
 }
 
 impl Stats {
@@ -258,6 +260,7 @@ impl Stats {
             clusters: Table::default(),
             watches: Table::default(),
             hosts: Table::default(),
+            calls: Table::default(),
         }
     }
 
@@ -289,6 +292,16 @@ impl Stats {
     /// The numbers of a host of a cluster, by its address as the operator knows it.
     pub fn host(&self, cluster: &Name, address: &Name) -> Arc<PerCore<HostStats>> {
         self.entry(&self.hosts, &(cluster.clone(), address.clone()))
+    }
+
+    /// The calls of gRPC to a cluster.
+    pub fn calls(&self, name: &Name) -> Arc<PerCore<Calls>> {
+        self.entry(&self.calls, name)
+    }
+
+    /// Every cluster's calls of gRPC, by name.
+    pub fn all_calls(&self) -> Entries<Name, Calls> {
+        entries(&self.calls)
     }
 
     /// Every listener's numbers, by name.
@@ -326,9 +339,10 @@ impl Stats {
         locked(&self.watches).retain(|name, _| clusters.contains_key(name));
         drop(clusters);
         sweep(&self.hosts);
+        sweep(&self.calls);
     }
 
-    fn entry<K: Ord + Clone, S: Scope>(&self, table: &Table<K, S>, key: &K) -> Arc<PerCore<S>> {
+    fn entry<K: Ord + Clone, S: Default>(&self, table: &Table<K, S>, key: &K) -> Arc<PerCore<S>> {
         let mut table = locked(table);
         let entry = table
             .entry(key.clone())
@@ -360,7 +374,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::observe::scope::{Kind, Metric, Value};
+    use crate::observe::scope::{Kind, Metric, Scope, Value};
 
     #[test]
     fn a_name_finds_its_numbers_until_nobody_holds_them() {

@@ -1,7 +1,7 @@
 //! A request to its cluster: the tries, and what separates them.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringway_config::{self as config, Priority};
@@ -13,7 +13,7 @@ use super::exchange::{Sending, exchange};
 use super::head;
 use super::outgoing::Outgoing;
 use super::retry::{Tries, Verdict};
-use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, local_reply, mirror};
+use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, grpc, local_reply, mirror};
 use crate::cluster::{Ask, Cluster, Full, Host, MetadataMatch, Place, RequestPlaces, Want};
 use crate::fault::{Fault, FaultKind, Retry, Side};
 use crate::request::{LocalReply, RequestCx};
@@ -57,7 +57,8 @@ pub(super) async fn forward<'a, 'c>(
         }
     };
     let request = &*request;
-    let outgoing = outgoing(cx, forward, request, rewritten.as_ref(), framing);
+    let mut outgoing = outgoing(cx, forward, request, rewritten.as_ref(), framing);
+    let limit = limit(config, request, &mut outgoing);
     let again = config.retry.retries > 0 || cluster.may_refuse();
     if framing != Framing::Empty && again {
         let limit = usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX);
@@ -65,7 +66,6 @@ pub(super) async fn forward<'a, 'c>(
     }
     copy(cx, table, forward, &outgoing, upload);
 
-    let limit = (!config.timeout.is_zero()).then_some(config.timeout);
     let deadline = Deadline::after_opt(limit).min(cx.deadline);
     let mut attempts = Attempts {
         cx,
@@ -135,6 +135,28 @@ fn outgoing<'r>(
     outgoing
 }
 
+/// How long the request may take from here on: the route's limit, and of a call its client's too, of which each try says what is left.
+fn limit(
+    config: &config::Forward,
+    request: &RequestCx,
+    outgoing: &mut Outgoing<'_>,
+) -> Option<Duration> {
+    let own = (!config.timeout.is_zero()).then_some(config.timeout);
+    outgoing.call = grpc::is_call(&request.head);
+    if !outgoing.call {
+        return own;
+    }
+    // Calls end with trailers, whoever their client is.
+    outgoing.te_trailers = true;
+    let Some(wanted) = grpc::limit(&request.head) else {
+        return own;
+    };
+    let left = wanted.saturating_sub(request.started.elapsed());
+    let limit = own.map_or(left, |own| own.min(left));
+    outgoing.expires = Instant::now().checked_add(limit);
+    Some(limit)
+}
+
 /// Starts the copy for a mirror, for its share of the requests.
 fn copy(
     cx: &Cx<'_>,
@@ -193,7 +215,7 @@ impl Attempts<'_, '_> {
             };
             let tried = self.attempt(sending, fresh, per_try, upload, interim).await;
             let verdict = match &tried {
-                Ok(answer) => self.tries.after_status(answer.head.status),
+                Ok(answer) => self.after_answer(request, answer),
                 Err(fault) => self.tries.after_fault(fault),
             };
             let rewound = || upload.borrow_mut().rewind();
@@ -239,6 +261,14 @@ impl Attempts<'_, '_> {
                 self.cluster.stats.upstream_rq_retry_limit.inc();
                 false
             }
+        }
+    }
+
+    fn after_answer(&self, request: &Outgoing<'_>, answer: &Answer<'_>) -> Verdict {
+        let status = request.call.then(|| grpc::at_once(answer)).flatten();
+        match status.map(|status| self.tries.after_grpc(status)) {
+            None | Some(Verdict::Stop) => self.tries.after_status(answer.head.status),
+            Some(verdict) => verdict,
         }
     }
 

@@ -8,6 +8,7 @@ mod affinity;
 mod answer;
 mod exchange;
 mod forward;
+pub(crate) mod grpc;
 mod head;
 mod mirror;
 mod outbox;
@@ -22,11 +23,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringway_protocols::Fields;
-use ringway_protocols::message::{Method, ResponseHead, Version};
+use ringway_protocols::message::{Framing, Method, ResponseHead, Version};
 
 use crate::cluster::Cluster;
 use crate::fault::{Fault, FaultKind};
-use crate::filter::{Flow, Running};
+use crate::filter::{BadBody, Flow, Running, Transforms};
+use crate::grpc::Status;
 use crate::request::{LocalReply, RequestCx, Upstream};
 use crate::route::{Action, Found};
 use crate::time::{Deadline, Timer};
@@ -131,9 +133,10 @@ pub(crate) async fn proxy<'a, 'c>(
     interim: &mut dyn Interim,
     trace: &mut Trace<'c>,
 ) -> Reply<'a> {
-    let mut reply = match route(cx, request, upload, interim, trace).await {
-        Ok(reply) => reply,
-        Err(fault) => fault_reply(&fault),
+    let routed = route(cx, request, upload, interim, trace).await;
+    let mut reply = match routed {
+        Ok(reply) => speak(request, reply, None),
+        Err(fault) => speak(request, fault_reply(&fault), Some(&fault)),
     };
     if let ReplyBody::Abort = reply.body {
         return reply;
@@ -142,9 +145,15 @@ pub(crate) async fn proxy<'a, 'c>(
         let waiting = filters.on_response(request, &mut reply.head);
         match cx.timer.within(cx.deadline, waiting).await {
             Ok(Flow::Continue) => {}
-            Ok(Flow::Respond(instead)) => reply = local_reply(instead),
+            Ok(Flow::Respond(instead)) => reply = speak(request, local_reply(instead), None),
             Ok(Flow::Abort) => return abort(),
-            Err(_elapsed) => reply = fault_reply(&Fault::new(FaultKind::RequestTimeout)),
+            Err(_elapsed) => {
+                let fault = Fault::new(FaultKind::RequestTimeout);
+                reply = speak(request, fault_reply(&fault), Some(&fault));
+            }
+        }
+        if let Some(transforms) = filters.response_body() {
+            transform(&mut reply, transforms);
         }
     }
     head::back(&mut reply.head, cx.intro, || {
@@ -199,6 +208,10 @@ async fn route<'a, 'c>(
             Flow::Respond(reply) => return Ok(local_reply(reply)),
             Flow::Abort => return Ok(abort()),
         }
+        if let Some(transforms) = running.request_body() {
+            request.head.fields.remove(b"content-length");
+            upload.borrow_mut().transform(transforms);
+        }
     }
     let acted = act(cx, table, found, request, upload, interim, trace).await;
     request.upstream = Upstream {
@@ -232,6 +245,39 @@ async fn act<'a, 'c>(
         Action::Forward(forward) => {
             forward::forward(cx, table, found, forward, request, upload, interim, trace).await
         }
+    }
+}
+
+/// An answer in the words of its client: who makes a call of gRPC looks for nothing but its status.
+fn speak<'a>(request: &RequestCx, mut reply: Reply<'a>, fault: Option<&Fault>) -> Reply<'a> {
+    if matches!(reply.body, ReplyBody::Local(_)) && grpc::is_call(&request.head) {
+        let status = match fault {
+            Some(fault) => Status::of_fault(fault.kind),
+            None => Status::of_http(reply.head.status),
+        };
+        grpc::speak(&mut reply, status);
+    }
+    reply
+}
+
+/// Has filters change the answer's body.
+fn transform(reply: &mut Reply<'_>, mut transforms: Box<Transforms>) {
+    match &mut reply.body {
+        ReplyBody::Upstream(answer) if answer.framing() != Framing::Empty => {
+            reply.head.fields.remove(b"content-length");
+            answer.transform(transforms);
+        }
+        ReplyBody::Local(body) if !body.is_empty() => match transforms.all(std::mem::take(body)) {
+            Ok(all) => {
+                reply.head.fields.remove(b"content-length");
+                *body = all;
+            }
+            Err(BadBody(why)) => {
+                let fault = Fault::new(FaultKind::Internal).because(why);
+                *reply = fault_reply(&fault);
+            }
+        },
+        ReplyBody::Upstream(_) | ReplyBody::Local(_) | ReplyBody::Abort => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! A request as it goes to an upstream: plain values, which each protocol of upstreams renders in its own way.
 
 use std::cell::OnceCell;
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
@@ -9,7 +10,8 @@ use ringway_protocols::Fields;
 use ringway_protocols::http1;
 use ringway_protocols::message::{Framing, Method, RequestHead, Version};
 
-use crate::http2::to_map;
+use crate::grpc;
+use crate::http2::{to_map, to_value};
 
 /// A request's head after routing and filters, the same in all its tries.
 pub(crate) struct Outgoing<'r> {
@@ -27,6 +29,10 @@ pub(crate) struct Outgoing<'r> {
     pub(crate) upgrade: Option<&'r [u8]>,
     /// The client takes trailers.
     pub(crate) te_trailers: bool,
+    /// It is a call of gRPC.
+    pub(crate) call: bool,
+    /// When a call of gRPC that has a limit ends: each try says what is left.
+    pub(crate) expires: Option<Instant>,
     /// The head for HTTP/1 upstreams, once one was asked for.
     http1: OnceCell<Bytes>,
 }
@@ -50,6 +56,8 @@ impl<'r> Outgoing<'r> {
             framing,
             upgrade: None,
             te_trailers: false,
+            call: false,
+            expires: None,
             http1: OnceCell::new(),
         }
     }
@@ -65,8 +73,17 @@ impl<'r> Outgoing<'r> {
         }
     }
 
-    /// The head as bytes for an HTTP/1.1 upstream: made once for all tries.
+    /// What is left of the time of a call.
+    fn grpc_timeout(&self) -> Option<String> {
+        let left = |end: Instant| end.saturating_duration_since(Instant::now());
+        Some(grpc::timeout_text(left(self.expires?)))
+    }
+
+    /// The head as bytes for an HTTP/1.1 upstream: made once for all tries, unless it says what time is left.
     pub(super) fn http1(&self) -> Bytes {
+        if self.expires.is_some() {
+            return self.write_http1().freeze();
+        }
         let written = self.http1.get_or_init(|| self.write_http1().freeze());
         written.clone()
     }
@@ -77,6 +94,9 @@ impl<'r> Outgoing<'r> {
         let mut fields = to_map(self.fields)?;
         if self.te_trailers {
             fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(left) = self.grpc_timeout() {
+            fields.insert(grpc::TIMEOUT, to_value(left.into())?);
         }
         let target = PathAndQuery::from_maybe_shared(self.target.clone()).ok()?;
         let mut uri = http::uri::Parts::default();
@@ -109,8 +129,14 @@ impl<'r> Outgoing<'r> {
             BytesMut::with_capacity(size + self.target.len() + self.authority.len() + 128);
         http1::write_request_line(&mut out, self.method, self.target);
         http1::write_field(&mut out, b"host", self.authority);
+        let timeout = self.grpc_timeout();
         for field in self.fields.iter() {
-            field.write(&mut out);
+            if timeout.is_none() || !field.name.eq_ignore_ascii_case(grpc::TIMEOUT.as_bytes()) {
+                field.write(&mut out);
+            }
+        }
+        if let Some(left) = timeout {
+            http1::write_field(&mut out, grpc::TIMEOUT.as_bytes(), left.as_bytes());
         }
         if self.framing == Framing::Chunked {
             out.put_slice(b"transfer-encoding: chunked\r\n");

@@ -6,6 +6,7 @@ use ringway_config::{Retry as Policy, RetryOn};
 use ringway_protocols::message::Method;
 
 use crate::fault::{Fault, FaultKind, Retry};
+use crate::grpc::Status;
 use crate::rng::Rng;
 
 /// A request's tries so far, held against its policy.
@@ -97,9 +98,44 @@ impl<'p> Tries<'p> {
         let wanted = self.policy.on.iter().any(|on| match on {
             RetryOn::GatewayError => matches!(status, 502..=504),
             RetryOn::ServerError => status >= 500,
-            RetryOn::ConnectFailure | RetryOn::Reset => false,
+            RetryOn::ConnectFailure
+            | RetryOn::Reset
+            | RetryOn::Cancelled
+            | RetryOn::DeadlineExceeded
+            | RetryOn::Internal
+            | RetryOn::ResourceExhausted
+            | RetryOn::Unavailable => false,
         });
         if wanted && self.repeatable {
+            self.again()
+        } else {
+            Verdict::Stop
+        }
+    }
+
+    /// After a call of gRPC that ended with that status before any message. All calls are POSTs, so that the method says nothing:
+    /// who lists a status says that it may be tried again.
+    pub(crate) fn after_grpc(&self, status: Status) -> Verdict {
+        let on = match status {
+            Status::Cancelled => RetryOn::Cancelled,
+            Status::DeadlineExceeded => RetryOn::DeadlineExceeded,
+            Status::Internal => RetryOn::Internal,
+            Status::ResourceExhausted => RetryOn::ResourceExhausted,
+            Status::Unavailable => RetryOn::Unavailable,
+            Status::Ok
+            | Status::Unknown
+            | Status::InvalidArgument
+            | Status::NotFound
+            | Status::AlreadyExists
+            | Status::PermissionDenied
+            | Status::FailedPrecondition
+            | Status::Aborted
+            | Status::OutOfRange
+            | Status::Unimplemented
+            | Status::DataLoss
+            | Status::Unauthenticated => return Verdict::Stop,
+        };
+        if self.policy.on.contains(&on) {
             self.again()
         } else {
             Verdict::Stop

@@ -2,14 +2,15 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use ringway_protocols::Fields;
 use ringway_protocols::message::Framing;
 
 use super::mirror::Feed;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
+use crate::filter::{BadBody, Transforms};
 
 /// Where a request's body comes from: one side of a client's connection, whatever its protocol.
 pub(crate) trait RequestBody {
@@ -39,6 +40,8 @@ pub(crate) struct Upload<'a> {
     failed: bool,
     trailers: Option<Fields>,
     mirror: Option<Feed>,
+    /// What filters do to it.
+    transforms: Option<Box<Transforms>>,
     /// Bytes that came from the client.
     pub(crate) received: u64,
 }
@@ -57,6 +60,7 @@ impl<'a> Upload<'a> {
             failed: false,
             trailers: None,
             mirror: None,
+            transforms: None,
             received: 0,
         }
     }
@@ -75,8 +79,19 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// Passes what comes through these, before anything else is done with it.
+    pub(crate) fn transform(&mut self, transforms: Box<Transforms>) {
+        self.transforms = Some(transforms);
+    }
+
+    /// How long it is when it goes on.
     pub(crate) fn framing(&self) -> Framing {
-        self.body.framing()
+        match self.body.framing() {
+            Framing::Length(_) if self.transforms.is_some() => Framing::Chunked,
+            framing @ (Framing::Empty | Framing::Length(_) | Framing::Chunked | Framing::Close) => {
+                framing
+            }
+        }
     }
 
     /// Whether all of it has come from the client.
@@ -104,10 +119,17 @@ impl<'a> Upload<'a> {
         if self.ended {
             return Poll::Ready(Ok(None));
         }
-        match self.body.poll_next(cx) {
+        let next = match self.transforms.take() {
+            None => self.poll_body(cx),
+            Some(mut transforms) => {
+                let next = self.poll_transformed(&mut transforms, cx);
+                self.transforms = Some(transforms);
+                next
+            }
+        };
+        match next {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Some(bytes))) => {
-                self.received += bytes.len() as u64;
                 self.keep_copy(&bytes);
                 if let Some(mirror) = &self.mirror {
                     mirror.push(bytes.clone());
@@ -116,7 +138,10 @@ impl<'a> Upload<'a> {
             }
             Poll::Ready(Ok(None)) => {
                 self.ended = true;
-                self.trailers = self.body.trailers();
+                self.trailers = match &self.transforms {
+                    None => self.body.trailers(),
+                    Some(transforms) => transforms.trailers().cloned(),
+                };
                 if let Some(mirror) = self.mirror.take() {
                     mirror.end(self.trailers.clone());
                 }
@@ -126,6 +151,36 @@ impl<'a> Upload<'a> {
                 self.failed = true;
                 self.mirror = None;
                 Poll::Ready(Err(fault))
+            }
+        }
+    }
+
+    /// The next bytes as they came.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+        let next = self.body.poll_next(cx);
+        if let Poll::Ready(Ok(Some(bytes))) = &next {
+            self.received += bytes.len() as u64;
+        }
+        next
+    }
+
+    /// The next bytes as filters make them.
+    fn poll_transformed(
+        &mut self,
+        transforms: &mut Transforms,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Fault>> {
+        let bad = |BadBody(why)| Fault::new(FaultKind::ClientProtocol).because(why);
+        loop {
+            if let Some(bytes) = transforms.pop() {
+                return Poll::Ready(Ok(Some(bytes)));
+            }
+            if transforms.has_ended() {
+                return Poll::Ready(Ok(None));
+            }
+            match ready!(self.poll_body(cx))? {
+                Some(bytes) => transforms.push(bytes).map_err(bad)?,
+                None => transforms.end(self.body.trailers()).map_err(bad)?,
             }
         }
     }

@@ -15,10 +15,11 @@ use super::outcome;
 use super::respond::{Sent, respond};
 use super::{Client, Connection};
 use crate::fault::{Fault, FaultKind};
+use crate::grpc::Status;
 use crate::net::{Reader, Stream, Writer};
 use crate::proxy::{
     Cx, Duplex, FarEnd, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload,
-    client_address, proxy, tunnel,
+    client_address, grpc, proxy, tunnel,
 };
 use crate::request::{self, RequestCx};
 use crate::time::{Deadline, Timer};
@@ -269,6 +270,7 @@ async fn answer<'c>(
         sent.end = drain(sent.end, &upload, listener).await;
     }
     sent.received = upload.borrow().received;
+    let grpc_status = grpc::is_call(&cx.head).then(|| grpc::ended(&reply, sent.fault.as_ref()));
     let Reply {
         head,
         body,
@@ -291,6 +293,7 @@ async fn answer<'c>(
         idle,
         upstream,
         stream: None,
+        grpc_status,
     }
 }
 
@@ -305,6 +308,8 @@ pub(super) struct Done {
     pub(super) upstream: Option<FarEnd>,
     /// The client's side of it, where that is a stream of HTTP/2.
     pub(super) stream: Option<h2::SendStream<Bytes>>,
+    /// How it ended as a call of gRPC, if it was one.
+    pub(super) grpc_status: Option<Status>,
 }
 
 pub(super) fn request_cx(client: &Client, head: RequestHead) -> RequestCx {

@@ -126,6 +126,12 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
         table.stats.rq.inc(sent.status);
         table.stats.rq_time.record(duration);
     }
+    if let (Some(status), Some(cluster)) = (done.grpc_status, &trace.cluster) {
+        let served = details == "via_upstream" && sent.fault.is_none();
+        cluster
+            .calls
+            .count(cx.head.path(), status, duration, served);
+    }
     if client.listener.spec.logs.is_empty() && trace.filters.is_none() {
         return;
     }
@@ -142,6 +148,7 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
         upstream_host: trace.host.clone(),
         transport_failure: trace.failure.take(),
         attempts: trace.attempts,
+        grpc_status: done.grpc_status,
     };
     if let Some(filters) = &mut trace.filters {
         filters.on_end(cx, &outcome);
@@ -214,6 +221,7 @@ impl Refusal {
             upstream_host: None,
             transport_failure: None,
             attempts: 0,
+            grpc_status: None,
         };
         let peer = client.peer();
         let record = Record {

@@ -256,6 +256,7 @@ impl<'c> Passing<'c> {
             upstream_host: self.host.clone(),
             transport_failure: None,
             attempts: self.attempts,
+            grpc_status: None,
         };
         let record = Record {
             peer: &client.peer(),

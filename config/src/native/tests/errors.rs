@@ -60,7 +60,7 @@ error: listeners[0].routes[0]: unknown key `tiemout`: did you mean `timeout`?
 7 |         tiemout: 5s
   |         ^^^^^^^
 
-error: listeners[0].routes[0].retry.on[1]: write `connect_failure`, `reset`, `gateway_error` or `server_error` here, not `rset`: did you mean `reset`?
+error: listeners[0].routes[0].retry.on[1]: write `connect_failure`, `reset`, `gateway_error`, `server_error`, `cancelled`, `deadline_exceeded`, `internal`, `resource_exhausted` or `unavailable` here, not `rset`: did you mean `reset`?
  --> site:8:40
   |
 8 |         retry: { on: [connect_failure, rset], retries: two }

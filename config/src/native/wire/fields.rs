@@ -31,6 +31,7 @@ macro_rules! record {
                 cx: &mut $crate::native::wire::Cx,
             ) -> Option<Self> {
                 const KEYS: &[&str] = &[$($crate::native::wire::fields::bare(stringify!($field)),)*];
+                #[allow(unused_mut, reason = "a record may have no keys")]
                 let mut fields = $crate::native::wire::Fields::open(node, KEYS, Self::shape, cx)?;
                 Some(Self {
                     $($field: fields.take(

@@ -59,6 +59,12 @@ record! {
     }
 }
 
+record! {
+    /// `grpc_web`: calls of gRPC-Web, as browsers make them, to and from upstreams that speak gRPC. It has no keys.
+    GrpcWebRecord {
+    }
+}
+
 /// A filter's use: `{ name: configuration }`, or the bare name.
 #[derive(Clone, Debug)]
 pub(crate) struct FilterItem(pub Filter);
@@ -103,6 +109,7 @@ impl Wire for FilterItem {
                 ("headers", HeadersRecord::shape()),
                 ("ip_access", IpAccessRecord::shape()),
                 ("fault", FaultRecord::shape()),
+                ("grpc_web", GrpcWebRecord::shape()),
             ]),
         ])
     }
@@ -125,6 +132,7 @@ fn check_built_in(name: &str, config: Option<&Entry>, item: &Node, cx: &mut Cx) 
         "headers" => drop(HeadersRecord::read(config, cx)),
         "ip_access" => drop(IpAccessRecord::read(config, cx)),
         "fault" => drop(FaultRecord::read(config, cx)),
+        "grpc_web" => drop(GrpcWebRecord::read(config, cx)),
         _ => {}
     }
 }

@@ -243,6 +243,11 @@ choice!(RetryOn {
     Reset = "reset": "the upstream closed, reset or timed out before its answer's headers, or sent nonsense",
     GatewayError = "gateway_error": "it answered 502, 503 or 504",
     ServerError = "server_error": "it answered 500 to 599",
+    Cancelled = "cancelled": "it ended a call of gRPC, before any message, with `CANCELLED`; this and the others of gRPC whatever the method",
+    DeadlineExceeded = "deadline_exceeded": "likewise with `DEADLINE_EXCEEDED`",
+    Internal = "internal": "likewise with `INTERNAL`",
+    ResourceExhausted = "resource_exhausted": "likewise with `RESOURCE_EXHAUSTED`",
+    Unavailable = "unavailable": "likewise with `UNAVAILABLE`",
 });
 
 record! {

@@ -195,6 +195,11 @@ fn retry(retry: &Retry) -> Value {
             RetryOn::Reset => "reset",
             RetryOn::GatewayError => "gateway_error",
             RetryOn::ServerError => "server_error",
+            RetryOn::Cancelled => "cancelled",
+            RetryOn::DeadlineExceeded => "deadline_exceeded",
+            RetryOn::Internal => "internal",
+            RetryOn::ResourceExhausted => "resource_exhausted",
+            RetryOn::Unavailable => "unavailable",
         })
     });
     map([

@@ -74,6 +74,7 @@ fn outcome() -> Outcome {
         upstream_host: Some(Rc::from("127.0.0.1:9001")),
         transport_failure: None,
         attempts: 2,
+        grpc_status: None,
     }
 }
 

@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::Interim;
-use super::answer::{Answer, AnswerBody};
+use super::answer::{Answer, Source};
 use super::outgoing::Outgoing;
 use super::upload::SharedUpload;
 use crate::cluster::{Active, Cluster, Host, Lease, RequestPlaces};
@@ -62,12 +62,12 @@ pub(crate) async fn exchange<'a>(
         Lease::Http1(connection) => {
             let (head, body) =
                 http1::exchange(&sending, connection, active, upload, interim, timer).await?;
-            (head, AnswerBody::Http1(body))
+            (head, Source::Http1(body))
         }
         Lease::Http2(slot) => {
             let (head, body) =
                 http2::exchange(&sending, slot, active, upload, interim, timer).await?;
-            (head, AnswerBody::Http2(body))
+            (head, Source::Http2(body))
         }
     };
     let service_time = started.elapsed();
@@ -81,7 +81,7 @@ pub(crate) async fn exchange<'a>(
     }
     Ok(Answer {
         head,
-        body,
+        body: body.into(),
         service_time,
     })
 }

@@ -18,8 +18,9 @@ use ringway_protocols::message::{Framing, Method, RequestHead};
 
 use super::stream::{head_of, was_reset};
 use crate::fault::{Fault, FaultKind};
+use crate::grpc::STATUS;
 use crate::http2::to_map;
-use crate::proxy::{AnswerBody, Reply, ReplyBody};
+use crate::proxy::{AnswerBody, Reply, ReplyBody, grpc};
 use crate::serve::Client;
 use crate::serve::http1::End;
 use crate::serve::pace::Pace;
@@ -73,8 +74,10 @@ pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Rep
         ReplyBody::Local(body) => {
             let body = std::mem::take(body);
             let fields = &mut reply.head.fields;
+            // An answer of gRPC is its head, and has no length.
             if !matches!(reply.head.status, 204 | 304)
                 && fields.get_id(FieldId::ContentLength).is_none()
+                && fields.get(STATUS.as_bytes()).is_none()
             {
                 fields.push("content-length", body.len().to_string());
             }
@@ -88,7 +91,16 @@ pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Rep
         ReplyBody::Upstream(answer) => {
             let empty = bodiless || answer.framing() == Framing::Empty;
             match begin(&out, reply, empty) {
-                Ok(Some(stream)) => stream_on(&out, stream, reply, &mut sent.sent).await,
+                Ok(Some(mut stream)) => {
+                    let streamed = stream_on(&out, &mut stream, reply, &mut sent.sent).await;
+                    match streamed {
+                        Err(fault) if grpc::is_call(request) && is_told(&fault, &mut stream) => {
+                            sent.fault = Some(fault);
+                            return sent;
+                        }
+                        streamed => streamed,
+                    }
+                }
                 Ok(None) => finish(reply).await,
                 Err(fault) => Err(fault),
             }
@@ -118,6 +130,16 @@ pub(super) fn begin_tunnel(out: &Out<'_>, reply: &Reply<'_>) -> (Sent, Option<Se
         fault,
     };
     (sent, stream)
+}
+
+/// Ends a call that was cut off with a status that says why, in place of a reset that every client reads in its own way. Not where
+/// the client takes nothing.
+fn is_told(fault: &Fault, stream: &mut SendStream<Bytes>) -> bool {
+    if matches!(fault.kind, FaultKind::ClientGone | FaultKind::ClientTooSlow) {
+        return false;
+    }
+    let trailers = to_map(&grpc::trailers(fault));
+    trailers.is_some_and(|trailers| stream.send_trailers(trailers).is_ok())
 }
 
 /// Sends the head; the stream, unless it ended with that.
@@ -158,7 +180,7 @@ async fn all(
 /// Sends an upstream's body as it comes.
 async fn stream_on(
     out: &Out<'_>,
-    mut stream: SendStream<Bytes>,
+    stream: &mut SendStream<Bytes>,
     reply: &mut Reply<'_>,
     sent: &mut u64,
 ) -> Result<(), Fault> {
@@ -167,7 +189,7 @@ async fn stream_on(
         return Err(Fault::new(FaultKind::Internal));
     };
     let stats = &out.client.listener.stats;
-    let mut next = wait(out, &mut stream, answer, idle).await?;
+    let mut next = wait(out, stream, answer, idle).await?;
     loop {
         let Some(bytes) = next else { break };
         *sent += bytes.len() as u64;
@@ -175,14 +197,14 @@ async fn stream_on(
         // What comes behind it may be here already: the end, above all, which costs a frame of its own otherwise.
         let behind = std::future::poll_fn(|cx| Poll::Ready(answer.poll_next(cx))).await;
         let is_last = matches!(behind, Poll::Ready(Ok(None))) && answer.trailers().is_none();
-        part(out, &mut stream, bytes, is_last, |cx| answer.drive(cx)).await?;
+        part(out, stream, bytes, is_last, |cx| answer.drive(cx)).await?;
         if is_last {
             answer.release();
             return Ok(());
         }
         next = match behind {
             Poll::Ready(next) => next?,
-            Poll::Pending => wait(out, &mut stream, answer, idle).await?,
+            Poll::Pending => wait(out, stream, answer, idle).await?,
         };
     }
     let ended = match answer.trailers().map(to_map) {

@@ -22,7 +22,7 @@ use super::websocket;
 use crate::fault::{Fault, FaultKind};
 use crate::http2::to_map;
 use crate::proxy::{
-    Cx, Interim, Reply, ReplyBody, RequestBody, SharedUpload, Trace, Upload, proxy,
+    Cx, Interim, Reply, ReplyBody, RequestBody, SharedUpload, Trace, Upload, grpc, proxy,
 };
 use crate::request::RequestCx;
 use crate::serve::http1::{Done, End, request_cx};
@@ -162,6 +162,7 @@ async fn answer<'c>(
         false => (respond(out, &cx.head, &mut reply).await, None),
     };
     sent.received = upload.borrow().received;
+    let grpc_status = grpc::is_call(&cx.head).then(|| grpc::ended(&reply, sent.fault.as_ref()));
     let Reply {
         head,
         body,
@@ -182,6 +183,7 @@ async fn answer<'c>(
         idle,
         upstream,
         stream,
+        grpc_status,
     }
 }
 
@@ -206,6 +208,7 @@ fn gone(fault: Fault, received: u64) -> Done {
         idle: None,
         upstream: None,
         stream: None,
+        grpc_status: None,
     }
 }
 
