@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn unknown_filters_are_named_with_what_there_is() {
-        const THERE: &str = "`headers`, `ip_access`, `fault`";
+        const THERE: &str = "`headers`, `ip_access`, `fault`, `grpc_web`";
         assert_eq!(
             errors("header", json!({})),
             [format!(
