@@ -95,7 +95,6 @@ fn hosts_that_are_not_who_they_must_be_are_refused(driver: Driver) {
     let good = format!("server_name: localhost, ca: {}", site.file("ca.pem"));
     let proxy = Proxy::start(driver, &config(&good, &host));
     assert_eq!(proxy.client().get("/").status, 200);
-    let mut reasons = Vec::new();
     for (keys, expect) in [
         (
             good.replace("localhost", "other.test"),
@@ -114,13 +113,11 @@ fn hosts_that_are_not_who_they_must_be_are_refused(driver: Driver) {
         take(&proxy, &config(&keys, &host));
         let answer = proxy.client().get("/");
         assert_eq!(answer.status, 503, "{keys}");
-        reasons.push(expect);
-        let times = reasons.iter().filter(|reason| **reason == expect).count();
         // Not the last line: lines of several cores come in any order.
         wait_until("the reason is logged", || {
             let out = proxy.stdout();
-            let refused = out.lines().filter(|line| line.starts_with("503 UF"));
-            refused.filter(|line| line.contains(expect)).count() == times
+            out.lines()
+                .any(|line| line.starts_with("503 UF") && line.contains(expect))
         });
     }
     assert!(count(&proxy, "error_total") >= 4.0);
