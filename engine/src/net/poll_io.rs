@@ -153,14 +153,7 @@ impl Pump {
             Mode::Receiving => input.mode = Mode::Retracting,
             Mode::Retracting => {}
         }
-        // Its outcome is kept in the reader: bytes in `input`, an end or a failure in `has_ended`.
-        let _outcome = ready!(input.reader.poll_retract(cx));
-        input.mode = if input.reader.input.is_empty() && !input.reader.has_ended() {
-            Mode::Waiting(Box::pin(input.reader.becoming_readable()))
-        } else {
-            Mode::Receiving
-        };
-        Poll::Ready(())
+        input.poll_retract(cx)
     }
 
     /// The stream itself, when the codec has been dropped and no send is in flight. What was read and not taken is in it; what was
@@ -174,15 +167,25 @@ impl Pump {
 }
 
 impl Input {
+    /// Takes a receive back, whoever asks first when it has come back: were it begun anew here because the codec was polled before
+    /// [`Pump::poll_quieten`], that would take it back again, for ever.
+    fn poll_retract(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Its outcome is kept in the reader: bytes in `input`, an end or a failure in `has_ended`.
+        let _outcome = ready!(self.reader.poll_retract(cx));
+        self.mode = if self.reader.input.is_empty() && !self.reader.has_ended() {
+            Mode::Waiting(Box::pin(self.reader.becoming_readable()))
+        } else {
+            Mode::Receiving
+        };
+        Poll::Ready(())
+    }
+
     /// Bytes to take, which the observer has seen. None at the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.mode {
                 Mode::Stopped => return Poll::Pending,
-                Mode::Retracting => {
-                    let _outcome = ready!(self.reader.poll_retract(cx));
-                    self.mode = Mode::Receiving;
-                }
+                Mode::Retracting => ready!(self.poll_retract(cx)),
                 Mode::Waiting(ready) => {
                     // A failure shows when it is read.
                     let _readable = ready!(ready.as_mut().poll(cx));

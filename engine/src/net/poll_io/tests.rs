@@ -204,6 +204,24 @@ fn a_quiet_connection_holds_no_buffer_and_misses_nothing() {
 }
 
 #[test]
+fn a_codec_that_reads_on_does_not_keep_its_connection_from_getting_quiet() {
+    both_drivers(|| async {
+        let (ours, _theirs) = pair();
+        let (mut io, pump) = poll_io(ours, None);
+        let mut reading = std::pin::pin!(read(&mut io, 100));
+        let mut turns = 0;
+        std::future::poll_fn(|cx| {
+            turns += 1;
+            assert!(reading.as_mut().poll(cx).is_pending());
+            assert!(turns < 10, "each receive taken back is begun anew");
+            pump.poll_quieten(cx)
+        })
+        .await;
+        assert_eq!(pump.shared.input.borrow().reader.input.capacity(), 0);
+    });
+}
+
+#[test]
 fn the_observer_sees_each_byte_once_and_may_stop() {
     both_drivers(|| async {
         let (ours, mut theirs) = pair();
