@@ -17,14 +17,15 @@ BEGUN, OVER = "Main benchmark duration is started", "Main benchmark duration is 
 
 
 def run(bench, case, at):
-    """One load: `arguments` go to h2load as they are, `streams` is how many requests one connection has out at once."""
+    """One load: `arguments` go to h2load as they are, `streams` is how many requests one connection has out at
+    once; `length` asks for that many bytes, `message` sends one of gRPC to be echoed."""
     binary = shutil.which("h2load")
     if binary is None:
         raise RuntimeError("h2load (Debian: nghttp2-client) is not here")
     with tempfile.NamedTemporaryFile(dir=at.folder) as log:
         words = [binary, f"--duration={millis(bench.seconds)}", f"--warm-up-time={millis(bench.warmup)}", f"--log-file={log.name}"]
         words += [f"--clients={case.options['connections']}", f"--max-concurrent-streams={case.options.get('streams', 1)}"]
-        words += [*case.options.get("arguments", []), f"{at.scheme}://127.0.0.1:{at.port}/bytes/{case.options['length']}"]
+        words += [*case.options.get("arguments", []), *asked(case, at)]
         said, window = watch(words, at, bench.seconds + bench.warmup + 30)
         times = latencies(log.name)
     total, succeeded = numbers(r"requests: (\d+) total, .* (\d+) succeeded", said)
@@ -44,6 +45,18 @@ def run(bench, case, at):
         "requests_per_second": succeeded / window["wall"],
         **times,
     }
+
+
+def asked(case, at):
+    """What is asked for: some bytes, or an echo of gRPC."""
+    root = f"{'https' if at.scheme == 'https' else 'http'}://127.0.0.1:{at.port}"
+    length = case.options.get("message")
+    if length is None:
+        return [f"{root}/bytes/{case.options['length']}"]
+    message = os.path.join(at.folder, "message")
+    with open(message, "wb") as file:
+        file.write(b"\0" + length.to_bytes(4, "big") + bytes(length))
+    return [f"--data={message}", "-Hcontent-type: application/grpc", "-Hte: trailers", f"{root}/bench.Echo/Unary"]
 
 
 def millis(seconds):

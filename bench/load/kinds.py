@@ -16,7 +16,6 @@ import handshakes
 import system
 
 Kind = collections.namedtuple("Kind", "run columns plotted minds_noise")
-BAR_IDLE_KIB = 2.0
 
 
 def tool(bench, command, port, options, timeout):

@@ -1,12 +1,12 @@
 """What stands behind the proxies: started once for all cases of the setups that name it, on the ends' core."""
 
-import http.client
-
+import checks
 import peers
 
-# The words after the tool's name; `{address}` is where it is to listen.
+# How it is asked (checks.py), and the words after the tool's name; `{address}` is where it is to listen.
 ORIGINS = {
-    "h1": ["origin", "--listen", "{address}"],
+    "h1": ("http", ["origin", "--listen", "{address}"]),
+    "h2": ("h2c", ["origin-h2", "--listen", "{address}"]),
 }
 
 
@@ -15,19 +15,15 @@ class Origin:
 
     def __init__(self, name, tool, core, folder):
         (self.port,) = peers.free_ports(1)
-        words = [word.format(address=f"127.0.0.1:{self.port}") for word in ORIGINS[name]]
+        self.scheme, words = ORIGINS[name]
+        words = [word.format(address=f"127.0.0.1:{self.port}") for word in words]
         self.running = peers.Running([tool, *words], {core}, folder)
         self.running.wait_for_port(self.port)
         self.pid = self.running.pid
 
     def connections(self):
         """How many connections it has taken so far, this question's own included."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", "/connections")
-            return int(connection.getresponse().read())
-        finally:
-            connection.close()
+        return int(checks.fetch(self.scheme, self.port, "/connections")[1])
 
 
 class Origins:

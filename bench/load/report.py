@@ -29,7 +29,7 @@ def reference(by_peer):
 
 def is_load(case):
     """Whether the case's first figure is CPU per request."""
-    return kinds.KINDS[case.kind].plotted == kinds.CPU_PLOT
+    return any(key == "cpu_us" for _, key, *_ in kinds.KINDS[case.kind].columns)
 
 
 def case_table(case, by_peer, versions):
@@ -52,21 +52,20 @@ def case_table(case, by_peer, versions):
     return lines
 
 
-def verdict(case, by_peer):
-    """What the bar says of Ringway; nothing where there is no bar or no Ringway."""
+def verdicts(case, by_peer):
+    """What the bars say of Ringway; nothing where there is no bar, no Ringway, or nobody to be compared with."""
     rounds = by_peer.get("ringway")
-    if not rounds:
-        return None
-    if case.kind == "idle":
-        worst = max(median(rounds, "bare_kib"), median(rounds, "asked_kib"))
-        met = "met" if worst <= kinds.BAR_IDLE_KIB else "missed"
-        return f"Bar: at most {kinds.BAR_IDLE_KIB:.0f} KiB per idle connection; {worst:.2f}: {met}."
-    base = None if case.bar is None else reference(by_peer)
-    if base is None:
-        return None
-    ratio = median(rounds, "cpu_us") / base
-    met = "met" if ratio <= case.bar else "missed"
-    return f"Bar: at most {case.bar:.1f} × the better of nginx and HAProxy (Debian); {ratio:.2f}: {met}."
+    for bar in case.bars if rounds else ():
+        if not bar.peers:
+            figure = max(median(rounds, "bare_kib"), median(rounds, "asked_kib"))
+            text = f"{bar.limit:g} KiB per idle connection"
+        else:
+            beside = [name for name in bar.peers if by_peer.get(name)]
+            if not beside:
+                continue
+            figure = median(rounds, "cpu_us") / min(median(by_peer[name], "cpu_us") for name in beside)
+            text = f"{bar.limit:g} × {'the best of ' if len(beside) > 1 else ''}{', '.join(beside)}"
+        yield f"Bar: at most {text}; {figure:.2f}: {'met' if figure <= bar.limit else 'missed'}."
 
 
 def noise(results):
@@ -97,8 +96,7 @@ def markdown(results):
             continue
         rate = f", {about['rate']} requests/s" if "rate" in case.options else ""
         lines += ["", f"**{case.title}{rate}**", "", *case_table(case, by_peer, results["versions"])]
-        judged = verdict(case, by_peer)
-        if judged:
+        for judged in verdicts(case, by_peer):
             lines += ["", judged]
     return "\n".join(lines) + "\n"
 

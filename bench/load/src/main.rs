@@ -1,4 +1,4 @@
-//! The load benchmark's two ends: an origin with fixed answers and a load generator, each one thread on epoll.
+//! The load benchmark's two ends: an origin with fixed answers and a load generator, each one thread on epoll; and an origin of HTTP/2.
 //!
 //! Both share a core while the proxy has another to itself, so they must be light: one `recv` and one `send` per
 //! message, nothing allocated per request. The generator also reads the proxy's CPU time, at the very moments its
@@ -11,6 +11,7 @@ mod exchange;
 mod latency;
 mod load;
 mod origin;
+mod origin_h2;
 mod poller;
 mod pour;
 
@@ -21,6 +22,7 @@ use crate::error::LoadError;
 
 const USAGE: &str = "\
 bench-load origin --listen ADDR
+bench-load origin-h2 --listen ADDR
 bench-load load   --target ADDR --path PATH --connections N --warmup SECONDS --seconds SECONDS
                   [--rate PER_SECOND] [--close yes] [--proxy PID --origin PID --cores 0,1]
 bench-load pour   --target ADDR --path PATH [--pause-at BYTES --pause SECONDS]
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let command = words.next().unwrap_or_default();
     let done = Args::parse(words).and_then(|args| match command.as_str() {
         "origin" => origin::run(&args),
+        "origin-h2" => origin_h2::run(&args),
         "load" => load::run(&args),
         "pour" => pour::run(&args),
         _ => Err(LoadError::Usage("no such command")),

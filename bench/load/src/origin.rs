@@ -227,6 +227,11 @@ fn says_close(head: &[u8]) -> bool {
     lines.any(|line| line.trim_ascii().eq_ignore_ascii_case(b"connection: close"))
 }
 
+/// What bodies begin with.
+pub(crate) fn pattern() -> Vec<u8> {
+    (0..BLOCK).map(|at| (at % 251) as u8).collect()
+}
+
 /// Answers that lie ready, and what the others are made of.
 struct Answers {
     ready: HashMap<u64, Vec<u8>>,
@@ -238,7 +243,7 @@ impl Answers {
     fn new() -> Self {
         Self {
             ready: HashMap::new(),
-            block: (0..BLOCK).map(|at| (at % 251) as u8).collect(),
+            block: pattern(),
             taken: 0,
         }
     }
