@@ -21,6 +21,7 @@ pub mod http1;
 pub mod http2;
 pub mod message;
 mod output;
+pub mod proxy_protocol;
 pub mod reader;
 pub mod tars;
 pub mod thrift;

@@ -34,6 +34,15 @@ impl ClientHello {
         std::iter::from_fn(move || rest.vector8())
     }
 
+    /// The same hello with another name, in lower case.
+    #[must_use]
+    pub fn asking_for(&self, name: &str) -> Self {
+        Self {
+            server_name: Some(name.into()),
+            ..self.clone()
+        }
+    }
+
     /// Whether TLS 1.3 is on offer.
     pub fn offers_tls13(&self) -> bool {
         self.versions.contains(&TLS_13)
