@@ -19,6 +19,9 @@ use crate::view::{ListenerId, Local, OpenGate};
 
 /// How often access log lines are handed on.
 const FLUSH: Duration = Duration::from_millis(100);
+/// How long connections that were reset may take to say what became of them. They are woken at once; a core that is so busy that
+/// they do not come to it is not waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How many flushes lie between two looks at the pools.
 const FLUSHES_PER_SWEEP: u32 = 10;
 
@@ -99,7 +102,8 @@ impl Core {
                         self.local.close();
                     }
                     Command::Stop => {
-                        self.local.connections.cut_all();
+                        self.local.connections.reset_all();
+                        last_words(&self.local).await;
                         self.local.logs.flush();
                         return Ok(());
                     }
@@ -178,6 +182,19 @@ async fn turn_wheel(alarm: Alarm) {
         })
         .await;
     }
+}
+
+/// Connections that were reset end by themselves, each with its line in the access log and with a reset of its upstream's.
+async fn last_words(local: &Local) {
+    let ended = std::future::poll_fn(|cx| {
+        if local.connections.is_empty() {
+            return Poll::Ready(());
+        }
+        local.wait_for_end(cx.waker());
+        Poll::Pending
+    });
+    let timer = time::Timer::new();
+    let _elapsed = timer.within(time::Deadline::after(LAST_WORDS), ended).await;
 }
 
 /// What a core does now and then: hand on access log lines, look after its pools.

@@ -421,12 +421,17 @@ fn a_drain_waits_for_connections_and_then_cuts_them(driver: Driver) {
     client.finish();
     assert_eq!(proxy.wait_end(), Some(0));
 
-    let mut proxy = setup("300ms").start(&passing("", "", &[server.addr()]));
+    let more = "access_log: [{ stdout: true, format: \"%BYTES_RECEIVED% %RESPONSE_FLAGS%\" }]";
+    let mut proxy = setup("300ms").start(&passing("", more, &[server.addr()]));
     let (mut client, mut host) = joined(&proxy, &server);
+    client.send("left");
+    host.expect("left");
     proxy.signal(libc::SIGTERM);
-    client.until_closed();
-    host.until_closed();
+    // Neither end takes what it got for the whole.
+    assert_eq!(client.ending(), (Vec::new(), Broken::Reset));
+    assert_eq!(host.ending(), (Vec::new(), Broken::Reset));
     proxy.wait_end();
+    wait_until("its line", || proxy.stdout().contains("4 DC"));
 }
 
 fn connections_are_logged_and_counted(driver: Driver) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ringway_tests::{Broken, Driver, Origin, Proxy, Wire, WireServer, both_drivers, site};
+use ringway_tests::{
+    Broken, Driver, Origin, Proxy, Site, Wire, WireServer, both_drivers, site, sys, wait_until,
+};
 
 const ASK: &str = "GET /ws HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 
@@ -13,6 +15,8 @@ both_drivers! {
     an_unasked_101_is_an_upstream_fault,
     a_tunnel_closes_with_either_end,
     a_reset_ends_a_quiet_tunnel_at_once,
+    a_tunnel_that_is_left_in_the_drain_is_reset_and_logged,
+    quiet_tunnels_hold_no_buffers,
     an_idle_tunnel_is_closed,
     a_route_may_forbid_upgrades,
 }
@@ -119,7 +123,56 @@ fn a_reset_ends_a_quiet_tunnel_at_once(driver: Driver) {
     client.head();
     client.reset();
     // The host says nothing, so that no write to the client fails.
-    wire.until_closed();
+    assert_eq!(wire.ending(), (Vec::new(), Broken::Reset));
+}
+
+fn joined(proxy: &Proxy, server: &WireServer) -> (Wire, Wire) {
+    let mut client = Wire::connect(proxy.addr("web"));
+    client.send(ASK);
+    let mut wire = server.accept();
+    wire.head();
+    wire.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    client.head();
+    (client, wire)
+}
+
+fn a_tunnel_that_is_left_in_the_drain_is_reset_and_logged(driver: Driver) {
+    let server = WireServer::bind();
+    let log =
+        "access_log: [{ stdout: true, format: \"%RESPONSE_CODE% %BYTES_RECEIVED% %BYTES_SENT%\" }]";
+    let site = Site::to(&[server.addr()]).listener(log);
+    let setup = Proxy::with(driver).process("drain_timeout: 300ms");
+    let mut proxy = setup.start(&site.text());
+    let (mut client, mut wire) = joined(&proxy, &server);
+    client.send("12345");
+    wire.expect("12345");
+    wire.send("123");
+    client.expect("123");
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(client.ending(), (Vec::new(), Broken::Reset));
+    assert_eq!(wire.ending(), (Vec::new(), Broken::Reset));
+    assert_eq!(proxy.wait_end(), Some(0));
+    wait_until("its line", || proxy.stdout().contains("101 5 3\n"));
+}
+
+fn quiet_tunnels_hold_no_buffers(driver: Driver) {
+    let server = WireServer::bind();
+    let proxy = Proxy::to(driver, &[server.addr()]);
+    let mut pairs: Vec<_> = (0..20).map(|_| joined(&proxy, &server)).collect();
+    let before = sys::rss_kib(proxy.pid());
+    pairs.extend((0..400).map(|_| joined(&proxy, &server)));
+    for (client, wire) in &mut pairs {
+        client.send("a");
+        wire.expect("a");
+        wire.send("b");
+        client.expect("b");
+    }
+    // Two buffers of 16 KiB each would be 12 MiB, and what a tunnel is besides some KiB.
+    wait_until("the buffers are given back", || {
+        sys::rss_kib(proxy.pid()) < before + (9 << 10)
+    });
 }
 
 fn a_tunnel_closes_with_either_end(driver: Driver) {

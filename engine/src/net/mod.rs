@@ -24,7 +24,7 @@ pub(crate) use listen::{AcceptError, Accepted, Acceptor};
 pub(crate) use listen::{Others, again, bind, remove_file};
 pub(crate) use poll_io::{Observer, PollIo, Pump, poll_io};
 pub(crate) use ready::Ready;
-pub(crate) use relay::{Broken, relay};
+pub(crate) use relay::{Broken, Pull, relay};
 pub use runtime::{DriverChoice, DriverError, Setup, probe};
 pub(crate) use runtime::{give_way, run, spawn};
 pub(crate) use spare::{Spare, admit_again};
@@ -49,6 +49,23 @@ pub(crate) fn end_reading(fd: std::os::fd::RawFd) {
 /// Ends a connection that somebody else uses: its reads and writes fail.
 pub(crate) fn cut(fd: std::os::fd::RawFd) {
     shutdown(fd, std::net::Shutdown::Both);
+}
+
+/// Resets a connection that somebody else uses: the peer sees that it broke off, and reads and writes here fail. One that is cut
+/// only would look as if the peer had ended it in order.
+#[expect(unsafe_code, reason = "connect(2) to no address, which std cannot say")]
+pub(crate) fn reset(fd: std::os::fd::RawFd) {
+    let none = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sa_data: [0; 14],
+    };
+    let length = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the address lives during the call, and its length is its own; a wrong descriptor would be an error.
+    let disconnected = unsafe { libc::connect(fd, &raw const none, length) };
+    if disconnected != 0 {
+        // A Unix socket knows no reset.
+        cut(fd);
+    }
 }
 
 fn shutdown(fd: std::os::fd::RawFd, how: std::net::Shutdown) {

@@ -7,6 +7,8 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use super::splice::{self, Pipes, Spliced};
 use super::{Reader, Writer, give_way};
 use crate::time::{Deadline, Timer};
@@ -33,6 +35,51 @@ pub(crate) enum Broken {
     Writing(io::Error),
 }
 
+/// How an end is read whose bytes go on as they come: with a buffer while there are some, without one while there are none.
+pub(crate) struct Pull {
+    timer: Timer,
+    room: usize,
+    turn: u32,
+}
+
+impl Pull {
+    pub(crate) fn new() -> Self {
+        Self {
+            timer: Timer::new(),
+            room: ROOM,
+            turn: 0,
+        }
+    }
+
+    /// The next bytes; `None` at the end of the stream.
+    pub(crate) async fn next(&mut self, from: &mut Reader) -> io::Result<Option<BytesMut>> {
+        self.turn += 1;
+        if self.turn == TURN {
+            self.turn = 0;
+            give_way().await;
+        }
+        if from.input.is_empty() {
+            let soon = Deadline::after(QUIET_AFTER);
+            let read = from.fill_retractably(self.room);
+            let read = match self.timer.within(soon, read).await {
+                Ok(read) => read?,
+                Err(_elapsed) => {
+                    self.room = ROOM;
+                    quiet(from).await?
+                }
+            };
+            if read == 0 {
+                return Ok(None);
+            }
+        }
+        let bytes = from.input.split();
+        if bytes.len() >= self.room {
+            self.room = BULK_ROOM;
+        }
+        Ok(Some(bytes))
+    }
+}
+
 /// Passes on all that `from` brings and then its end. `moved` hears of each part that went. When it fails, or is dropped,
 /// the other end may have got a part: it must be reset, so that it does not take that for the whole.
 pub(crate) async fn relay(
@@ -41,40 +88,20 @@ pub(crate) async fn relay(
     pipes: &Pipes,
     moved: &dyn Fn(usize),
 ) -> Result<(), Broken> {
-    let timer = Timer::new();
-    let mut room = ROOM;
-    let (mut large, mut turn) = (0, 0);
+    let mut pull = Pull::new();
+    let mut large = 0;
     let mut may_splice = true;
     loop {
-        if from.input.is_empty() {
-            let soon = Deadline::after(QUIET_AFTER);
-            let read = match timer.within(soon, from.fill_retractably(room)).await {
-                Ok(read) => read,
-                Err(_elapsed) => {
-                    room = ROOM;
-                    quiet(from).await
-                }
-            };
-            if read.map_err(Broken::Reading)? == 0 {
-                to.finish();
-                return Ok(());
-            }
-        }
-        let bytes = from.input.split();
+        let Some(bytes) = pull.next(from).await.map_err(Broken::Reading)? else {
+            to.finish();
+            return Ok(());
+        };
         let read = bytes.len();
         to.write_all(bytes, moved).await.map_err(Broken::Writing)?;
-        turn += 1;
-        if turn == TURN {
-            turn = 0;
-            give_way().await;
-        }
-        if read >= room {
-            room = BULK_ROOM;
-        }
         large = if read >= LARGE { large + read } else { 0 };
         if large >= PROVEN && may_splice {
             large = 0;
-            match splice::splice(from, to, pipes, &timer, moved).await? {
+            match splice::splice(from, to, pipes, &pull.timer, moved).await? {
                 Spliced::Quiet => {}
                 Spliced::Impossible => may_splice = false,
             }

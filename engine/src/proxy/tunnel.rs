@@ -1,23 +1,22 @@
 //! Bytes both ways, after an upgrade: each direction ends by itself, and silence in both ends the tunnel.
 //!
-//! An end of a tunnel is a socket, or a stream of an HTTP/2 connection: whatever brings bytes and takes some.
+//! An end of a tunnel is a socket, or a stream of an HTTP/2 connection: whatever brings bytes and takes some. Between two sockets
+//! they go as those of any connection that is passed on. What does not end in order is reset at both ends, so that neither takes
+//! what it got for the whole.
 
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::cluster::Connection;
-use crate::net::{Reader, Writer};
+use crate::net::{Broken, Pipes, Pull, Reader, Writer, relay};
 use crate::time::{Deadline, Timer, now_millis, try_both};
 
-/// What a tunnel's read makes room for.
-const READ: usize = 16 << 10;
-
-/// What an end of a tunnel brings.
+/// What an end of a tunnel brings that is no socket.
 pub(crate) trait Inlet {
     /// The next bytes; `None` at the end. Nothing is lost if it is left pending.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>>;
@@ -26,7 +25,7 @@ pub(crate) trait Inlet {
 /// A write under way.
 pub(crate) type Writing<'s> = Pin<Box<dyn Future<Output = io::Result<()>> + 's>>;
 
-/// Where an end of a tunnel takes bytes.
+/// Where an end of a tunnel takes bytes that is no socket.
 pub(crate) trait Outlet {
     /// Sends all of it; `moved` hears of each part that went.
     fn write<'s>(&'s mut self, data: Bytes, moved: &'s dyn Fn(usize)) -> Writing<'s>;
@@ -35,45 +34,62 @@ pub(crate) trait Outlet {
 }
 
 /// One end of a tunnel.
-pub(crate) struct Duplex<'d> {
-    pub(crate) inlet: &'d mut dyn Inlet,
-    pub(crate) outlet: &'d mut dyn Outlet,
+pub(crate) enum Duplex<'d> {
+    /// A socket.
+    Socket(&'d mut Reader, &'d mut Writer),
+    /// A stream of a connection that carries others too.
+    Stream(&'d mut dyn Inlet, &'d mut dyn Outlet),
 }
 
-impl Inlet for Reader {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        if self.input.is_empty() && ready!(self.poll_fill(READ, cx))? == 0 {
-            return Poll::Ready(Ok(None));
+impl<'d> Duplex<'d> {
+    fn split(self) -> (Source<'d>, Sink<'d>) {
+        match self {
+            Self::Socket(reader, writer) => (Source::Socket(reader), Sink::Socket(writer)),
+            Self::Stream(inlet, outlet) => (Source::Stream(inlet), Sink::Stream(outlet)),
         }
-        Poll::Ready(Ok(Some(self.input.split().freeze())))
     }
 }
 
-impl Outlet for Writer {
-    fn write<'s>(&'s mut self, data: Bytes, moved: &'s dyn Fn(usize)) -> Writing<'s> {
-        Box::pin(self.write_all(data, moved))
-    }
-
-    fn finish(&mut self) {
-        Self::finish(self);
-    }
+enum Source<'d> {
+    Socket(&'d mut Reader),
+    Stream(&'d mut dyn Inlet),
 }
 
-/// The upstream's end of a tunnel, after its answer has switched to one. Dropped, it is closed.
+enum Sink<'d> {
+    Socket(&'d mut Writer),
+    Stream(&'d mut dyn Outlet),
+}
+
+/// The upstream's end of a tunnel, after its answer has switched to one.
 pub(crate) enum FarEnd {
     Http1(Connection),
 }
 
 impl FarEnd {
-    pub(crate) fn duplex(&mut self) -> Option<Duplex<'_>> {
+    fn duplex(&mut self) -> Option<Duplex<'_>> {
         match self {
             Self::Http1(connection) => {
                 let (reader, writer) = connection.both()?;
-                Some(Duplex {
-                    inlet: reader,
-                    outlet: writer,
-                })
+                Some(Duplex::Socket(reader, writer))
             }
+        }
+    }
+
+    /// Says that what was passed on is not whole.
+    fn abort(self) {
+        match self {
+            Self::Http1(connection) => connection.abort(),
+        }
+    }
+}
+
+/// The upstream's end while it is in use: dropped, it is aborted.
+struct Held(Option<FarEnd>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end.abort();
         }
     }
 }
@@ -87,16 +103,41 @@ pub(crate) struct Moved {
     last: Cell<u64>,
 }
 
-/// Copies until both directions have ended, one broke, or nothing moved for `idle`. Says whether it ended in order.
+/// Copies until both directions have ended, one broke, or nothing moved for `idle`. Says whether it ended in order; if not, the
+/// upstream's end has been reset, and the client's is to be.
 pub(crate) async fn tunnel(
+    client: Duplex<'_>,
+    upstream: FarEnd,
+    idle: Duration,
+    timer: &Timer,
+    pipes: &Pipes,
+    moved: &Moved,
+) -> bool {
+    let mut held = Held(Some(upstream));
+    let Some(theirs) = held.0.as_mut().and_then(FarEnd::duplex) else {
+        return false;
+    };
+    let in_order = both_ways(client, theirs, idle, timer, pipes, moved).await;
+    if in_order {
+        drop(held.0.take());
+    }
+    in_order
+}
+
+async fn both_ways(
     client: Duplex<'_>,
     upstream: Duplex<'_>,
     idle: Duration,
     timer: &Timer,
+    pipes: &Pipes,
     moved: &Moved,
 ) -> bool {
-    let up = copy(client.inlet, upstream.outlet, &moved.up, &moved.last);
-    let down = copy(upstream.inlet, client.outlet, &moved.down, &moved.last);
+    let (from_client, to_client) = client.split();
+    let (from_upstream, to_upstream) = upstream.split();
+    let up = |bytes: usize| moved.count(&moved.up, bytes);
+    let down = |bytes: usize| moved.count(&moved.down, bytes);
+    let up = pass(from_client, to_upstream, pipes, &up);
+    let down = pass(from_upstream, to_client, pipes, &down);
     let mut copying = std::pin::pin!(try_both(up, down));
     moved.last.set(now_millis());
     loop {
@@ -112,20 +153,50 @@ pub(crate) async fn tunnel(
     }
 }
 
-async fn copy(
-    from: &mut dyn Inlet,
-    to: &mut dyn Outlet,
-    moved: &Cell<u64>,
-    last: &Cell<u64>,
-) -> io::Result<()> {
-    let count = |bytes: usize| {
-        moved.set(moved.get() + bytes as u64);
-        last.set(now_millis());
-    };
-    while let Some(bytes) = std::future::poll_fn(|cx| from.poll_next(cx)).await? {
-        to.write(bytes, &count).await?;
+impl Moved {
+    fn count(&self, sum: &Cell<u64>, bytes: usize) {
+        sum.set(sum.get() + bytes as u64);
+        self.last.set(now_millis());
     }
-    // The other direction may go on (RFC 6455 §7.1.1: each side closes its own).
-    to.finish();
-    Ok(())
+}
+
+/// One direction. When it has ended, the other may go on (RFC 6455 §7.1.1: each side closes its own).
+async fn pass(
+    from: Source<'_>,
+    to: Sink<'_>,
+    pipes: &Pipes,
+    moved: &dyn Fn(usize),
+) -> io::Result<()> {
+    match (from, to) {
+        (Source::Socket(reader), Sink::Socket(writer)) => {
+            let relayed = relay(reader, writer, pipes, moved).await;
+            relayed.map_err(|(Broken::Reading(error) | Broken::Writing(error))| error)
+        }
+        (Source::Socket(reader), Sink::Stream(outlet)) => {
+            let mut pull = Pull::new();
+            while let Some(bytes) = pull.next(reader).await? {
+                outlet.write(bytes.freeze(), moved).await?;
+            }
+            outlet.finish();
+            Ok(())
+        }
+        (Source::Stream(inlet), Sink::Socket(writer)) => {
+            while let Some(bytes) = next(inlet).await? {
+                writer.write_all(bytes, moved).await?;
+            }
+            writer.finish();
+            Ok(())
+        }
+        (Source::Stream(inlet), Sink::Stream(outlet)) => {
+            while let Some(bytes) = next(inlet).await? {
+                outlet.write(bytes, moved).await?;
+            }
+            outlet.finish();
+            Ok(())
+        }
+    }
+}
+
+async fn next(inlet: &mut dyn Inlet) -> io::Result<Option<Bytes>> {
+    std::future::poll_fn(|cx| inlet.poll_next(cx)).await
 }

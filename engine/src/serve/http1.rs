@@ -385,25 +385,18 @@ async fn drain(end: End, upload: &SharedUpload<'_>, listener: &Listener) -> End 
 async fn switch(
     client: &Client,
     stream: &mut Stream,
-    mut upstream: FarEnd,
+    upstream: FarEnd,
     idle: Duration,
     sent: &mut Sent,
 ) {
-    sent.end = End::Close;
-    let Some(theirs) = upstream.duplex() else {
-        return;
-    };
     let stats = &client.listener.stats;
     stats.upgrades_total.inc();
     stats.upgrades_active.inc();
     let moved = Moved::default();
-    let ours = Duplex {
-        inlet: &mut stream.reader,
-        outlet: &mut stream.writer,
-    };
-    if !tunnel(ours, theirs, idle, &client.timer, &moved).await {
-        sent.end = End::Reset;
-    }
+    let ours = Duplex::Socket(&mut stream.reader, &mut stream.writer);
+    let pipes = &client.local.pipes;
+    let in_order = tunnel(ours, upstream, idle, &client.timer, pipes, &moved).await;
+    sent.end = if in_order { End::Close } else { End::Reset };
     stats.upgrades_active.dec();
     sent.received += moved.up.get();
     sent.sent += moved.down.get();

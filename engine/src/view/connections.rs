@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::ListenerId;
-use crate::net::{cut, end_reading};
+use crate::net::{end_reading, reset};
 use crate::time::now_millis;
 
 struct Entry {
@@ -62,11 +62,16 @@ impl Connections {
         others
     }
 
-    /// Cuts them all.
-    pub(crate) fn cut_all(&self) {
+    /// Resets them all.
+    pub(crate) fn reset_all(&self) {
         for entry in self.entries.borrow().iter().flatten() {
-            cut(entry.fd);
+            reset(entry.fd);
         }
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.borrow().iter().flatten().next().is_none()
     }
 
     fn enter(&self, entry: Entry) -> usize {

@@ -63,7 +63,7 @@ pub(super) async fn join(
     responder: &RefCell<SendResponse<Bytes>>,
     stream: &mut RecvStream,
     send: SendStream<Bytes>,
-    mut upstream: FarEnd,
+    upstream: FarEnd,
     idle: Duration,
     sent: &mut Sent,
 ) {
@@ -73,15 +73,9 @@ pub(super) async fn join(
     let moved = Moved::default();
     let mut inlet = Incoming { stream, held: 0 };
     let mut outlet = Outgoing { stream: send };
-    let ours = Duplex {
-        inlet: &mut inlet,
-        outlet: &mut outlet,
-    };
-    let in_order = match upstream.duplex() {
-        Some(theirs) => tunnel(ours, theirs, idle, &client.timer, &moved).await,
-        None => false,
-    };
-    if !in_order {
+    let ours = Duplex::Stream(&mut inlet, &mut outlet);
+    let pipes = &client.local.pipes;
+    if !tunnel(ours, upstream, idle, &client.timer, pipes, &moved).await {
         // RFC 8441 §5: a connection that breaks is a stream that is cancelled.
         responder.borrow_mut().send_reset(Reason::CANCEL);
     }
