@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     Balance, ByteSize, ClientTls, ClusterLimits, HealthCheck, Locality, Name, Outlier, Placement,
-    SlowStart, Sticky, Subsets,
+    SendProxy, SlowStart, Sticky, Subsets,
 };
 
 /// Interchangeable hosts.
@@ -46,6 +46,8 @@ pub struct Cluster {
     pub limits: ClusterLimits,
     /// TLS with the hosts; absent: none.
     pub tls: Option<ClientTls>,
+    /// What hosts are told first of whose connection it is; absent: nothing.
+    pub proxy_protocol: Option<SendProxy>,
 }
 
 impl Cluster {
@@ -69,6 +71,7 @@ impl Cluster {
             outlier: None,
             limits: ClusterLimits::default(),
             tls: None,
+            proxy_protocol: None,
         }
     }
 }
@@ -137,6 +140,10 @@ pub struct Pool {
     pub max_requests: Option<u64>,
     /// Connections older than this are closed as soon as they are unused; absent: no limit.
     pub max_age: Option<Duration>,
+    /// Where connections must not be shared (by the name that TLS asks for, by the client that the PROXY protocol names): how many
+    /// kinds of them are kept apart per host and core. Beyond it those that were unused for longest are closed. Default 1024: what
+    /// the clients of a busy core keep open.
+    pub groups: u32,
 }
 
 /// How a cluster's hosts are spoken to in HTTP/2, by each core for itself.
@@ -188,6 +195,7 @@ impl Default for Pool {
             max_idle: 512,
             max_requests: None,
             max_age: None,
+            groups: 1024,
         }
     }
 }

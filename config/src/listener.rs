@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{AccessLog, ByteSize, Filter, Name, ServerName, ServerTls, TcpProxy};
+use crate::{AccessLog, ByteSize, Filter, Name, ProxyProtocol, ServerName, ServerTls, TcpProxy};
 
 /// An address where clients come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Listener {
     pub name: Name,
     /// Where it listens.
     pub address: ListenAddress,
+    /// Proxies in front of it that say whose connection is whose; absent: none does.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// What it speaks.
     pub protocol: Protocol,
     /// Of those whose match holds, the one that matches best serves the connection ([`Fit`]), the first of equals. A
@@ -87,10 +89,28 @@ pub struct ChainMatch {
     pub source: Vec<IpNet>,
     /// Ranges that the address it connected to must be in.
     pub destination: Vec<IpNet>,
+    /// Ports, one of which it must have connected to.
+    pub destination_ports: Vec<PortRange>,
     /// Names, one of which the client's TLS must ask for.
     pub sni: Vec<ServerName>,
     /// Protocols, one of which the client's TLS must offer (`h2`).
     pub alpn: Vec<String>,
+}
+
+/// Ports, the first and the last of them included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Whether it holds all of another.
+    pub fn holds(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
 }
 
 /// What a chain is chosen by.
@@ -99,7 +119,7 @@ pub struct Arrival<'a> {
     /// The client's address; none on a Unix socket.
     pub source: Option<IpAddr>,
     /// The address that it connected to.
-    pub destination: Option<IpAddr>,
+    pub destination: Option<SocketAddr>,
     /// The name that its TLS asks for, in lower case.
     pub server_name: Option<&'a str>,
     /// Whether its TLS offers a protocol.
@@ -158,14 +178,21 @@ impl ChainMatch {
         })
     }
 
-    fn takes(&self, source: Option<IpAddr>, destination: Option<IpAddr>) -> bool {
+    fn takes(&self, source: Option<IpAddr>, destination: Option<SocketAddr>) -> bool {
         let within = |ranges: &[IpNet], address: Option<IpAddr>| {
             let address = address.map(|address| address.to_canonical());
             ranges.is_empty()
                 || address
                     .is_some_and(|address| ranges.iter().any(|range| range.contains(&address)))
         };
-        within(&self.source, source) && within(&self.destination, destination)
+        let mut ports = self.destination_ports.iter();
+        let port = self.destination_ports.is_empty()
+            || destination.is_some_and(|end| {
+                let (first, last) = (end.port(), end.port());
+                ports.any(|range| range.holds(PortRange { first, last }))
+            });
+        port && within(&self.source, source)
+            && within(&self.destination, destination.map(|end| end.ip()))
     }
 }
 

@@ -21,6 +21,25 @@ pub struct Config {
     pub admin: Option<Admin>,
 }
 
+impl Config {
+    /// The files for secrets of TLS sessions, each with the path of the key that names it.
+    pub fn key_logs(&self) -> impl Iterator<Item = (String, &PathBuf)> {
+        let listeners = self.listeners.iter().enumerate().flat_map(|(i, listener)| {
+            let chains = listener.chains.iter().enumerate();
+            chains.filter_map(move |(j, chain)| {
+                let file = chain.tls.as_ref()?.key_log.as_ref()?;
+                Some((format!("listeners[{i}].chains[{j}].tls.key_log"), file))
+            })
+        });
+        let clusters = self.clusters.iter().enumerate();
+        let clusters = clusters.filter_map(|(i, cluster)| {
+            let file = cluster.tls.as_ref()?.key_log.as_ref()?;
+            Some((format!("clusters[{i}].tls.key_log"), file))
+        });
+        listeners.chain(clusters)
+    }
+}
+
 /// What concerns the whole process. A change of `cores` or `io_driver` needs a restart; a reload that changes one is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -122,6 +141,8 @@ pub enum LogTarget {
     Stdout,
     /// A file, opened for appending, reopened on USR1.
     File(PathBuf),
+    /// The same for secrets (`key_log`): for nobody but its owner.
+    Keys(PathBuf),
 }
 
 /// What an access log line says, in Envoy's `%OPERATOR%` language (compiled by `Snapshot::build`).

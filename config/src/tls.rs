@@ -21,6 +21,8 @@ pub struct ServerTls {
     pub tickets: bool,
     /// Take clients without TLS too, told apart by their first byte. Default false.
     pub permissive: bool,
+    /// A file for the sessions' secrets, with which whoever has recorded a connection can read it; absent: they are told to nobody.
+    pub key_log: Option<PathBuf>,
 }
 
 /// A certificate with its key.
@@ -218,8 +220,8 @@ pub enum Pin {
 /// TLS towards a cluster's hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientTls {
-    /// The name that hosts are asked for and must show; absent: the endpoint's own name or address.
-    pub server_name: Option<String>,
+    /// The name that hosts are asked for and must show.
+    pub server_name: UpstreamName,
     /// How their certificates are judged.
     pub trust: Trust,
     /// What is shown to hosts that ask for it.
@@ -230,6 +232,21 @@ pub struct ClientTls {
     pub handshake_timeout: Duration,
     /// Take any certificate. Default false.
     pub insecure_skip_verify: bool,
+    /// A file for the sessions' secrets, as of a listener.
+    pub key_log: Option<PathBuf>,
+}
+
+/// The name that a host is asked for and must show.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum UpstreamName {
+    /// The endpoint's own name or address.
+    #[default]
+    Endpoint,
+    /// This one.
+    Fixed(String),
+    /// That of the request's host; of bytes that are passed on, the one that the client's TLS asks for. Where there is none, the
+    /// endpoint's own.
+    Host,
 }
 
 impl Trust {

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway_config::{Certificate, Config, Parsed, PathError};
 use ringway_engine::Snapshot;
+use ringway_engine::observe::stats::CertificateId;
 use ringway_engine::tls::{AltName, Described, Files};
 use serde_json::{Value, json};
 
@@ -30,18 +31,21 @@ pub(crate) fn page(snapshot: &Snapshot) -> Value {
     json!({ "certificates": all })
 }
 
-/// When the first of those that are shown to somebody expires.
-pub(crate) fn first_expiry(snapshot: &Snapshot) -> Option<i64> {
+/// When each of those that are shown to somebody expires.
+pub(crate) fn expiries(snapshot: &Snapshot) -> Vec<(CertificateId, i64)> {
     let files = snapshot.files();
-    let mut first = None;
+    let mut all = Vec::new();
     for_each_part(snapshot.config(), |_, certificates| {
         for certificate in certificates {
             let own = files.described(&certificate.cert).into_iter().next();
-            let expires = own.map(|own| own.not_after);
-            first = first.into_iter().chain(expires).min();
+            all.extend(own.map(|own| {
+                let path = certificate.cert.display().to_string();
+                let serial = own.serial;
+                (CertificateId { path, serial }, own.not_after)
+            }));
         }
     });
-    first
+    all
 }
 
 /// What is doubtful about the certificates of a configuration.

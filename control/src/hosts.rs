@@ -116,6 +116,7 @@ impl Keeper {
             cluster: cluster.config.name.clone(),
             host: Arc::clone(host),
             config: config.clone(),
+            header: cluster.own_header(),
             counts: self.stats.watch(&cluster.config.name),
             traffic: Arc::clone(&cluster.stats),
         };

@@ -33,9 +33,10 @@ impl Needs {
             .iter()
             .flat_map(|listener| &listener.access_logs)
             .filter_map(|log| match &log.target {
-                LogTarget::File(path) => Some(path),
+                LogTarget::File(path) | LogTarget::Keys(path) => Some(path),
                 LogTarget::Stdout => None,
             })
+            .chain(config.key_logs().map(|(_, path)| path))
             .collect();
         files.sort_unstable();
         files.dedup();

@@ -172,10 +172,15 @@ impl Process {
         let _first = self.stats.io_driver.set(self.driver.setup.driver());
     }
 
-    /// When the first of a snapshot's certificates expires.
+    /// When a snapshot's certificates expire.
     fn note_certificates(&self, snapshot: &Snapshot) {
-        let first = certs::first_expiry(snapshot).unwrap_or(0);
-        self.stats.process.certificate_expiry.set(first);
+        let expiries = certs::expiries(snapshot);
+        let first = expiries.iter().map(|(_, expires)| *expires).min();
+        self.stats
+            .process
+            .certificate_expiry
+            .set(first.unwrap_or(0));
+        self.stats.note_certificates(expiries);
     }
 
     /// Counts a reload.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringway_config::{Config, Errors, Parsed, PathError, Problem};
+use ringway_config::{Config, Errors, LogTarget, Parsed, PathError, Problem};
 use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::LogTargets;
 use serde::Serialize;
@@ -376,6 +376,12 @@ fn unwritable(config: &Config) -> Vec<PathError> {
                     format!("this file cannot be written ({error}): name one that can, in a folder that is there"),
                 ));
             }
+        }
+    }
+    for (path, file) in config.key_logs() {
+        if let Err(error) = access_log::check(&LogTarget::Keys(file.clone())) {
+            let message = format!("this file cannot be written ({error}): name one that can");
+            problems.push(PathError::new(path, message));
         }
     }
     problems

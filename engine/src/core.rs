@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::cluster::{ClusterSets, ClusterSpec};
-use crate::net::{Acceptor, Alarm, Doorbell, Spare, spawn};
+use crate::net::{Acceptor, Alarm, Doorbell, Spare, spawn, tls};
 use crate::serve::{Gate, accept};
 use crate::snapshot::Snapshot;
 use crate::time;
@@ -104,7 +104,7 @@ impl Core {
                     Command::Stop => {
                         self.local.connections.reset_all();
                         last_words(&self.local).await;
-                        self.local.logs.flush();
+                        hand_on(&self.local);
                         return Ok(());
                     }
                     #[cfg(test)]
@@ -184,6 +184,18 @@ async fn turn_wheel(alarm: Alarm) {
     }
 }
 
+/// Hands on what is to be written: access log lines, and the secrets of sessions where they are asked for.
+fn hand_on(local: &Local) {
+    let (keys, lost) = tls::take_keys();
+    for (target, line) in keys {
+        local
+            .logs
+            .line(target, |out| out.extend_from_slice(line.as_bytes()));
+    }
+    local.stats.access_log_dropped.add(lost);
+    local.logs.flush();
+}
+
 /// Connections that were reset end by themselves, each with its line in the access log and with a reset of its upstream's.
 async fn last_words(local: &Local) {
     let ended = std::future::poll_fn(|cx| {
@@ -206,7 +218,7 @@ async fn tick(local: Rc<Local>) {
         timer.sleep_until(time::Deadline::after(FLUSH)).await;
         let late = slept.elapsed().saturating_sub(FLUSH + 2 * time::TICK);
         local.stats.loop_time.record(late);
-        local.logs.flush();
+        hand_on(&local);
         local.end_leaving();
         flushes += 1;
         if flushes == FLUSHES_PER_SWEEP {

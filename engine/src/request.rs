@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ringway_config::{Cipher, Name, TlsVersion};
 use ringway_protocols::Fields;
 use ringway_protocols::message::{RequestHead, ResponseHead};
+use ringway_protocols::proxy_protocol::Tlv;
 
 use crate::grpc::Status;
 
@@ -22,6 +23,14 @@ pub enum PeerAddr {
 }
 
 impl PeerAddr {
+    /// The address and port; none for a Unix socket.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(addr) => Some(*addr),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The IP address; none for a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -43,16 +52,27 @@ impl fmt::Display for PeerAddr {
 /// The client's connection, as a request knows it.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The other end of the connection.
+    /// The other end of the connection, as a proxy in front of us says if one does.
     pub remote: PeerAddr,
-    /// Our end.
+    /// Our end, likewise.
     pub local: PeerAddr,
+    /// What the proxy in front said.
+    pub proxied: Option<Rc<Proxied>>,
     /// The client's address: from `X-Forwarded-For` where the other end is trusted, else the other end's. None on a Unix socket.
     pub client: Option<IpAddr>,
     /// The name that its TLS asked for, in lower case.
     pub server_name: Option<Rc<str>>,
     /// What its TLS agreed on, where that ends here.
     pub tls: Option<Rc<Secured>>,
+}
+
+/// What a proxy in front of us said of a connection by the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// Its own address.
+    pub from: PeerAddr,
+    /// The fields of its header.
+    pub tlvs: Vec<Tlv>,
 }
 
 /// What a TLS handshake agreed on.
@@ -225,6 +245,7 @@ pub(crate) fn sample(method: &str, target: &str, fields: &[(&str, &str)]) -> Req
         peer: Peer {
             remote: local.clone(),
             local,
+            proxied: None,
             client: Some(IpAddr::from([127, 0, 0, 1])),
             server_name: None,
             tls: None,

@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use ringway_config::{self as config, Config, EndpointAddress, Localities, Name, PathError};
+use ringway_config::{
+    self as config, Config, EndpointAddress, Localities, LogTarget, Name, PathError,
+};
 use socket2::SockAddr;
 
 use crate::cluster::{ClusterSpec, Hosts, assemble};
@@ -232,7 +235,8 @@ impl Builder<'_> {
         {
             return Some((client.clone(), files));
         }
-        match tls::Client::build(wanted, &files) {
+        let keys = self.keys(wanted.key_log.as_ref());
+        match tls::Client::build(wanted, &files, keys) {
             Ok(client) => Some((client, files)),
             Err(errors) => {
                 let path = format!("{path}.tls");
@@ -354,7 +358,8 @@ impl Builder<'_> {
         if same.is_some() {
             return same;
         }
-        match tls::Server::build(config, &material, alpn, &context) {
+        let keys = self.keys(config.key_log.as_ref());
+        match tls::Server::build(config, &material, alpn, &context, keys) {
             Ok(server) => Some(Arc::new(Secure {
                 server,
                 config: config.clone(),
@@ -367,6 +372,12 @@ impl Builder<'_> {
                 None
             }
         }
+    }
+
+    /// Where a side's secrets go, if anywhere.
+    fn keys(&self, file: Option<&PathBuf>) -> Option<TargetId> {
+        let target = LogTarget::Keys(file?.clone());
+        Some(self.inputs.log_targets.id(&target))
     }
 
     fn filters(&mut self, filters: &[config::Filter], path: &str) -> Filters {

@@ -7,7 +7,7 @@ use ringway_tests::pattern::Pattern;
 use ringway_tests::secure::{BOTH, ONLY_12, ONLY_13};
 use ringway_tests::{
     Authority, Broken, Client, Driver, Leaf, Origin, Proxy, Secure, TempDir, Wanted, Wire,
-    both_drivers, wait_until,
+    both_drivers, sys, wait_until,
 };
 use rustls::{HandshakeKind, ProtocolVersion};
 
@@ -182,7 +182,7 @@ fn a_certificate_is_chosen_by_name_and_algorithm(driver: Driver) {
     assert!(error.to_string().contains("not valid for name"), "{error}");
 }
 
-fn rustls_roots(ca: &Authority) -> rustls::RootCertStore {
+pub(crate) fn rustls_roots(ca: &Authority) -> rustls::RootCertStore {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();
     roots
@@ -635,7 +635,11 @@ fn a_ticket_of_a_lax_chain_opens_no_strict_one(driver: Driver) {
 
 /// Many clients that say half a hello and no more, while others come and go.
 fn half_open_clients_keep_nobody_out(driver: Driver) {
-    const HALF_OPEN: usize = 600;
+    const HALF_OPEN: usize = 5_000;
+    assert!(
+        sys::raise_nofile(8_192) > 5_500,
+        "too few open files for this test"
+    );
     let (site, origin) = (Site::new(), Origin::start("one"));
     let pair = site.pair("site");
     let keys = format!("tls: {{ certificates: [{pair}] }}\nlimits: {{ tls_handshakes: 100 }}");
@@ -654,7 +658,7 @@ fn half_open_clients_keep_nobody_out(driver: Driver) {
         let mut socket = TcpStream::connect(addr).unwrap();
         socket.write_all(&hello[..hello.len() / 2]).unwrap();
         half_open.push(socket);
-        if round % 50 == 0 {
+        if round % 100 == 0 {
             let mut client = site.client().connect(addr, "localhost");
             assert_eq!(client.get("/").status, 200);
             assert_eq!(early.get("/").status, 200);

@@ -10,6 +10,7 @@
     reason = "a harness fails its test by panicking"
 )]
 
+pub mod bridge;
 pub mod certs;
 pub mod client;
 pub mod frames;

@@ -212,7 +212,7 @@ impl Setup {
     fn whole(&self, config: &str, dir: &Path) -> String {
         let dir_text = dir.display().to_string();
         if self.verbatim {
-            return config.replace("DIR", &dir_text);
+            return config.replace("DIR/", &format!("{dir_text}/"));
         }
         let mut process = format!("io_driver: {}", self.driver.name());
         for (key, value) in [
@@ -235,7 +235,7 @@ impl Setup {
                 dir.join("admin.sock").display()
             );
         }
-        text + &config.replace("DIR", &dir_text)
+        text + &config.replace("DIR/", &format!("{dir_text}/"))
     }
 }
 

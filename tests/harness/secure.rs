@@ -93,6 +93,16 @@ impl Secure {
 
     /// Connects and ends the handshake, or says why not.
     pub fn try_connect(&self, addr: SocketAddr, name: &str) -> io::Result<Client> {
+        let (session, socket) = self.handshake(addr, name)?;
+        Ok(Client::secure(session, socket))
+    }
+
+    /// A session whose handshake is done, and its socket; or why there is none.
+    pub fn handshake(
+        &self,
+        addr: SocketAddr,
+        name: &str,
+    ) -> io::Result<(ClientConnection, TcpStream)> {
         let mut socket = TcpStream::connect_timeout(&addr, DEADLINE)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(DEADLINE))?;
@@ -100,7 +110,7 @@ impl Secure {
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }
-        Ok(Client::secure(session, socket))
+        Ok((session, socket))
     }
 
     /// Connects and ends the handshake.

@@ -52,6 +52,27 @@ pub fn closes_within(socket: &impl AsRawFd, time: std::time::Duration) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, millis) > 0 }
 }
 
+/// Waits until one of two can be read or written, as each says of itself; `false` if that takes longer than `time`.
+pub fn either_ready(
+    a: (&TcpStream, (bool, bool)),
+    b: (&TcpStream, (bool, bool)),
+    time: std::time::Duration,
+) -> bool {
+    let mut both = [a, b].map(|(socket, (reads, writes))| libc::pollfd {
+        // Without either, a socket at its end would be ready for ever.
+        fd: if reads || writes {
+            socket.as_raw_fd()
+        } else {
+            -1
+        },
+        events: if reads { libc::POLLIN } else { 0 } | if writes { libc::POLLOUT } else { 0 },
+        revents: 0,
+    });
+    let millis = i32::try_from(time.as_millis()).expect("short");
+    // SAFETY: the pointer is to two pollfds, as the count says; the descriptors are open while they are borrowed.
+    unsafe { libc::poll(both.as_mut_ptr(), 2, millis) > 0 }
+}
+
 /// Makes closing this socket send a reset instead of a FIN.
 pub fn reset_on_close(stream: &TcpStream) {
     let linger = libc::linger {

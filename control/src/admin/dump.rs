@@ -6,6 +6,7 @@
 mod cluster;
 mod health;
 mod listener;
+mod proxy_protocol;
 mod routes;
 #[cfg(test)]
 mod tests;

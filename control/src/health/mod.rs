@@ -34,6 +34,8 @@ pub(crate) struct Checked {
     pub(crate) cluster: Name,
     pub(crate) host: Arc<HostSpec>,
     pub(crate) config: HealthCheck,
+    /// What it is told first on each connection.
+    pub(crate) header: Vec<u8>,
     pub(crate) counts: Arc<PerCore<WatchStats>>,
     pub(crate) traffic: Arc<PerCore<ClusterStats>>,
 }
@@ -44,6 +46,7 @@ pub(crate) async fn check(checked: Checked, keeper: Rc<Keeper>) {
         cluster,
         host,
         config,
+        header,
         counts,
         traffic,
     } = checked;
@@ -53,7 +56,7 @@ pub(crate) async fn check(checked: Checked, keeper: Rc<Keeper>) {
     sleep(Duration::from_micros(first)).await;
     let mut track = Track::default();
     loop {
-        let answer = probe(&host, &config.probe, config.timeout).await;
+        let answer = probe(&host, &header, &config.probe, config.timeout).await;
         counts.health_check_attempt.inc();
         match &answer {
             Answer::Good | Answer::Degraded => counts.health_check_success.inc(),

@@ -26,9 +26,14 @@ impl<T: AsyncRead + AsyncWrite> Stream for T {}
 /// To a host.
 pub(super) type Connection = Pin<Box<dyn Stream>>;
 
-/// Asks a host, for as long as that may take.
-pub(crate) async fn probe(host: &HostSpec, probe: &Probe, timeout: Duration) -> Answer {
-    let asked = tokio::time::timeout(timeout, ask(host, probe)).await;
+/// Asks a host, for as long as that may take. It is told `header` first.
+pub(crate) async fn probe(
+    host: &HostSpec,
+    header: &[u8],
+    probe: &Probe,
+    timeout: Duration,
+) -> Answer {
+    let asked = tokio::time::timeout(timeout, ask(host, header, probe)).await;
     match asked {
         Ok(Ok(answer)) => answer,
         Ok(Err(reason)) => Answer::Bad(reason),
@@ -36,8 +41,12 @@ pub(crate) async fn probe(host: &HostSpec, probe: &Probe, timeout: Duration) -> 
     }
 }
 
-async fn ask(host: &HostSpec, probe: &Probe) -> Result<Answer, String> {
-    let stream = connect(host).await.map_err(said("it cannot be reached"))?;
+async fn ask(host: &HostSpec, header: &[u8], probe: &Probe) -> Result<Answer, String> {
+    let mut stream = connect(host).await.map_err(said("it cannot be reached"))?;
+    if !header.is_empty() {
+        let sent = stream.write_all(header).await;
+        sent.map_err(said("what is sent does not arrive"))?;
+    }
     match probe {
         Probe::Tcp { send, expect } => tcp(stream, send, expect).await,
         Probe::Http(wanted) => http(stream, wanted, authority(host)).await,

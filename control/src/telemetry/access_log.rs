@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use ringway_engine::observe::log_ring::{Chunk, LogSource, LogTargets, TargetId};
 
 /// Logs name clients and what they asked for: not for everybody.
 const MODE: u32 = 0o640;
+/// Secrets are for nobody but who runs the proxy.
+const SECRET_MODE: u32 = 0o600;
 /// A writer that is stuck takes no commands; a second reopening on top of one that waits would be the same.
 const COMMANDS: usize = 4;
 
@@ -82,7 +85,7 @@ impl LogWriter {
 pub(crate) fn check(target: &LogTarget) -> io::Result<()> {
     match target {
         LogTarget::Stdout => Ok(()),
-        LogTarget::File(_) => open(target).map(drop),
+        LogTarget::File(_) | LogTarget::Keys(_) => open(target).map(drop),
     }
 }
 
@@ -90,12 +93,14 @@ fn open(target: &LogTarget) -> io::Result<File> {
     match target {
         // A descriptor of its own, past the buffer of std's `stdout`, which would cut chunks at lines.
         LogTarget::Stdout => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-        LogTarget::File(path) => OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(MODE)
-            .open(path),
+        LogTarget::File(path) => append(path, MODE),
+        LogTarget::Keys(path) => append(path, SECRET_MODE),
     }
+}
+
+fn append(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(mode).open(path)
 }
 
 fn run(mut files: Files, source: &LogSource, commands: &Receiver<Command>) {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 use ringway_config::Name;
-use ringway_engine::observe::stats::Entries;
+use ringway_engine::observe::stats::{CertificateId, Entries};
 use ringway_engine::observe::{
-    CallStats, ClusterStats, CoreStats, HostStats, Metric, PerCore, ProcessStats, Scope, Stats,
-    Value,
+    CallStats, CertificateStats, ClusterStats, CoreStats, HostStats, Metric, PerCore, ProcessStats,
+    Scope, Stats, Value,
 };
 
 /// A filter is an operator's, but admin may be reached by more than operators: a regex of this size is fast to build.
@@ -72,6 +72,7 @@ pub(super) fn read(stats: &Stats) -> Vec<Set> {
         named(stats.watches()),
         hosts(stats),
         calls(stats),
+        certificates(stats),
     ]
 }
 
@@ -147,6 +148,20 @@ fn calls(stats: &Stats) -> Set {
         }
     }
     set::<CallStats>(members)
+}
+
+fn certificates(stats: &Stats) -> Set {
+    let member = |(id, values): (CertificateId, Vec<Value>)| Member {
+        path: format!(
+            "{}.{}.{}",
+            CertificateStats::NAME,
+            dotted(&Name::new(&id.path)),
+            id.serial
+        ),
+        labels: vec![("path", id.path), ("serial", id.serial)],
+        values,
+    };
+    set::<CertificateStats>(stats.certificates().into_iter().map(member).collect())
 }
 
 /// A name inside a dotted one: `: ` ends the dotted name, and Envoy writes `_` for a colon. A line end would forge a line.

@@ -5,10 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ringway_config::Pool;
 use socket2::SockAddr;
 
 use super::balance::cost_now;
+use super::group::{Group, Groups};
 use super::pool::http1::Kept;
 use super::pool::http2;
 use super::{HostPlace, HostSpec, HostState, HostTls, Place, Speaks};
@@ -32,6 +34,10 @@ pub(crate) struct Host {
     pub(crate) label: Rc<str>,
     pub(crate) stats: Slot<HostStats>,
     pub(super) cluster: Slot<ClusterStats>,
+    /// What is said first on each connection (the PROXY protocol).
+    pub(super) header: Option<Bytes>,
+    /// This host for connections that are kept apart.
+    pub(super) groups: Groups,
     /// HTTP/1 connections between two requests.
     pub(super) http1: Kept,
     /// HTTP/2 connections.
@@ -61,6 +67,34 @@ impl Host {
             label: Rc::from(spec.label.as_str()),
             stats: spec.stats.slot(core),
             cluster,
+            header: None,
+            groups: Groups::default(),
+            http1: Kept::default(),
+            http2: Rc::default(),
+            active: Cell::new(0),
+            latency: Cell::new((0.0, 0)),
+            retired: Cell::new(false),
+        }
+    }
+
+    /// The same host for connections of a group.
+    pub(super) fn of_group(&self, group: &Group) -> Self {
+        let tls = self.tls.clone().map(|tls| HostTls {
+            name: group.name.clone().or(tls.name),
+            ..tls
+        });
+        Self {
+            id: self.id,
+            state: Arc::clone(&self.state),
+            tls,
+            agreed: Cell::new(None),
+            address: self.address.clone(),
+            weight: self.weight,
+            label: Rc::clone(&self.label),
+            stats: self.stats.clone(),
+            cluster: self.cluster.clone(),
+            header: group.header.clone(),
+            groups: Groups::default(),
             http1: Kept::default(),
             http2: Rc::default(),
             active: Cell::new(0),
@@ -146,6 +180,17 @@ impl Host {
     pub(super) fn sweep(&self, pool: &Pool) {
         self.http1.sweep(self, pool);
         self.http2.sweep(pool);
+        self.groups.sweep(pool);
+    }
+
+    /// Whether no connection is kept or being made.
+    pub(super) fn is_unused(&self) -> bool {
+        self.http1.is_empty() && self.http2.is_empty()
+    }
+
+    /// Closes a connection that is idle, if there is one.
+    pub(super) fn close_one(&self) -> bool {
+        self.http1.close_one(self) || self.http2.close_one() || self.groups.close_one()
     }
 
     /// Closes what is kept, and keeps nothing more. Requests under way go on to their end.
@@ -153,6 +198,7 @@ impl Host {
         self.retired.set(true);
         self.http1.close(self);
         self.http2.drain();
+        self.groups.retire();
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod balance;
 mod breaker;
+mod group;
 mod hash;
 mod host;
 mod picker;
@@ -31,6 +32,7 @@ use crate::time::{Deadline, Timer};
 pub(crate) use balance::Ask;
 pub use breaker::{Breakers, Remaining};
 pub(crate) use breaker::{Full, Gate, Permit, Place};
+pub(crate) use group::Group;
 pub(crate) use hash::xxh64;
 pub(crate) use host::{Active, Host, RequestPlaces};
 pub use picker::Picker;
@@ -66,11 +68,13 @@ pub struct Report {
 
 /// What a request wants of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Want {
+pub(crate) struct Want<'w> {
     /// One that was not kept from an earlier request.
     pub(crate) fresh: bool,
     /// What the client speaks.
     pub(crate) version: Version,
+    /// For whom it is, where that matters.
+    pub(crate) group: Option<&'w Rc<Group>>,
 }
 
 /// What is spoken on a connection.
@@ -210,7 +214,7 @@ impl Cluster {
             let hosts = self.hosts.borrow();
             let idle = hosts.iter().flatten();
             let mut others = idle.filter(|host| self.gate.wants_room(host.id()));
-            if others.any(|host| host.http1.close_one(host) || host.http2.close_one()) {
+            if others.any(|host| host.close_one()) {
                 self.stats.upstream_cx_closed_for_room.inc();
             }
         }
@@ -249,9 +253,12 @@ impl Cluster {
     pub(crate) async fn checkout(
         &self,
         host: &Rc<Host>,
-        want: Want,
+        want: Want<'_>,
         timer: &Timer,
     ) -> Result<Lease, Fault> {
+        let max = self.spec.config.pool.groups;
+        let in_group = want.group.map(|group| host.in_group(group, max));
+        let host = in_group.as_ref().unwrap_or(host);
         match self.speaks(want.version).or(host.agreed()) {
             Some(Speaks::Http1) => self.checkout_http1(host, want.fresh, timer).await,
             Some(Speaks::Http2) => self.checkout_http2(host, timer).await,
@@ -362,14 +369,17 @@ impl Cluster {
         }
     }
 
-    /// A new connection to the host, for whatever it is to carry.
+    /// A new connection to the host, for bytes of whatever kind: TLS agrees on no protocol.
     pub(crate) async fn connect(
         &self,
         host: &Rc<Host>,
+        group: Option<&Rc<Group>>,
         timer: &Timer,
     ) -> Result<Connection, Fault> {
+        let apart = group.map(|group| host.apart(group));
+        let host = apart.as_ref().unwrap_or(host);
         let places = self.places(host).await?;
-        let stream = self.open(host, &[Speaks::Http1], timer).await?;
+        let stream = self.open(host, &[], timer).await?;
         Ok(Connection::new(stream, host, places))
     }
 
@@ -389,7 +399,7 @@ impl Cluster {
         host.stats.cx_total.inc();
         let deadline = Deadline::after(self.spec.config.connect_timeout);
         let begun = Instant::now();
-        let connected = timer.within(deadline, connect(host.address())).await;
+        let connected = timer.within(deadline, reach(host)).await;
         let fault = match connected {
             Ok(Ok(mut stream)) => match self.secure(&mut stream, host, offer, timer).await {
                 Ok(()) => {
@@ -519,4 +529,13 @@ impl Cluster {
             host.sweep(&self.spec.config.pool);
         }
     }
+}
+
+/// A connection to a host, which has been told whose it is where it is to know.
+async fn reach(host: &Host) -> Result<Stream, ConnectError> {
+    let mut stream = connect(host.address()).await?;
+    if let Some(header) = &host.header {
+        stream.writer.write_all(header.clone(), |_| ()).await?;
+    }
+    Ok(stream)
 }

@@ -1,30 +1,29 @@
 //! TLS towards the hosts of a cluster: who they must be, and what is spoken inside.
 
-use ringway_config::EndpointAddress;
+use ringway_config::UpstreamName;
 
+use super::group::name_of;
 use super::{Cluster, Host, HostSpec, Speaks};
 use crate::fault::{Fault, FaultKind};
 use crate::net::{Stream, tls};
 use crate::time::{Deadline, Timer};
 
 /// How connections to a host are made secure.
+#[derive(Clone)]
 pub(crate) struct HostTls {
     pub(super) client: tls::Client,
-    pub(super) name: tls::ServerName,
+    /// None: nothing is known to ask for but by the request.
+    pub(super) name: Option<tls::ServerName>,
 }
 
 impl Cluster {
     /// How connections to a host are to be made secure.
     pub(super) fn host_tls(&self, spec: &HostSpec) -> Option<HostTls> {
         let client = self.client.clone()?;
-        let fixed = self.spec.config.tls.as_ref()?.server_name.as_deref();
-        let name = match (fixed, &spec.endpoint.address) {
-            (Some(name), _) => tls::ServerName::new(name),
-            (None, EndpointAddress::Name(name, _)) => tls::ServerName::new(name),
-            (None, EndpointAddress::Ip(address)) => tls::ServerName::new(&address.ip().to_string()),
-            // Without a name there is nothing to hold it to; the configuration asks for one.
-            (None, EndpointAddress::Unix(_)) => None,
-        }?;
+        let name = match &self.spec.config.tls.as_ref()?.server_name {
+            UpstreamName::Fixed(name) => tls::ServerName::new(name),
+            UpstreamName::Endpoint | UpstreamName::Host => name_of(&spec.endpoint.address),
+        };
         Some(HostTls { client, name })
     }
 
@@ -39,12 +38,12 @@ impl Cluster {
         let Some(config) = &self.spec.config.tls else {
             return Ok(());
         };
-        let Some(tls) = host.tls() else {
-            return Err(Fault::new(FaultKind::TlsFailed));
+        let Some((tls, name)) = host.tls().and_then(|tls| Some((tls, tls.name.as_ref()?))) else {
+            return Err(Fault::new(FaultKind::TlsFailed).because("there is no name to ask it for"));
         };
         let deadline = Deadline::after(config.handshake_timeout);
         let alpn: Vec<&[u8]> = offer.iter().map(|speaks| speaks.alpn()).collect();
-        let handshake = Box::pin(tls::connect(stream, &tls.client, &tls.name, &alpn));
+        let handshake = Box::pin(tls::connect(stream, &tls.client, name, &alpn));
         match timer.within(deadline, handshake).await {
             Ok(Ok(())) => {
                 self.stats.upstream_tls_handshakes.inc();

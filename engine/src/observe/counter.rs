@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use ringway_config::{Cipher, TlsVersion};
 use ringway_protocols::client_hello::HelloError;
 use ringway_protocols::http1::Violation;
+use ringway_protocols::proxy_protocol::ProxyError;
 
 use super::TlsFailure;
 
@@ -117,10 +118,20 @@ impl Reason for HelloError {
     }
 }
 
+impl Reason for ProxyError {
+    const ALL: &'static [Self] = Self::ALL;
+    const LABEL: &'static str = "reason";
+    fn name(self) -> &'static str {
+        self.name()
+    }
+}
+
 /// One counter for each rule of HTTP/1, by [`Violation::index`].
 pub type Rules = Reasons<Violation>;
 /// One counter for each reason to refuse a ClientHello, by [`HelloError::index`].
 pub type HelloErrors = Reasons<HelloError>;
+/// One counter for each reason to refuse a PROXY header, by [`ProxyError::index`].
+pub type ProxyErrors = Reasons<ProxyError>;
 
 /// One counter for each version of TLS.
 pub type TlsVersions = Reasons<TlsVersion>;

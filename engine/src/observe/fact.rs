@@ -66,6 +66,8 @@ pub(super) enum What {
     /// The first of these that the answer has.
     Response(Vec<ResponseField>),
     Metadata(String),
+    /// A field of the PROXY header, by its type.
+    ProxyField(u8),
     /// Known since the format was compiled: the host's name, the environment.
     Fixed(Option<Vec<u8>>),
 }
@@ -216,6 +218,7 @@ impl What {
             | Self::StartTime(_)
             | Self::Request(_)
             | Self::Metadata(_)
+            | Self::ProxyField(_)
             | Self::Fixed(_) => false,
         }
     }
@@ -232,6 +235,7 @@ impl Operator {
             | What::StartTime(_)
             | What::Request(_)
             | What::Metadata(_)
+            | What::ProxyField(_)
             | What::Fixed(_) => false,
         }
     }
@@ -254,6 +258,7 @@ impl Operator {
                     .find(|(name, _)| name.as_str() == key);
                 found.map(|(_, value)| &value[..])
             })),
+            What::ProxyField(kind) => bytes(proxy_field(facts.peer, *kind)),
             What::Fixed(value) => bytes(value.as_deref()),
         };
         match datum {
@@ -323,6 +328,12 @@ impl Plain {
     }
 }
 
+fn proxy_field(peer: &Peer, kind: u8) -> Option<&[u8]> {
+    let tlvs = &peer.proxied.as_deref()?.tlvs;
+    let found = tlvs.iter().find(|tlv| tlv.kind == kind);
+    found.map(|tlv| tlv.value.as_slice())
+}
+
 fn bytes(value: Option<&[u8]>) -> Option<Datum<'_>> {
     value.map(Datum::Bytes)
 }
@@ -348,7 +359,11 @@ fn status<'a>(facts: &Facts<'a>) -> Option<Datum<'a>> {
 
 fn address_of(peer: &Peer, end: End, detail: Detail) -> Option<Datum<'_>> {
     let addr = match end {
-        End::Client | End::Peer => &peer.remote,
+        End::Peer => match &peer.proxied {
+            Some(proxied) => &proxied.from,
+            None => &peer.remote,
+        },
+        End::Client => &peer.remote,
         End::Local => &peer.local,
     };
     // A client that `X-Forwarded-For` names has no port that is known; Envoy writes 0 for it.

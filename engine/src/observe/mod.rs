@@ -20,7 +20,7 @@ pub use counter::{Classes, Counter, Gauge, PerCore, Slot, Tally};
 pub use histogram::{Distribution, Histogram};
 pub use scope::{Kind, Metric, Scope, Value};
 pub use stats::{
-    ClusterStats, CoreStats, HostStats, ListenerStats, ProcessStats, RouteTableStats, Stats,
-    WatchStats,
+    CertificateStats, ClusterStats, CoreStats, HostStats, ListenerStats, ProcessStats,
+    RouteTableStats, Stats, WatchStats,
 };
 pub use tls::TlsFailure;

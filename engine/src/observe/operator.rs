@@ -7,6 +7,7 @@ use super::fact::{
     hostname,
 };
 use super::log_time::{LETTERS, TimeFormat};
+use ringway_protocols::proxy_protocol::tlv;
 
 /// From when on a fact is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +48,8 @@ pub enum FormatErrorKind {
     TooEarly(&'static str, When),
     /// A control character, which must not be in a field's value.
     ControlCharacter,
+    /// `%PROXY_PROTOCOL_TLV(…)%` with what is neither a field's name nor its number.
+    ProxyField(String),
     /// A JSON key given twice.
     DuplicateKey,
 }
@@ -80,7 +83,7 @@ impl fmt::Display for FormatError {
             }
             FormatErrorKind::Length(name) => write!(
                 f,
-                "`:N` after `{name}` must be a number above 0, and stands after REQ, RESP, DYNAMIC_METADATA and ENVIRONMENT only"
+                "`:N` after `{name}` must be a number above 0, and stands after REQ, RESP, DYNAMIC_METADATA, PROXY_PROTOCOL_TLV and ENVIRONMENT only"
             ),
             FormatErrorKind::TimePart(part) => write!(
                 f,
@@ -98,6 +101,10 @@ impl fmt::Display for FormatError {
             FormatErrorKind::ControlCharacter => {
                 f.write_str("a field's value must not hold control characters; remove them")
             }
+            FormatErrorKind::ProxyField(text) => write!(
+                f,
+                "`{text}` is no field of a PROXY header; write `alpn`, `authority`, `unique_id`, `netns`, or a number such as `0xEA`"
+            ),
             FormatErrorKind::DuplicateKey => {
                 f.write_str("this key is given twice; remove one of the two")
             }
@@ -122,6 +129,7 @@ enum Shape {
     Request,
     Response,
     Metadata,
+    ProxyField,
     Hostname,
     Environment,
 }
@@ -157,7 +165,7 @@ const fn ending(name: &'static str, plain: Plain) -> Known {
 }
 
 /// The operators, in the order that error messages list them.
-static OPERATORS: [Known; 39] = [
+static OPERATORS: [Known; 40] = [
     known("START_TIME", Shape::StartTime, When::Request),
     known("REQ", Shape::Request, When::Request),
     known("RESP", Shape::Response, When::Response),
@@ -210,6 +218,7 @@ static OPERATORS: [Known; 39] = [
     of_tls("DOWNSTREAM_PEER_FINGERPRINT_256", TlsFact::Fingerprint),
     of_tls("DOWNSTREAM_PEER_DNS_SAN", TlsFact::Dns),
     of_tls("DOWNSTREAM_PEER_URI_SAN", TlsFact::Uri),
+    known("PROXY_PROTOCOL_TLV", Shape::ProxyField, When::Request),
     known("HOSTNAME", Shape::Hostname, When::Request),
     known("ENVIRONMENT", Shape::Environment, When::Request),
     known("DYNAMIC_METADATA", Shape::Metadata, When::Request),
@@ -319,6 +328,10 @@ impl<'a> Body<'a> {
             Shape::Request => What::Request(alternatives(needed()?, RequestField::of)),
             Shape::Response => What::Response(alternatives(needed()?, ResponseField::of)),
             Shape::Metadata => What::Metadata(needed()?.to_owned()),
+            Shape::ProxyField => {
+                let wrong = || FormatErrorKind::ProxyField(needed().unwrap_or_default().to_owned());
+                What::ProxyField(proxy_field(needed()?).ok_or_else(wrong)?)
+            }
             Shape::Environment => What::Fixed(
                 std::env::var_os(needed()?).map(std::os::unix::ffi::OsStringExt::into_vec),
             ),
@@ -330,11 +343,26 @@ impl<'a> Body<'a> {
             return Ok(usize::MAX);
         };
         let cuts = match known.shape {
-            Shape::Request | Shape::Response | Shape::Metadata | Shape::Environment => true,
+            Shape::Request
+            | Shape::Response
+            | Shape::Metadata
+            | Shape::ProxyField
+            | Shape::Environment => true,
             Shape::Plain(_) | Shape::StartTime | Shape::Hostname => false,
         };
         let length = text.parse().ok().filter(|length| cuts && *length > 0);
         length.ok_or(FormatErrorKind::Length(known.name))
+    }
+}
+
+/// The type of a PROXY header's field.
+fn proxy_field(name: &str) -> Option<u8> {
+    match name.to_ascii_lowercase().as_str() {
+        "alpn" => Some(tlv::ALPN),
+        "authority" => Some(tlv::AUTHORITY),
+        "unique_id" => Some(tlv::UNIQUE_ID),
+        "netns" => Some(tlv::NETNS),
+        number => u8::from_str_radix(number.strip_prefix("0x")?, 16).ok(),
     }
 }
 

@@ -10,10 +10,11 @@ use ringway_config::Name;
 
 use super::calls::Calls;
 use super::counter::{
-    Ciphers, Classes, Counter, Gauge, HelloErrors, PerCore, Rules, TlsFailures, TlsVersions,
+    Ciphers, Classes, Counter, Gauge, HelloErrors, PerCore, ProxyErrors, Rules, TlsFailures,
+    TlsVersions,
 };
 use super::histogram::Histogram;
-use super::scope::scope;
+use super::scope::{Scope, Value, scope};
 
 scope! {
     /// What a core counts of itself. Written by that core.
@@ -62,18 +63,21 @@ scope! {
         limit_http2_empty_frames: Counter as limit [limit = http2_empty_frames], "Limits reached, by limit.";
         limit_http2_codec: Counter as limit [limit = http2_codec], "Limits reached, by limit.";
         limit_http2_max_age: Counter as limit [limit = http2_max_age], "Limits reached, by limit.";
+        limit_proxy_protocol_timeout: Counter as limit [limit = proxy_protocol_timeout], "Limits reached, by limit.";
         limit_client_hello_timeout: Counter as limit [limit = client_hello_timeout], "Limits reached, by limit.";
         limit_tls_handshake_timeout: Counter as limit [limit = tls_handshake_timeout], "Limits reached, by limit.";
         limit_tls_handshakes: Counter as limit [limit = tls_handshakes], "Limits reached, by limit.";
         limit_tcp_idle_timeout: Counter as limit [limit = tcp_idle_timeout], "Limits reached, by limit.";
         limit_tcp_max_duration: Counter as limit [limit = tcp_max_duration], "Limits reached, by limit.";
+        proxy_protocol_headers: Counter, "PROXY headers taken.";
+        proxy_protocol_error: ProxyErrors, "Connections closed for their PROXY header, by reason.";
         client_hello_error: HelloErrors, "Connections closed for their ClientHello, by reason.";
         tls_handshakes: Counter, "TLS handshakes with clients.";
         tls_resumed: Counter, "Those by a ticket.";
         tls_version: TlsVersions, "TLS handshakes by version.";
         tls_cipher: Ciphers, "TLS handshakes by cipher suite.";
         tls_error: TlsFailures, "TLS handshakes with clients that failed, by reason.";
-        tls_misdirected: Counter, "Requests for a host of another certificate, answered 421.";
+        tls_misdirected: Counter, "Requests for a host of another certificate or chain, answered 421.";
         early_response_drains: Counter, "Request bodies thrown away after an early answer, so that the connection was kept.";
         downstream_cx_drain_close: Counter, "Connections closed because the listener or the process drains.";
         downstream_rq_aborted: Counter, "Requests whose client went away before the end of the answer.";
@@ -149,6 +153,7 @@ scope! {
         upstream_rq_refused: Counter, "HTTP/2 streams refused by the upstream.";
         upstream_rq_waited: Counter, "Requests that waited for a stream of an HTTP/2 connection.";
         upstream_rq_waiting_overflow: Counter as limit [limit = http2_waiting], "Limits reached, by limit.";
+        upstream_cx_groups_closed: Counter as limit [limit = pool_groups], "Limits reached, by limit.";
         upstream_rq_no_host: Counter, "Requests that found no host.";
         body_truncated: Counter, "Answers that broke off after their head.";
         protocol_error: Rules, "Answers refused for breaking a rule of HTTP, by rule.";
@@ -218,6 +223,22 @@ scope! {
     }
 }
 
+scope! {
+    /// What control knows of a certificate that serves. Written by the control thread.
+    pub struct CertificateStats in "certificate" {
+        not_after: Gauge as not_after_seconds, "When it expires, in seconds since 1970.";
+    }
+}
+
+/// A certificate that serves, by the file that it comes from and its number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateId {
+    /// The file.
+    pub path: String,
+    /// The number, in hexadecimal.
+    pub serial: String,
+}
+
 /// The numbers of one scope, by name.
 type Table<K, S> = Mutex<BTreeMap<K, Arc<PerCore<S>>>>;
 
@@ -241,6 +262,7 @@ pub struct Stats {
     watches: Table<Name, WatchStats>,
     hosts: Table<(Name, Name), HostStats>,
     calls: Table<Name, Calls>,
+    certificates: Mutex<BTreeMap<CertificateId, CertificateStats>>,
 }
 
 impl Stats {
@@ -261,6 +283,7 @@ impl Stats {
             watches: Table::default(),
             hosts: Table::default(),
             calls: Table::default(),
+            certificates: Mutex::default(),
         }
     }
 
@@ -302,6 +325,23 @@ impl Stats {
     /// Every cluster's calls of gRPC, by name.
     pub fn all_calls(&self) -> Entries<Name, Calls> {
         entries(&self.calls)
+    }
+
+    /// Takes over which certificates serve, and when each expires.
+    pub fn note_certificates(&self, all: impl IntoIterator<Item = (CertificateId, i64)>) {
+        let numbers = all.into_iter().map(|(id, not_after)| {
+            let stats = CertificateStats::default();
+            stats.not_after.set(not_after);
+            (id, stats)
+        });
+        *locked(&self.certificates) = numbers.collect();
+    }
+
+    /// The certificates that serve, with their numbers as [`Scope::read`](super::Scope::read) has them.
+    pub fn certificates(&self) -> Vec<(CertificateId, Vec<Value>)> {
+        let all = locked(&self.certificates);
+        let read = all.iter().map(|(id, stats)| (id.clone(), stats.read()));
+        read.collect()
     }
 
     /// Every listener's numbers, by name.
@@ -374,7 +414,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::observe::scope::{Kind, Metric, Scope, Value};
+    use crate::observe::scope::{Kind, Metric};
 
     #[test]
     fn a_name_finds_its_numbers_until_nobody_holds_them() {
@@ -430,6 +470,7 @@ mod tests {
         check(WatchStats::METRICS);
         check(HostStats::METRICS);
         check(ProcessStats::METRICS);
+        check(CertificateStats::METRICS);
 
         fn check(metrics: &[Metric]) {
             let mut seen: Vec<&Metric> = Vec::new();

@@ -14,7 +14,7 @@ use super::head;
 use super::outgoing::Outgoing;
 use super::retry::{Tries, Verdict};
 use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, grpc, local_reply, mirror};
-use crate::cluster::{Ask, Cluster, Full, Host, MetadataMatch, Place, RequestPlaces, Want};
+use crate::cluster::{Ask, Cluster, Full, Group, Host, MetadataMatch, Place, RequestPlaces, Want};
 use crate::fault::{Fault, FaultKind, Retry, Side};
 use crate::request::{LocalReply, RequestCx};
 use crate::route::{BadPath, Forward, Found};
@@ -64,7 +64,8 @@ pub(super) async fn forward<'a, 'c>(
         let limit = usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX);
         upload.borrow_mut().keep(limit);
     }
-    copy(cx, table, forward, &outgoing, upload);
+    copy(cx, table, forward, request, &outgoing, upload);
+    let group = cluster.group(Some(outgoing.authority), &request.peer)?;
 
     let deadline = Deadline::after_opt(limit).min(cx.deadline);
     let mut attempts = Attempts {
@@ -73,6 +74,7 @@ pub(super) async fn forward<'a, 'c>(
         tries: Tries::new(&config.retry, &request.head.method),
         tried: Vec::new(),
         affinity: &affinity,
+        group: group.as_ref(),
         priority: config.priority,
         metadata: MetadataMatch::new(&config.metadata_match),
         trace,
@@ -162,6 +164,7 @@ fn copy(
     cx: &Cx<'_>,
     table: &Table,
     forward: &Forward,
+    asked: &RequestCx,
     request: &Outgoing<'_>,
     upload: &SharedUpload<'_>,
 ) {
@@ -174,7 +177,11 @@ fn copy(
     let Some(cluster) = table.clusters.get(target.index as usize) else {
         return;
     };
-    let feed = mirror::start(cluster, &cx.local.rng, mirror.max_in_flight, request);
+    // A host that cannot be asked for is none to send a copy to.
+    let Ok(group) = cluster.group(Some(request.authority), &asked.peer) else {
+        return;
+    };
+    let feed = mirror::start(cluster, &cx.local.rng, mirror.max_in_flight, group, request);
     if let Some(feed) = feed {
         upload.borrow_mut().copy_to(feed);
     }
@@ -188,6 +195,8 @@ struct Attempts<'t, 'c> {
     /// Hosts tried, by slot.
     tried: Vec<usize>,
     affinity: &'t Affinity,
+    /// For whom connections must be.
+    group: Option<&'t Rc<Group>>,
     priority: Priority,
     metadata: Option<MetadataMatch<'t>>,
     trace: &'t mut Trace<'c>,
@@ -331,6 +340,7 @@ impl Attempts<'_, '_> {
             let want = Want {
                 fresh,
                 version: sending.request.version,
+                group: self.group,
             };
             let lease = self.cluster.checkout(&host, want, timer).await?;
             exchange(sending, lease, &host, upload, interim, timer).await

@@ -185,6 +185,7 @@ mod tests {
         let peer = Peer {
             remote: addr.clone(),
             local: addr,
+            proxied: None,
             client: None,
             server_name: None,
             tls: None,

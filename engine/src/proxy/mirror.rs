@@ -14,7 +14,7 @@ use ringway_protocols::message::{Framing, RequestHead};
 use super::exchange::{Sending, exchange};
 use super::outgoing::Outgoing;
 use super::upload::{RequestBody, Upload};
-use crate::cluster::{Ask, Cluster, RequestPlaces, Want};
+use crate::cluster::{Ask, Cluster, Group, RequestPlaces, Want};
 use crate::fault::{Fault, FaultKind};
 use crate::net::spawn;
 use crate::rng::Rng;
@@ -113,6 +113,7 @@ pub(crate) fn start(
     cluster: &Rc<Cluster>,
     rng: &Rc<Rng>,
     max: u32,
+    group: Option<Rc<Group>>,
     request: &Outgoing<'_>,
 ) -> Option<Feed> {
     let in_flight = &cluster.mirrors_in_flight;
@@ -131,7 +132,12 @@ pub(crate) fn start(
     let (head, scheme) = (request.to_head(), request.scheme);
     spawn(async move {
         let timer = Timer::new();
-        let mut copying = Box::pin(copy(&cluster, &rng, &timer, &head, scheme, body));
+        let want = Want {
+            fresh: false,
+            version: head.version,
+            group: group.as_ref(),
+        };
+        let mut copying = Box::pin(copy(&cluster, &rng, &timer, (&head, scheme), want, body));
         // A panic ends the copy and not the core (settled question 10); what it leaves half done is dropped with it.
         let caught = std::future::poll_fn(|cx| {
             let polled = catch_unwind(AssertUnwindSafe(|| copying.as_mut().poll(cx)));
@@ -152,15 +158,11 @@ async fn copy(
     cluster: &Rc<Cluster>,
     rng: &Rng,
     timer: &Timer,
-    head: &RequestHead,
-    scheme: &'static str,
+    (head, scheme): (&RequestHead, &'static str),
+    want: Want<'_>,
     mut body: CopiedBody,
 ) -> Result<(), Fault> {
     let (_, host) = cluster.pick(&Ask::new(rng))?;
-    let want = Want {
-        fresh: false,
-        version: head.version,
-    };
     let lease = cluster.checkout(&host, want, timer).await?;
     let request = Outgoing::new(head, None, None, scheme, body.framing);
     let upload = Rc::new(RefCell::new(Upload::new(&mut body)));

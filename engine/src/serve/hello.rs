@@ -35,8 +35,15 @@ pub(super) async fn choose(connection: &mut Connection) -> bool {
             return false;
         }
     };
+    settle(connection, hello)
+}
+
+/// Takes the chain that fits best. `false`: there is none for this connection.
+pub(super) fn settle(connection: &mut Connection, hello: Option<Rc<ClientHello>>) -> bool {
+    let client = &mut connection.client;
+    let listener = &client.listener;
     let Some(chain) = listener.place(&client.remote, &client.own, hello.as_deref()) else {
-        stats.downstream_cx_no_chain.inc();
+        listener.stats.downstream_cx_no_chain.inc();
         return false;
     };
     (client.chain, client.hello) = (chain, hello);

@@ -1,8 +1,8 @@
 //! One downstream connection: what it speaks, and each of its requests handed to `proxy`.
 //!
 //! ```text
-//!  hello, where chains are chosen by it → the chain ─┬─ tcp: bytes
-//!                                                   └─ sniff → http1 | http2: requests
+//!  PROXY header, where one is to come → hello, where chains are chosen by it → the chain ─┬─ tcp: bytes
+//!                                                                                        └─ sniff → http1 | http2: requests
 //! ```
 
 mod accept;
@@ -12,6 +12,7 @@ mod http1;
 mod http2;
 mod outcome;
 mod pace;
+mod proxied;
 mod respond;
 mod root;
 mod sniff;
@@ -27,7 +28,7 @@ use ringway_protocols::http1::RequestParser;
 
 use crate::net::{Accepted, Stream};
 use crate::proxy::{Introduction, is_within};
-use crate::request::{Peer, PeerAddr, Secured};
+use crate::request::{Peer, PeerAddr, Proxied, Secured};
 use crate::time::Timer;
 use crate::view::{Listener, ListenerId, LiveChain, Local, Ticket};
 
@@ -39,6 +40,8 @@ struct Client {
     id: ListenerId,
     remote: PeerAddr,
     own: PeerAddr,
+    /// What a proxy in front of us said.
+    proxied: Option<Rc<Proxied>>,
     /// The listener as the last request saw it, with the place of its chain: none ([`NO_CHAIN`]) until it is chosen.
     listener: Rc<Listener>,
     chain: usize,
@@ -56,11 +59,14 @@ struct Client {
 const NO_CHAIN: usize = usize::MAX;
 
 impl Client {
-    /// A connection whose listener has a chain for it, or may have one once it has said its hello.
+    /// A connection whose listener has a chain for it, or may have one once it has said whose it is and its hello.
     fn new(local: Rc<Local>, listener: Rc<Listener>, accepted: &Accepted) -> Option<Self> {
-        let chain = match listener.hello {
-            None => listener.place(&accepted.remote, &accepted.local, None)?,
-            Some(_) => NO_CHAIN,
+        let proxies = listener.spec.config.proxy_protocol.as_ref();
+        let proxied = proxies.is_some_and(|proxies| proxies.is_from(accepted.remote.ip()));
+        let chain = if proxied || listener.hello.is_some() {
+            NO_CHAIN
+        } else {
+            listener.place(&accepted.remote, &accepted.local, None)?
         };
         let intro = introduction(&listener, &accepted.remote, None);
         Some(Self {
@@ -68,6 +74,7 @@ impl Client {
             id: listener.id,
             remote: accepted.remote.clone(),
             own: accepted.local.clone(),
+            proxied: None,
             listener,
             chain,
             hello: None,
@@ -85,6 +92,7 @@ impl Client {
             id: self.id,
             remote: self.remote.clone(),
             own: self.own.clone(),
+            proxied: self.proxied.clone(),
             listener: Rc::clone(&self.listener),
             chain: self.chain,
             hello: self.hello.clone(),
@@ -117,19 +125,27 @@ impl Client {
         true
     }
 
-    /// Whether its certificate is not for the host of a request, and another one of ours is: the client took them for one server's
-    /// (RFC 9110 §15.5.20), or hopes to get past what the other asks for.
+    /// Whether its certificate is not for the host of a request and another one of ours is, or another chain: the client took them
+    /// for one server's (RFC 9110 §15.5.20), or hopes to get past what the other asks for.
     fn is_misdirected(&self, authority: &[u8]) -> bool {
         let (Some(tls), Some(server)) = (&self.tls, self.listener.tls(self.chain)) else {
             return false;
         };
         let asked = tls.server_name.as_deref();
         let host = host_of(authority);
+        let host = host.strip_suffix(b".").unwrap_or(host);
         if asked.is_some_and(|asked| host.eq_ignore_ascii_case(asked.as_bytes())) {
             return false;
         }
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
-        let misdirected = !server.serves_both(asked, &host);
+        let elsewhere = || {
+            let hello = self.hello.as_deref();
+            let hello = hello.map(|hello| hello.asking_for(&host));
+            let place = self.listener.place(&self.remote, &self.own, hello.as_ref());
+            place.is_some_and(|place| place != self.chain)
+        };
+        let one_chain = self.listener.spec.config.chains.len() == 1;
+        let misdirected = !server.serves_both(asked, &host) || (!one_chain && elsewhere());
         if misdirected {
             self.listener.stats.tls_misdirected.inc();
         }
@@ -142,6 +158,7 @@ impl Client {
         Peer {
             remote: self.remote.clone(),
             local: self.own.clone(),
+            proxied: self.proxied.clone(),
             client: self.remote.ip(),
             server_name: hello
                 .and_then(|hello| hello.server_name.as_deref())
@@ -180,7 +197,7 @@ fn introduction(listener: &Listener, remote: &PeerAddr, tls: Option<&Secured>) -
 
 /// Serves a connection to its end.
 async fn serve(mut connection: Box<Connection>) {
-    if connection.client.listener.hello.is_some() && !Box::pin(begin(&mut connection)).await {
+    if connection.client.chain == NO_CHAIN && !Box::pin(begin(&mut connection)).await {
         return connection.close();
     }
     let client = &connection.client;
@@ -207,8 +224,15 @@ enum Spoken {
     Http2,
 }
 
-/// What comes before the first request: the ClientHello, the chain, the handshake. `false`: there is none to serve.
+/// What comes before the first request: the PROXY header, the ClientHello, the chain, the handshake. `false`: there is none to
+/// serve.
 async fn begin(connection: &mut Connection) -> bool {
+    if !proxied::accept(connection).await {
+        return false;
+    }
+    if connection.client.listener.hello.is_none() {
+        return hello::settle(connection, None);
+    }
     let Connection { client, stream, .. } = &*connection;
     let max = client.listener.spec.config.limits.tls_handshakes;
     let (place, full) = client.local.handshakes.enter(stream.raw_fd(), max);

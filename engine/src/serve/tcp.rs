@@ -131,6 +131,8 @@ impl<'c> Passing<'c> {
     async fn connect(&mut self) -> Result<(Active, Upstream), Fault> {
         let Client { local, timer, .. } = self.client;
         let (cluster, limit) = (self.cluster, self.chain.proxy.connect_attempts);
+        let peer = self.client.peer();
+        let group = cluster.group(peer.server_name.as_deref().map(str::as_bytes), &peer)?;
         let mut tried = Vec::new();
         let mut last = None;
         loop {
@@ -149,7 +151,7 @@ impl<'c> Passing<'c> {
             self.host = Some(Rc::clone(&host.label));
             let places = cluster.admit(&host, Priority::Default)?;
             let active = Active::new(&host, places);
-            let connected = cluster.connect(&host, timer).await;
+            let connected = cluster.connect(&host, group.as_ref(), timer).await;
             match &connected {
                 // A connection that is made counts as an answer that is well.
                 Ok(_made) => local.report(cluster.judge(&host, Some(200))),

@@ -71,7 +71,7 @@ impl Listener {
         };
         let arrival = Arrival {
             source: remote.ip(),
-            destination: local.ip(),
+            destination: local.socket(),
             server_name: hello.and_then(|hello| hello.server_name.as_deref()),
             offers: &offers,
         };

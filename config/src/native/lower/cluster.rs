@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::health::{health_check, limits, outlier};
 use super::route::{at_most_one, exactly_one};
-use super::{tls, unique};
+use super::{proxy_protocol, tls, unique};
 use crate::native::wire::{
     BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, Cx, FallbackWord, HashCookieRecord,
     HashKeyRecord, Http2Record, LocalityRecord, MetadataPairs, PlacementRecord, StickyRecord,
@@ -63,10 +63,14 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
             max_idle: record.pool.max_idle.u32(),
             max_requests: record.pool.max_requests.map(|limit| limit.0),
             max_age: record.pool.max_age.map(|limit| limit.0),
+            groups: record.pool.groups.u32(),
         },
         http2: http2(record.http2),
         dns_refresh: record.dns_refresh.0,
         tls: record.tls.map(|tls| tls::client(tls, cx)),
+        proxy_protocol: record
+            .proxy_protocol
+            .map(|item| proxy_protocol::sent(item, cx)),
         slow_start,
         placement: placement(record.placement, cx),
         subsets: record.subsets.map(|record| subsets(record, cx)),

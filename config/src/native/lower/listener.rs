@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{Placed, route, tcp, tls, unique};
+use super::{Placed, proxy_protocol, route, tcp, tls, unique};
 use crate::native::wire::{
     AccessLogRecord, ChainMatchRecord, ChainRecord, ClientHttp2Record, Cx, FilterItem,
     ForwardedRecord, LimitsRecord, ListenerRecord, NonEmpty, OrFalse, RouteRecord, RouteTableRef,
@@ -10,7 +10,7 @@ use crate::native::wire::{
 };
 use crate::{
     AccessLog, Chain, ChainMatch, ClientHttp2, Filter, Forwarded, HttpLimits, ListenAddress,
-    Listener, LogFormat, LogTarget, Name, PathNormalize, RouteTable, Service,
+    Listener, LogFormat, LogTarget, Name, PathNormalize, PortRange, RouteTable, Service,
 };
 
 /// The line of an access log that says nothing of its format: Envoy's own.
@@ -94,9 +94,12 @@ fn listener(record: ListenerRecord, tables: &mut Vec<RouteTable>, cx: &mut Cx) -
     if access_logs.len() < wanted {
         cx.holes.push(format!("{at}.access_log"));
     }
+    let proxy_protocol = record.proxy_protocol;
+    let proxy_protocol = proxy_protocol.map(|record| proxy_protocol::taken(record, &address, cx));
     Listener {
         name: record.name,
         address,
+        proxy_protocol,
         protocol: record.protocol,
         chains,
         limits: limits(&record.limits),
@@ -262,6 +265,10 @@ fn chain_match(record: ChainMatchRecord) -> ChainMatch {
     ChainMatch {
         source: list(record.source),
         destination: list(record.destination),
+        destination_ports: list(record.destination_ports)
+            .iter()
+            .map(|ports| ports.0)
+            .collect(),
         sni: list(record.sni),
         alpn: alpn.map(|name| name.0).collect(),
     }
@@ -284,8 +291,13 @@ fn matches_all_of(a: &ChainMatch, b: &ChainMatch) -> bool {
     fn hides<T: PartialEq>(a: &[T], b: &[T]) -> bool {
         a.is_empty() == b.is_empty() && b.iter().all(|asked| a.contains(asked))
     }
+    let ports = |outer: &[PortRange], inner: &[PortRange]| {
+        let held = |ports: &PortRange| outer.iter().any(|range| range.holds(*ports));
+        outer.is_empty() || (!inner.is_empty() && inner.iter().all(held))
+    };
     within(&a.source, &b.source)
         && within(&a.destination, &b.destination)
+        && ports(&a.destination_ports, &b.destination_ports)
         && hides(&a.sni, &b.sni)
         && hides(&a.alpn, &b.alpn)
 }

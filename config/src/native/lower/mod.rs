@@ -4,6 +4,7 @@ mod address;
 mod cluster;
 mod health;
 mod listener;
+mod proxy_protocol;
 mod route;
 mod shadow;
 mod tcp;

@@ -7,7 +7,7 @@ use crate::native::wire::{
 };
 use crate::{
     Certificate, Cipher, ClientAuth, ClientTls, Offer, Pattern, Pin, SanKind, SanMatch, SanValue,
-    ServerTls, TlsVersion, Trust,
+    ServerTls, TlsVersion, Trust, UpstreamName,
 };
 
 /// Makes a listener's side.
@@ -43,12 +43,14 @@ pub(crate) fn server(record: TlsRecord, cx: &mut Cx) -> ServerTls {
             pins: pins(record.client_pins, cx),
         },
     });
+    warn_of_key_log(&at, record.key_log.is_some(), cx);
     ServerTls {
         certificates: record.certificates.0.into_iter().map(certificate).collect(),
         offer,
         client,
         tickets: record.tickets,
         permissive: record.permissive,
+        key_log: record.key_log,
     }
 }
 
@@ -65,12 +67,23 @@ pub(crate) fn client(record: ClusterTlsRecord, cx: &mut Cx) -> ClientTls {
             }
         }
     }
+    warn_of_key_log(&at, record.key_log.is_some(), cx);
+    let server_name = match (record.server_name, record.server_name_from_host) {
+        (Some(name), false) => UpstreamName::Fixed(name.0),
+        (None, true) => UpstreamName::Host,
+        (None, false) => UpstreamName::Endpoint,
+        (Some(_), true) => {
+            let message = "leave `server_name` or `server_name_from_host` out";
+            cx.problem(&format!("{at}.server_name_from_host"), message);
+            UpstreamName::Host
+        }
+    };
     let offer = match record.min_version {
         TlsVersion::V12 => Offer::default(),
         TlsVersion::V13 => Offer::modern(),
     };
     ClientTls {
-        server_name: record.server_name.map(|name| name.0),
+        server_name,
         trust: Trust {
             ca: record.ca,
             crls: record.crls,
@@ -81,6 +94,15 @@ pub(crate) fn client(record: ClusterTlsRecord, cx: &mut Cx) -> ClientTls {
         offer,
         handshake_timeout: record.handshake_timeout.0,
         insecure_skip_verify: record.insecure_skip_verify,
+        key_log: record.key_log,
+    }
+}
+
+/// Secrets in a file are worth a word at each start and reload.
+fn warn_of_key_log(at: &str, is_on: bool, cx: &mut Cx) {
+    if is_on {
+        let message = "the secrets of every session are written down: whoever has the file and a recording can read all of it; take `key_log` out as soon as the fault is found";
+        cx.warning(&format!("{at}.key_log"), message);
     }
 }
 

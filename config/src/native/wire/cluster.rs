@@ -2,9 +2,9 @@
 
 use super::{
     BalanceItem, ClusterLimitsRecord, ClusterTlsRecord, Cx, HeadSize, HealthCheckRecord, Int,
-    LocalityRecord, MetadataPairs, NonEmpty, OutlierRecord, PlacementRecord, Positive, Shape,
-    SlowStartRecord, StickyRecord, SubsetsRecord, Window, Wire, choice, fields::record,
-    fields::wrong_shape,
+    LocalityRecord, MetadataPairs, NonEmpty, OutlierRecord, PlacementRecord, Positive,
+    SendProxyItem, Shape, SlowStartRecord, StickyRecord, SubsetsRecord, Window, Wire, choice,
+    fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
 use crate::{EndpointAddress, Name, UpstreamProtocol};
@@ -46,6 +46,8 @@ record! {
         limits: ClusterLimitsRecord = {},
         /// Speak TLS with the hosts. Without this key: plain text.
         tls: Option<ClusterTlsRecord>,
+        /// Tell hosts by the PROXY protocol, first on each connection, whose it is. A connection then serves no other client. Without this key: nothing is told.
+        proxy_protocol: Option<SendProxyItem>,
     }
 }
 
@@ -136,6 +138,8 @@ record! {
         max_requests: Option<Int<1, { u64::MAX }>>,
         /// A connection older than this is closed as soon as it is unused. Without this key: no limit.
         max_age: Option<Positive>,
+        /// Kinds of connections that are kept apart per host and core: for each name with `tls.server_name_from_host`, for each client with `proxy_protocol`. Beyond it those that were unused for longest are closed.
+        groups: Int<1, 1_000_000> = 1024,
     }
 }
 

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 
 use super::{
     AlpnName, ClusterChoice, Filled, FilterItem, HeadSize, Int, LogText, Mode, NonEmpty, OrFalse,
-    Pairs, Positive, RouteRecord, RouteTableRef, TlsRecord, Token, VirtualHostRecord, Window,
-    choice, fields::record,
+    Pairs, PortsText, Positive, ProxyProtocolRecord, RouteRecord, RouteTableRef, TlsRecord, Token,
+    VirtualHostRecord, Window, choice, fields::record,
 };
 use crate::{ByteSize, ClientCertField, ListenAddress, Name, PathNormalize, Protocol, ServerName};
 
@@ -20,6 +20,8 @@ record! {
         address: ListenAddress,
         /// The permissions of a Unix socket, in octal and in quotes. Default `"0660"`.
         mode: Option<Mode>,
+        /// Proxies in front of it that say by the PROXY protocol whose connection is whose. Without this key: none does.
+        proxy_protocol: Option<ProxyProtocolRecord>,
         /// What it speaks.
         protocol: Protocol = "http",
         /// Limits of its connections and requests.
@@ -104,6 +106,8 @@ record! {
         source: Option<NonEmpty<IpNet>>,
         /// Ranges, in one of which the address that the client connected to must be.
         destination: Option<NonEmpty<IpNet>>,
+        /// Ports, to one of which the client must have connected: `443`, or `8000-8999`. Of use where the PROXY protocol says them.
+        destination_ports: Option<NonEmpty<PortsText>>,
         /// Names, one of which the client's TLS must ask for: whole, or `*.example.com` for all below.
         sni: Option<NonEmpty<ServerName>>,
         /// Protocols, one of which the client's TLS must offer, such as `h2`.

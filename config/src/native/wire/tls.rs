@@ -30,6 +30,8 @@ record! {
         tickets: bool = true,
         /// Take clients without TLS on the same port too, told apart by their first byte.
         permissive: bool = false,
+        /// A file to which the secrets of sessions are appended (as with `SSLKEYLOGFILE`), so that a recording of them can be read: for finding faults, never for long.
+        key_log: Option<PathBuf>,
     }
 }
 
@@ -141,6 +143,8 @@ record! {
     ClusterTlsRecord {
         /// The name that hosts are asked for and must show. Without this key: the endpoint's name or address.
         server_name: Option<ServerNameText>,
+        /// Take the name from each request's host instead (of bytes passed on: from the client's TLS). Connections for different names are kept apart.
+        server_name_from_host: bool = false,
         /// Authorities in PEM. Without this key: those of the system.
         ca: Option<PathBuf>,
         /// Lists of hosts' certificates that are revoked, in PEM or DER. With any, there must be one of each authority on the way up to `ca`.
@@ -157,5 +161,7 @@ record! {
         handshake_timeout: Positive = "5s",
         /// Believe any host, whatever its certificate. For trying out only.
         insecure_skip_verify: bool = false,
+        /// A file to which the secrets of sessions are appended, as of a listener.
+        key_log: Option<PathBuf>,
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::health::{health_check, limits, outlier};
 use super::routes::share;
-use super::{each, list, map, some, time, tls};
+use super::{each, list, map, proxy_protocol, some, time, tls};
 
 pub(super) fn cluster(cluster: &Cluster) -> Value {
     let Cluster {
@@ -23,6 +23,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         http2: of_http2,
         dns_refresh,
         tls: of_tls,
+        proxy_protocol: of_proxy,
         slow_start,
         placement: of_placement,
         subsets: of_subsets,
@@ -48,6 +49,10 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         ("http2", Some(http2(of_http2))),
         ("dns_refresh", some(time(*dns_refresh))),
         ("tls", of_tls.as_ref().map(tls::client)),
+        (
+            "proxy_protocol",
+            of_proxy.as_ref().map(proxy_protocol::sent),
+        ),
         ("slow_start", slow_start),
         ("placement", Some(placement(of_placement))),
         ("subsets", of_subsets.as_ref().map(subsets)),
@@ -73,12 +78,14 @@ fn pool(pool: &Pool) -> Value {
         max_idle,
         max_requests,
         max_age,
+        groups,
     } = pool;
     map([
         ("idle_timeout", some(time(*idle_timeout))),
         ("max_idle", some(*max_idle)),
         ("max_requests", max_requests.map(Value::from)),
         ("max_age", max_age.map(|age| time(age).into())),
+        ("groups", some(*groups)),
     ])
 }
 

@@ -2,18 +2,20 @@
 
 use ringway_config::{
     AccessLog, Chain, ChainMatch, ClientCertField, ClientHttp2, Forwarded, HttpLimits,
-    ListenAddress, Listener, LogFormat, LogTarget, Protocol, ServerName, Service, TcpProxy,
+    ListenAddress, Listener, LogFormat, LogTarget, PortRange, Protocol, ServerName, Service,
+    TcpProxy,
 };
 use serde_json::{Value, json};
 
 use super::routes::cluster_choice;
-use super::{each, filter, list, map, some, texts, time, tls};
+use super::{each, filter, list, map, proxy_protocol, some, texts, time, tls};
 
 /// A listener.
 pub(super) fn listener(listener: &Listener) -> Value {
     let Listener {
         name,
         address,
+        proxy_protocol: of_proxy,
         protocol,
         chains,
         limits: of_limits,
@@ -53,6 +55,10 @@ pub(super) fn listener(listener: &Listener) -> Value {
         ("name", some(name.as_str())),
         ("address", some(address)),
         ("mode", mode.map(Value::from)),
+        (
+            "proxy_protocol",
+            of_proxy.as_ref().map(proxy_protocol::taken),
+        ),
         ("protocol", requests.then_some(protocol.into())),
         ("limits", Some(limits)),
         ("http2", requests.then(|| http2(of_http2))),
@@ -73,12 +79,14 @@ fn chain(chain: &Chain) -> Value {
     let ChainMatch {
         source,
         destination,
+        destination_ports,
         sni,
         alpn,
     } = matches;
     let asked = map([
         ("source", list(texts(source))),
         ("destination", list(texts(destination))),
+        ("destination_ports", list(each(destination_ports, ports))),
         ("sni", list(each(sni, server_name))),
         ("alpn", list(texts(alpn))),
     ]);
@@ -96,6 +104,11 @@ fn chain(chain: &Chain) -> Value {
         ("route_table", table),
         ("tcp", tcp),
     ])
+}
+
+fn ports(range: &PortRange) -> Value {
+    let PortRange { first, last } = range;
+    format!("{first}-{last}").into()
 }
 
 fn server_name(name: &ServerName) -> Value {
@@ -229,7 +242,9 @@ fn access_log(log: &AccessLog) -> Value {
     let AccessLog { target, format } = log;
     let mut out = match target {
         LogTarget::Stdout => json!({ "stdout": true }),
-        LogTarget::File(path) => json!({ "file": path.display().to_string() }),
+        LogTarget::File(path) | LogTarget::Keys(path) => {
+            json!({ "file": path.display().to_string() })
+        }
     };
     match format {
         LogFormat::Text(line) => out["format"] = line.as_str().into(),

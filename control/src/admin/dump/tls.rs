@@ -2,7 +2,7 @@
 
 use ringway_config::{
     Certificate, Cipher, ClientAuth, ClientTls, Offer, Pin, SanKind, SanMatch, SanValue, ServerTls,
-    TlsVersion, Trust,
+    TlsVersion, Trust, UpstreamName,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ pub(super) fn server(tls: &ServerTls) -> Value {
         client,
         tickets,
         permissive,
+        key_log,
     } = tls;
     let mut out = json!({
         "certificates": each(certificates, certificate),
@@ -24,6 +25,9 @@ pub(super) fn server(tls: &ServerTls) -> Value {
         "tickets": tickets,
         "permissive": permissive,
     });
+    if let Some(path) = key_log {
+        out["key_log"] = path.display().to_string().into();
+    }
     if let Some(ClientAuth { required, trust }) = client {
         let Trust {
             ca,
@@ -58,14 +62,21 @@ pub(super) fn client(tls: &ClientTls) -> Value {
         },
         handshake_timeout,
         insecure_skip_verify,
+        key_log,
     } = tls;
+    let (fixed, from_host) = match server_name {
+        UpstreamName::Fixed(name) => (Some(name.as_str()), false),
+        UpstreamName::Host => (None, true),
+        UpstreamName::Endpoint => (None, false),
+    };
     let lowest = if versions.contains(&TlsVersion::V12) {
         TlsVersion::V12
     } else {
         TlsVersion::V13
     };
     map([
-        ("server_name", server_name.as_deref().map(Value::from)),
+        ("server_name", fixed.map(Value::from)),
+        ("server_name_from_host", from_host.then(|| true.into())),
         ("ca", ca.as_ref().map(|ca| ca.display().to_string().into())),
         (
             "crls",
@@ -77,6 +88,12 @@ pub(super) fn client(tls: &ClientTls) -> Value {
         ("min_version", some(version(lowest))),
         ("handshake_timeout", some(time(*handshake_timeout))),
         ("insecure_skip_verify", some(*insecure_skip_verify)),
+        (
+            "key_log",
+            key_log
+                .as_ref()
+                .map(|path| path.display().to_string().into()),
+        ),
     ])
 }
 

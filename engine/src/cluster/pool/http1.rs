@@ -85,6 +85,11 @@ impl Kept {
         true
     }
 
+    /// Whether there is none.
+    pub(in crate::cluster) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     /// Closes them all.
     pub(in crate::cluster) fn close(&self, host: &Host) {
         for parked in self.0.take() {

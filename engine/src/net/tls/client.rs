@@ -9,14 +9,16 @@ use rustls::client::Resumption;
 use rustls::pki_types;
 
 use super::files::{Files, wrong};
+use super::keys::Keys;
 use super::server::{provider, versions};
 use super::trust;
+use crate::observe::log_ring::TargetId;
 
 /// Sessions that a core keeps for a cluster's hosts: TLS 1.3 gives two tickets for each, which are used once.
 const SESSIONS: usize = 256;
 
 /// The name by which a server must be known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServerName(pub(super) pki_types::ServerName<'static>);
 
 impl ServerName {
@@ -44,8 +46,12 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Compiles it, or says what is wrong with each file, at paths below its own.
-    pub(crate) fn build(config: &ClientTls, files: &Files) -> Result<Self, Vec<PathError>> {
+    /// Compiles it, or says what is wrong with each file, at paths below its own. Its sessions' secrets are told to `keys`.
+    pub(crate) fn build(
+        config: &ClientTls,
+        files: &Files,
+        keys: Option<TargetId>,
+    ) -> Result<Self, Vec<PathError>> {
         let provider = Arc::new(provider(&config.offer));
         let servers =
             trust::of_servers(&config.trust, files, &provider, config.insecure_skip_verify)?;
@@ -57,7 +63,7 @@ impl Client {
             .map_err(|error| key_error("min_version", error))?
             .dangerous()
             .with_custom_certificate_verifier(servers);
-        let built = match &config.certificate {
+        let mut built = match &config.certificate {
             None => builder.with_no_client_auth(),
             Some(certificate) => {
                 let chain = files.certificates(&certificate.cert, "cert");
@@ -74,6 +80,9 @@ impl Client {
                 })?
             }
         };
+        if let Some(target) = keys {
+            built.key_log = Arc::new(Keys(target));
+        }
         Ok(Self {
             config: Arc::new(built),
         })

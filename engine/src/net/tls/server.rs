@@ -11,8 +11,10 @@ use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::certs::Certificates;
 use super::files::Files;
+use super::keys::Keys;
 use super::tickets::{TicketSecrets, Tickets};
 use super::trust;
+use crate::observe::log_ring::TargetId;
 
 /// What a chain's TLS is made from beside its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,12 +39,13 @@ impl fmt::Debug for Server {
 
 impl Server {
     /// Compiles it, or says what is wrong with each file, at paths below its own. `context` is what tells it from other chains:
-    /// tickets of one are nothing to another.
+    /// tickets of one are nothing to another. Its sessions' secrets are told to `keys`.
     pub(crate) fn build(
         config: &ServerTls,
         material: &Material,
         alpn: &[&[u8]],
         context: &str,
+        keys: Option<TargetId>,
     ) -> Result<Self, Vec<PathError>> {
         let provider = Arc::new(provider(&config.offer));
         let certificates =
@@ -69,6 +72,9 @@ impl Server {
         match tickets(config, material, context) {
             Some(tickets) => built.ticketer = tickets,
             None => built.send_tls13_tickets = 0,
+        }
+        if let Some(target) = keys {
+            built.key_log = Arc::new(Keys(target));
         }
         // Data before the handshake's end can be played again by anybody who saw it: there is none.
         built.max_early_data_size = 0;

@@ -57,17 +57,18 @@ impl Own {
             client: None,
             tickets: true,
             permissive: false,
+            key_log: None,
         };
         let material = Material {
             files: self.files(),
             secrets: TicketSecrets(Arc::from([[7; 32]])),
         };
-        Server::build(&config, &material, &[b"http/1.1"], "test").unwrap()
+        Server::build(&config, &material, &[b"http/1.1"], "test", None).unwrap()
     }
 
     fn client(&self) -> Client {
         let config = ClientTls {
-            server_name: None,
+            server_name: ringway_config::UpstreamName::Endpoint,
             trust: Trust {
                 ca: Some("cert".into()),
                 crls: Vec::new(),
@@ -78,8 +79,9 @@ impl Own {
             offer: Offer::default(),
             handshake_timeout: std::time::Duration::from_secs(5),
             insecure_skip_verify: false,
+            key_log: None,
         };
-        Client::build(&config, &self.files()).unwrap()
+        Client::build(&config, &self.files(), None).unwrap()
     }
 
     fn peer_client(

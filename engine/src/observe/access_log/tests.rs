@@ -16,6 +16,7 @@ fn peer() -> Peer {
     Peer {
         remote: PeerAddr::Ip("10.0.0.1:5000".parse().expect("address")),
         local: PeerAddr::Ip("[::1]:8080".parse().expect("address")),
+        proxied: None,
         client: Some(IpAddr::from([192, 0, 2, 7])),
         server_name: None,
         tls: None,

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use super::super::{Cx, Form};
+use super::super::{Cx, Form, Shape};
 use super::{Leaf, Wrong, because};
-use crate::{AdminAddress, EndpointAddress, ListenAddress};
+use crate::{AdminAddress, EndpointAddress, ListenAddress, PortRange};
 
 impl Leaf for IpNet {
     const FORM: Form = Form {
@@ -177,6 +177,46 @@ fn is_host(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(label)
         && !last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Some ports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortsText(pub PortRange);
+
+impl PortsText {
+    fn of(first: u16, last: u16) -> Option<Self> {
+        (1 <= first && first <= last).then_some(Self(PortRange { first, last }))
+    }
+}
+
+impl Leaf for PortsText {
+    const FORM: Form = Form {
+        name: "ports",
+        what: "a port such as `443`, or a range such as `8000-8999`",
+    };
+    fn parse(text: &str, _: &Cx) -> Result<Self, Wrong> {
+        let port = |text: &str| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| digits)
+        };
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let range = port(first).zip(port(last));
+        let range = range.and_then(|(first, last)| Self::of(first, last));
+        range.ok_or(Wrong::Form)
+    }
+    fn number(number: f64) -> Option<Self> {
+        let whole = number.fract() == 0.0 && (1.0..=f64::from(u16::MAX)).contains(&number);
+        whole.then(|| Self::of(number as u16, number as u16))?
+    }
+    fn numbers() -> Option<Shape> {
+        Some(Shape::Integer {
+            min: 1,
+            max: u64::from(u16::MAX),
+        })
+    }
+    fn hole() -> Self {
+        Self(PortRange { first: 1, last: 1 })
+    }
 }
 
 /// The mode of a Unix socket.

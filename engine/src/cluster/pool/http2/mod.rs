@@ -162,6 +162,12 @@ impl Pool {
         idle.is_some()
     }
 
+    /// Whether there is no session, and nobody who waits for one.
+    pub(in crate::cluster) fn is_empty(&self) -> bool {
+        let nobody = self.waiting.borrow().is_empty() && self.connecting.get() == 0;
+        nobody && self.sessions.borrow().is_empty()
+    }
+
     /// Ends all sessions as soon as their streams have ended.
     pub(in crate::cluster) fn drain(&self) {
         for session in self.sessions.take() {

@@ -1,0 +1,375 @@
+//! TLS where names, chains and sessions meet: who may say what to whom, and what is written down.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+
+use ringway_tests::proxy::run;
+use ringway_tests::secure::{BOTH, ONLY_12, ONLY_13};
+use ringway_tests::{
+    Authority, Driver, Origin, Proxy, Secure, Wanted, WireServer, both_drivers, wait_until,
+};
+use rustls::HandshakeKind;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+
+use crate::tls::{Site, listener, take};
+
+both_drivers! {
+    a_host_of_another_chain_is_misdirected,
+    tickets_of_one_chain_open_no_other_beside_it,
+    secrets_are_written_where_that_is_asked_for,
+    an_ocsp_response_is_stapled,
+    the_quantum_safe_exchange_comes_first,
+    each_certificate_has_its_expiry,
+    the_name_for_hosts_is_the_requests,
+    the_name_for_hosts_of_bytes_is_the_clients,
+    a_client_certificate_is_passed_on_as_told,
+}
+
+const ASK: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn a_host_of_another_chain_is_misdirected(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    // One certificate for both: it alone would not tell them apart.
+    site.ca
+        .issue(&["open.test", "strict.test", "third.test"])
+        .write(&site.dir, "both");
+    let tls = |more: &str| format!("tls: {{ certificates: [{}]{more} }}", site.pair("both"));
+    let strict = tls(&format!(", client_ca: {}", site.file("ca.pem")));
+    let text = format!(
+        "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    chains:\n      - {{ match: {{ sni: [open.test] }}, {}, route_table: all }}\n      - {{ match: {{ sni: [strict.test] }}, {strict}, route_table: all }}\nroute_tables:\n  - {{ name: all, virtual_hosts: [{{ domains: [\"*\"], routes: [{{ match: {{ prefix: / }}, cluster: up }}] }}] }}\nclusters:\n  - {{ name: up, endpoints: [\"{}\"] }}\n",
+        tls(""),
+        origin.addr()
+    );
+    let proxy = Proxy::start(driver, &text);
+    let mut client = site.client().connect(proxy.addr("web"), "open.test");
+    for (host, status) in [
+        ("open.test", 200),
+        ("strict.test", 421),
+        ("STRICT.test.:443", 421),
+        // No chain is for it.
+        ("third.test", 200),
+        ("open.test:8443", 200),
+    ] {
+        let answer = client.ask(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(answer.status, status, "{host}");
+    }
+    assert_eq!(
+        proxy.metric("ringway_listener_tls_misdirected_total", &[]),
+        2.0
+    );
+    assert_eq!(origin.seen().len(), 3);
+    // With a certificate, by its own name.
+    let own = site.ca.issue(&["partner.test"]);
+    let partner = Secure::with(&site.ca, BOTH, Some(&own));
+    let mut client = partner.connect(proxy.addr("web"), "strict.test");
+    let ask = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    assert_eq!(client.ask(&ask("strict.test")).status, 200);
+    assert_eq!(client.ask(&ask("open.test")).status, 421);
+}
+
+fn tickets_of_one_chain_open_no_other_beside_it(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    let pair = site.pair("site");
+    let mut text = site.config("", &origin);
+    let strict = format!(
+        "  - name: strict\n    address: 127.0.0.1:0\n    tls: {{ certificates: [{pair}], client_ca: {} }}\n    routes: [{{ match: {{ prefix: / }}, cluster: up }}]\nclusters:",
+        site.file("ca.pem")
+    );
+    text = text.replacen("clusters:", &strict, 1);
+    let proxy = Proxy::start(driver, &text);
+    for versions in [ONLY_12, ONLY_13] {
+        let secure = Secure::with(&site.ca, versions, None).resuming();
+        for _ in 0..2 {
+            let mut client = secure.connect(proxy.addr("web"), "localhost");
+            assert_eq!(client.ask(ASK).status, 200);
+        }
+        // The session is the same to the client; to the strict chain it is nothing, and the client shows no certificate.
+        let refused = secure
+            .try_connect(proxy.addr("strict"), "localhost")
+            .map_or(true, |mut client| client.try_ask(ASK).is_err());
+        assert!(refused, "{versions:?}");
+        // One that has a certificate is let in, by it and not by the ticket.
+        let own = site.ca.issue(&["partner.test"]);
+        let secure = Secure::with(&site.ca, versions, Some(&own)).resuming();
+        for (listener, expect) in [
+            ("web", HandshakeKind::Full),
+            ("web", HandshakeKind::Resumed),
+            ("strict", HandshakeKind::Full),
+            ("strict", HandshakeKind::Resumed),
+            ("web", HandshakeKind::Full),
+        ] {
+            let mut client = secure.connect(proxy.addr(listener), "localhost");
+            assert_eq!(client.ask(ASK).status, 200);
+            assert_eq!(
+                client.session().handshake_kind(),
+                Some(expect),
+                "{listener}"
+            );
+        }
+    }
+}
+
+fn secrets_are_written_where_that_is_asked_for(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    let (down, up) = (site.file("down.keys"), site.file("up.keys"));
+    let inner = Proxy::start(driver, &site.config("", &origin));
+    let tls = format!(
+        "tls: {{ server_name: localhost, ca: {}, key_log: {up} }}, protocol: http1, ",
+        site.file("ca.pem")
+    );
+    let config = site.config(&format!(", key_log: {down}"), &origin).replace(
+        &format!("endpoints: [\"{}\"]", origin.addr()),
+        &format!("{tls}endpoints: [\"{}\"]", inner.addr("web")),
+    );
+    let proxy = Proxy::start(driver, &config);
+    proxy.wait_log("the secrets of every session are written down");
+    let mut client = Secure::with(&site.ca, ONLY_13, None).connect(proxy.addr("web"), "localhost");
+    assert_eq!(client.ask(ASK).status, 200);
+    for path in [&down, &up] {
+        let read = || std::fs::read_to_string(path).unwrap_or_default();
+        for label in [
+            "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+            "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+            "CLIENT_TRAFFIC_SECRET_0",
+            "SERVER_TRAFFIC_SECRET_0",
+            "EXPORTER_SECRET",
+        ] {
+            wait_until(label, || {
+                read().lines().any(|line| {
+                    let mut words = line.split(' ');
+                    let own = words.next() == Some(label);
+                    own && words
+                        .all(|word| word.len() >= 64 && word.bytes().all(|b| b.is_ascii_hexdigit()))
+                })
+            });
+        }
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert!(!inner.stderr().contains("secrets"));
+    let file = site.dir.write("ringway.yaml", &config);
+    let (code, _, err) = run(&["validate", "-c", file.to_str().unwrap()], "");
+    assert_eq!(code, 0);
+    assert_eq!(err.matches("take `key_log` out").count(), 2, "{err}");
+}
+
+/// Keeps the OCSP response that a server shows, and believes it.
+#[derive(Debug, Default)]
+struct Stapled(Mutex<Vec<u8>>);
+
+impl ServerCertVerifier for Stapled {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        *self.0.lock().unwrap() = ocsp.to_vec();
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::RSA_PSS_SHA256,
+        ]
+    }
+}
+
+fn an_ocsp_response_is_stapled(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    site.dir.write("site.ocsp", "a response");
+    let pair = site.pair("site");
+    let stapled = format!(
+        "{}, ocsp: {} }}",
+        pair.trim_end_matches(" }"),
+        site.file("site.ocsp")
+    );
+    let proxy = Proxy::start(driver, &site.config("", &origin).replace(&pair, &stapled));
+    let kept = Arc::new(Stapled::default());
+    let secure = site.client().set(|config| {
+        let kept = Arc::clone(&kept);
+        config.dangerous().set_certificate_verifier(kept);
+    });
+    secure.connect(proxy.addr("web"), "localhost");
+    assert_eq!(*kept.0.lock().unwrap(), b"a response");
+    site.dir.write("site.ocsp", "a newer one");
+    wait_until("the newer one is shown", || {
+        secure.connect(proxy.addr("web"), "localhost");
+        *kept.0.lock().unwrap() == b"a newer one"
+    });
+}
+
+fn the_quantum_safe_exchange_comes_first(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    let proxy = Proxy::start(driver, &site.config("", &origin));
+    let hybrid = rustls::NamedGroup::X25519MLKEM768;
+    for knows_it in [true, false] {
+        let secure = site.client().set(|config| {
+            let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+            let is_hybrid = |group: &&dyn rustls::crypto::SupportedKxGroup| group.name() == hybrid;
+            // As browsers do: keys for the hybrid and for the plain one, where both are known.
+            provider.kx_groups.sort_by_key(|group| !is_hybrid(group));
+            provider
+                .kx_groups
+                .retain(|group| knows_it || !is_hybrid(group));
+            let roots = crate::tls::rustls_roots(&site.ca);
+            *config = rustls::ClientConfig::builder_with_provider(provider.into())
+                .with_protocol_versions(ONLY_13)
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        });
+        let mut client = secure.connect(proxy.addr("web"), "localhost");
+        let group = client.session().negotiated_key_exchange_group().unwrap();
+        assert_eq!(group.name() == hybrid, knows_it, "{:?}", group.name());
+    }
+}
+
+fn each_certificate_has_its_expiry(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    let other = site.ca.issue(&["other.test"]);
+    other.write(&site.dir, "other");
+    let pairs = ["site", "other"].map(|name| site.pair(name)).join(", ");
+    let config = listener(&format!("tls: {{ certificates: [{pairs}] }}"), &origin);
+    let proxy = Proxy::start(driver, &config);
+    let expiry = |labels: &[&str]| proxy.metric("ringway_certificate_not_after_seconds", labels);
+    let path = site.file("other.pem");
+    assert!(expiry(&[&path, &other.serial]) > 1.7e9);
+    assert!(expiry(&[&site.file("site.pem")]) > 1.7e9);
+    let new = site.ca.issue(&["other.test"]);
+    new.write(&site.dir, "other");
+    wait_until("the new one is shown", || {
+        let page = proxy.admin("GET", "/stats/prometheus").text();
+        page.contains(&format!("serial=\"{}\"", new.serial))
+            && !page.contains(&format!("serial=\"{}\"", other.serial))
+    });
+}
+
+fn the_name_for_hosts_is_the_requests(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    for name in ["a.test", "b.test"] {
+        site.ca.issue(&[name]).write(&site.dir, name);
+    }
+    let pairs = ["a.test", "b.test"].map(|name| site.pair(name)).join(", ");
+    let log =
+        "access_log: [{ stdout: true, format: \"%REQUESTED_SERVER_NAME% %REQ(:AUTHORITY)%|\" }]";
+    let inner = Proxy::start(
+        driver,
+        &listener(
+            &format!("tls: {{ certificates: [{pairs}] }}\n{log}"),
+            &origin,
+        ),
+    );
+    for protocol in ["http1", "http2"] {
+        let tls = format!(
+            "protocol: {protocol}, tls: {{ server_name_from_host: true, ca: {} }}, ",
+            site.file("ca.pem")
+        );
+        let config = listener("", &origin).replace(
+            &format!("endpoints: [\"{}\"]", origin.addr()),
+            &format!("{tls}endpoints: [\"{}\"]", inner.addr("web")),
+        );
+        let proxy = Proxy::with(driver).process("cores: 1").start(&config);
+        let mut client = proxy.client();
+        let ask = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        for host in ["a.test", "b.test:443", "A.test", "b.test"] {
+            assert_eq!(client.ask(&ask(host)).status, 200, "{host}");
+        }
+        // One that bears another name is not believed; what is no name is asked for nowhere.
+        assert_eq!(client.ask(&ask("c.test")).status, 503);
+        assert_eq!(client.ask(&ask("a_.-test")).status, 503);
+        let handshakes = proxy.metric("ringway_cluster_upstream_tls_handshakes_total", &[]);
+        assert_eq!(
+            handshakes, 2.0,
+            "{protocol}: a connection for each name, and kept"
+        );
+    }
+    for line in [
+        "a.test a.test|\n",
+        "b.test b.test:443|\n",
+        "b.test b.test|\n",
+    ] {
+        wait_until(line, || inner.stdout().matches(line).count() == 2);
+    }
+}
+
+fn the_name_for_hosts_of_bytes_is_the_clients(driver: Driver) {
+    let (site, host) = (Site::new(), WireServer::bind());
+    let tls = format!(
+        "tls: {{ server_name_from_host: true, ca: {} }}, ",
+        site.file("ca.pem")
+    );
+    let config = format!(
+        "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    tls: {{ certificates: [{}] }}\n    tcp: {{ cluster: up }}\nclusters:\n  - {{ name: up, {tls}endpoints: [\"{}\"] }}\n",
+        site.pair("site"),
+        host.addr()
+    );
+    let proxy = Proxy::start(driver, &config);
+    let _client = site.client().connect(proxy.addr("web"), "localhost");
+    let mut wire = host.accept();
+    let mut hello = wire.take(5);
+    let length = usize::from(hello[3]) << 8 | usize::from(hello[4]);
+    hello.extend(wire.take(length));
+    assert!(hello.windows(9).any(|window| window == b"localhost"));
+}
+
+fn a_client_certificate_is_passed_on_as_told(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    let clients = Authority::new("partners");
+    site.dir.write("partners.pem", &clients.pem);
+    let keys = format!(
+        ", client_ca: {}, client_certificate: optional",
+        site.file("partners.pem")
+    );
+    let own = clients.make(&Wanted::names(&["edge.test"]).uri("spiffe://test/edge"));
+    let proxy = Proxy::start(driver, &site.config(&keys, &origin));
+    let brought =
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Client-Cert: Hash=made-up\r\n\r\n";
+    let mut count = 0;
+    for (how, with, without) in [
+        ("sanitize", (false, false), (false, false)),
+        ("forward", (true, false), (false, false)),
+        ("set", (false, true), (false, false)),
+        ("append", (true, true), (false, false)),
+    ] {
+        let config = site.config(&keys, &origin).replace(
+            "    routes:",
+            &format!("    forwarded: {{ x_forwarded_client_cert: {how} }}\n    routes:"),
+        );
+        take(&proxy, &config);
+        for (leaf, (theirs, ours)) in [(Some(&own), with), (None, without)] {
+            let secure = Secure::with(&site.ca, BOTH, leaf);
+            let mut client = secure.connect(proxy.addr("web"), "localhost");
+            assert_eq!(client.ask(brought).status, 200);
+            count += 1;
+            let seen = origin.nth(count);
+            let field = seen.get("x-forwarded-client-cert").unwrap_or_default();
+            assert_eq!(field.contains("made-up"), theirs, "{how}: {field}");
+            assert_eq!(
+                field.contains("URI=spiffe://test/edge"),
+                ours,
+                "{how}: {field}"
+            );
+        }
+    }
+}
