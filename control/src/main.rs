@@ -29,6 +29,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// glibc's allocator costs a seventh of a request of HTTP/2, which allocates often; bench/README.md has the figures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Rust's start-up ignores SIGPIPE already: a log's reader that goes away is an error of a write, not a death.
     // Wrong usage is printed by clap, which leaves with 2.

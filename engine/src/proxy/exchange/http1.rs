@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -122,7 +122,7 @@ impl Heads<'_> {
             self.interim.proceed().await?;
         }
         let mut outgoing: SendFuture<'a> = Box::pin(send(writer, lead, Rc::clone(upload)));
-        let (sent, early) = race(&mut outgoing, self.last(reader)).await?;
+        let (sent, early) = race(&mut outgoing, pin!(self.last(reader))).await?;
         match (sent, early) {
             (_, Some(response)) => Ok((response, Rest::Going(outgoing))),
             (Some((_, Err(Stopped::Client(fault)))), None) => Err(fault),
@@ -141,7 +141,7 @@ impl Heads<'_> {
         timer: &Timer,
     ) -> Result<Response, Fault> {
         let first_byte = self.sending.first_byte;
-        watched(self.last(reader), first_byte, upload, timer).await
+        watched(pin!(self.last(reader)), first_byte, upload, timer).await
     }
 
     /// The final head; a late or unasked `100 Continue` is dropped.

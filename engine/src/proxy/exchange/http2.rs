@@ -1,6 +1,6 @@
 //! One try over a stream of an HTTP/2 connection.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -36,7 +36,7 @@ pub(super) async fn exchange<'a>(
     let (answering, sender) = slot.call(request, empty)?;
     let mut heads = Heads { answering, interim };
     let (head, rest) = if empty {
-        let head = watched(heads.last(), sending.first_byte, upload, timer).await?;
+        let head = watched(pin!(heads.last()), sending.first_byte, upload, timer).await?;
         (head, Rest::Sent(sender))
     } else {
         heads.send_and_read(sending, sender, upload, timer).await?
@@ -93,11 +93,12 @@ impl Heads<'_> {
             self.interim.proceed().await?;
         }
         let mut outgoing: SendFuture<'a> = Box::pin(send(sender, upload.clone()));
-        match race(&mut outgoing, self.last()).await? {
+        let first = race(&mut outgoing, pin!(self.last())).await?;
+        match first {
             (_, Some(head)) => Ok((head, Rest::Going(outgoing))),
             (Some((_, Err(Stopped::Client(fault)))), None) => Err(fault),
             (Some((sender, _)), None) => {
-                let head = watched(self.last(), sending.first_byte, upload, timer).await?;
+                let head = watched(pin!(self.last()), sending.first_byte, upload, timer).await?;
                 Ok((head, Rest::Sent(sender)))
             }
             (None, None) => Err(Fault::new(FaultKind::Internal)),

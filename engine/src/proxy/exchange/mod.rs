@@ -9,7 +9,7 @@ pub(super) mod http1;
 pub(super) mod http2;
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -87,11 +87,13 @@ pub(crate) async fn exchange<'a>(
 }
 
 /// Until the body is sent (the first) or the answer's head is here (the second), whichever comes first.
+///
+/// Here and in [`watched`] the answer comes pinned: by value it would be held twice, as an argument and where it is pinned, in every
+/// request's future.
 async fn race<S, T>(
     outgoing: &mut Pin<Box<dyn Future<Output = S> + '_>>,
-    answer: impl Future<Output = Result<T, Fault>>,
+    mut answer: Pin<&mut impl Future<Output = Result<T, Fault>>>,
 ) -> Result<(Option<S>, Option<T>), Fault> {
-    let mut answer = pin!(answer);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(sent) = outgoing.as_mut().poll(cx) {
             return Poll::Ready(Ok((Some(sent), None)));
@@ -103,13 +105,12 @@ async fn race<S, T>(
 
 /// Waits for an answer's head after the whole request was sent, as long as the limit allows and the client is there.
 async fn watched<T>(
-    answer: impl Future<Output = Result<T, Fault>>,
+    mut answer: Pin<&mut impl Future<Output = Result<T, Fault>>>,
     first_byte: Option<Duration>,
     upload: &SharedUpload<'_>,
     timer: &Timer,
 ) -> Result<T, Fault> {
     let first_byte = Deadline::after_opt(first_byte);
-    let mut answer = pin!(answer);
     let watched = async {
         // Most answers come before a watch would be worth its read.
         if let Ok(head) = timer

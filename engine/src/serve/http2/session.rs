@@ -354,6 +354,12 @@ fn begin(
     respond: SendResponse<Bytes>,
 ) {
     let place = Rc::new(place);
-    let task = stream::serve(client.beside(), Rc::clone(&place), request, respond);
+    // Boxed, or the whole of it is copied on the way into the runtime's own box, and again on the way to that.
+    let task = Box::pin(stream::serve(
+        client.beside(),
+        Rc::clone(&place),
+        request,
+        respond,
+    ));
     spawn(Root::new(task, place));
 }

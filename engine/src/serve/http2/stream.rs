@@ -146,7 +146,8 @@ async fn answer<'c>(
         Ok(()) if outcome::is_too_long(framing, listener) => Ok(outcome::too_long()),
         Ok(()) if client.is_misdirected(&cx.head.authority) => Ok(outcome::misdirected()),
         Ok(()) => {
-            let proxied = proxy(around, cx, &upload, &mut informer, trace);
+            // Pinned where it is made: handed on by value, the largest future of all would be held twice, and copied.
+            let proxied = pin!(proxy(around, cx, &upload, &mut informer, trace));
             unless_reset(responder, proxied).await
         }
         Err(fault) => Err(fault),
@@ -281,5 +282,21 @@ impl Interim for Informer<'_> {
             Ok(())
         };
         Box::pin(std::future::ready(told))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What a connection has in flight, its streams' memory follows.
+    #[test]
+    fn a_streams_future_is_small() {
+        let bytes = size(serve);
+        assert!(bytes <= 9 << 10, "{bytes} bytes");
     }
 }
