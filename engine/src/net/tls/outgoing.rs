@@ -14,7 +14,7 @@ const CONTROL: usize = 512;
 /// Buffers by size, and how many of each a core keeps: what it sends at once in a busy moment.
 const SIZES: [(usize, usize); 2] = [
     (RECORD + 2 * OVERHEAD + CONTROL, 64),
-    (CHUNK + (CHUNK / RECORD + 3) * OVERHEAD + CONTROL, 16),
+    (CHUNK + (CHUNK / RECORD + 3) * OVERHEAD + CONTROL, 32),
 ];
 
 thread_local! {
