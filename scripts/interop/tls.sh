@@ -100,9 +100,19 @@ check "openssl: TLS 1.1 is refused" refused_by_openssl -tls1_1 -cipher 'DEFAULT@
 check "openssl: no forward secrecy is refused" refused_by_openssl -tls1_2 -cipher AES128-GCM-SHA256
 check "openssl: a ticket of TLS 1.3" resumed_by_openssl -tls1_3
 check "openssl: a ticket of TLS 1.2" resumed_by_openssl -tls1_2
+# Waits for so many lines that match in what the client below says.
+says() {
+    for _ in $(seq 150); do
+        (($(grep -cE "$1" "$work/talk") >= $2)) && return
+        sleep 0.1
+    done
+}
 key_updates() {
-    { printf 'K\n'; sleep 0.3; printf 'k\n'; sleep 0.3; printf '%b' "$request"; sleep 1; } |
-        timeout 20 openssl s_client -connect "127.0.0.1:$port" -servername localhost -tls1_3 2>/dev/null | grep -q hello
+    : >"$work/talk"
+    # One command a read: each waits for the one before. The first update is ours alone, the second asks for the server's too.
+    { says 'Verify return code' 1; printf 'k\n'; says '^KEYUPDATE' 1; printf 'K\n'; says '^KEYUPDATE' 2; printf '%b' "$request"; says '^hello' 1; } |
+        timeout 60 openssl s_client -connect "127.0.0.1:$port" -servername localhost -tls1_3 >>"$work/talk" 2>&1
+    (($(grep -c '^KEYUPDATE' "$work/talk") == 2)) && grep -q '^hello' "$work/talk" || { cat "$work/talk"; return 1; }
 }
 check "openssl: updates of keys" key_updates
 
