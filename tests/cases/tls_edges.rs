@@ -25,6 +25,7 @@ both_drivers! {
     the_name_for_hosts_is_the_requests,
     the_name_for_hosts_of_bytes_is_the_clients,
     a_client_certificate_is_passed_on_as_told,
+    a_refused_client_is_told_why,
 }
 
 const ASK: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -371,5 +372,25 @@ fn a_client_certificate_is_passed_on_as_told(driver: Driver) {
                 "{how}: {field}"
             );
         }
+    }
+}
+
+/// The alert, and not a reset that overtakes it, though the client has sent a request behind its handshake.
+fn a_refused_client_is_told_why(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    let keys = format!(", client_ca: {}", site.file("ca.pem"));
+    let proxy = Proxy::start(driver, &site.config(&keys, &origin));
+    let stranger = Authority::new("strangers").issue(&["partner.test"]);
+    for (own, alert) in [
+        (None, "CertificateRequired"),
+        (Some(&stranger), "UnknownCA"),
+    ] {
+        let secure = Secure::with(&site.ca, ONLY_13, own);
+        // In TLS 1.3 the client is through before it is judged.
+        let (session, socket) = secure.handshake(proxy.addr("web"), "localhost").unwrap();
+        let mut stream = rustls::StreamOwned::new(session, socket);
+        std::io::Write::write_all(&mut stream, ASK.repeat(20).as_bytes()).unwrap();
+        let error = std::io::Read::read(&mut stream, &mut [0]).unwrap_err();
+        assert!(error.to_string().contains(alert), "{error}");
     }
 }

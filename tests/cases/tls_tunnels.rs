@@ -9,7 +9,7 @@ use ringway_tests::pattern::Pattern;
 use ringway_tests::secure::{BOTH, ONLY_12, ONLY_13};
 use ringway_tests::{
     Broken, Client, Driver, Http2, Leaf, Origin, Proxy, Secure, Wire, WireServer, both_drivers,
-    wait_until,
+    sys, wait_until,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,6 +26,8 @@ both_drivers! {
     a_websocket_goes_both_ways_with_new_keys,
     http2_goes_both_ways_with_new_keys,
     bytes_agree_on_no_protocol,
+    quiet_sessions_hold_no_buffers,
+    a_drain_resets_what_is_left_of_tls,
 }
 
 /// How much goes between two updates of keys.
@@ -298,4 +300,48 @@ fn bytes_agree_on_no_protocol(driver: Driver) {
     assert_eq!(client.take(5), b"hello");
     assert_eq!(server.conn.alpn_protocol(), None);
     assert_eq!(server.conn.server_name(), Some("host.test"));
+}
+
+fn quiet_sessions_hold_no_buffers(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    let proxy = Proxy::start(driver, &site.config("", &origin));
+    let secure = site.client();
+    let quiet = |count: usize| -> Vec<Client> {
+        let connect = |_| {
+            let mut client = secure.connect(proxy.addr("web"), "localhost");
+            assert_eq!(client.get("/").status, 200);
+            client
+        };
+        (0..count).map(connect).collect()
+    };
+    let mut all = quiet(40);
+    let before = sys::rss_kib(proxy.pid());
+    all.extend(quiet(300));
+    // Some 6 KiB each; the two buffers of a record that a session usually has would be 32 KiB more.
+    wait_until("the buffers are given back", || {
+        sys::rss_kib(proxy.pid()) < before + 300 * 16
+    });
+    for client in &mut all {
+        assert_eq!(client.get("/").status, 200);
+    }
+}
+
+fn a_drain_resets_what_is_left_of_tls(driver: Driver) {
+    let (site, host) = (Site::new(), WireServer::bind());
+    let more = passing(&site, &host.addr().to_string(), "").replace(
+        "    tcp:",
+        "    access_log: [{ stdout: true, format: \"%BYTES_RECEIVED% %RESPONSE_FLAGS%\" }]\n    tcp:",
+    );
+    let setup = Proxy::with(driver).process("drain_timeout: 300ms");
+    let mut proxy = setup.start(&more);
+    let mut client = site.client().connect(proxy.addr("web"), "localhost");
+    client.send("left");
+    let mut wire = host.accept();
+    wire.expect("left");
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(wire.ending(), (Vec::new(), Broken::Reset));
+    // No goodbye: what came is not all.
+    assert!(client.rest().1.is_err());
+    proxy.wait_end();
+    wait_until("its line", || proxy.stdout().contains("4 DC"));
 }

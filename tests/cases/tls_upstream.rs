@@ -121,6 +121,9 @@ fn hosts_that_are_not_who_they_must_be_are_refused(driver: Driver) {
         });
     }
     assert!(count(&proxy, "error_total") >= 4.0);
+    // The system's authorities have not signed it.
+    take(&proxy, &config("server_name: localhost", &host));
+    assert_eq!(proxy.client().get("/").status, 503);
     take(&proxy, &config("insecure_skip_verify: true", &host));
     assert_eq!(proxy.client().get("/").status, 200);
     let file = site

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use super::http1::linger;
 use super::{Connection, introduction};
-use crate::net::tls;
+use crate::net::tls::{self, HandshakeError};
 use crate::time::Deadline;
 
 /// Brings the connection under TLS if its chain asks for that. `false`: there is no session, and the connection is to be closed.
@@ -22,6 +23,10 @@ pub(super) async fn accept(connection: &mut Connection) -> bool {
         Ok(Err(error)) => {
             tracing::debug!(%error, listener = %listener.spec.config.name, "handshake failed");
             stats.tls_error.note(error.failure());
+            if let HandshakeError::Tls(_) = error {
+                // It has been told why. What it has still sent would reset the connection before it reads that.
+                Box::pin(linger(connection)).await;
+            }
             return false;
         }
         Err(_elapsed) => {

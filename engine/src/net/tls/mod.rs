@@ -23,7 +23,7 @@ use std::io;
 
 pub(crate) use client::{Client, ServerName};
 pub use files::Files;
-pub(crate) use handshake::{accept, connect};
+pub(crate) use handshake::{HandshakeError, accept, connect};
 pub(crate) use keys::take_keys;
 pub(super) use outgoing::Outgoing;
 pub use server::Material;
