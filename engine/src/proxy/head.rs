@@ -1,6 +1,7 @@
 //! What a request's head becomes on the way to the upstream, and an answer's on the way back.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -11,6 +12,7 @@ use ringway_protocols::{FieldId, Fields};
 
 use crate::request::Peer;
 use crate::rng::Rng;
+use crate::view::Via;
 
 /// What a connection says of itself to upstreams, made once.
 #[derive(Clone, Debug)]
@@ -23,8 +25,8 @@ pub(crate) struct Introduction {
     pub(crate) scheme: &'static str,
     /// What its certificate is to upstreams, if it showed one.
     pub(crate) client_cert: Option<Bytes>,
-    /// The value of `Via`, if one is sent.
-    pub(crate) via: Option<Bytes>,
+    /// What `Via` says, if anything.
+    pub(crate) via: Option<Rc<Via>>,
 }
 
 /// Whether an address is in one of the ranges.
@@ -108,7 +110,7 @@ pub(crate) fn forward(
         fields.push("x-request-id", request_id(rng));
     }
     if let Some(via) = &intro.via {
-        fields.push("via", via.clone());
+        fields.push("via", via.of(head.version));
     }
 }
 
@@ -166,7 +168,8 @@ pub(crate) fn back(head: &mut ResponseHead, intro: &Introduction, date: impl FnO
         head.fields.push("date", date());
     }
     if let Some(via) = &intro.via {
-        head.fields.push("via", via.clone());
+        let version = head.version;
+        head.fields.push("via", via.of(version));
     }
 }
 

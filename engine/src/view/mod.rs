@@ -6,12 +6,12 @@ mod date;
 mod handshakes;
 mod local;
 mod reports;
+mod via;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ringway_config::{self as config, Arrival, Name};
 use ringway_protocols::client_hello::{ClientHello, HelloLimits};
 use ringway_protocols::http1::HeadLimits;
@@ -30,6 +30,7 @@ pub(crate) use handshakes::Handshakes;
 pub(crate) use local::{Local, OpenGate, Shared};
 pub use reports::Reports;
 pub(crate) use reports::{Reporter, reports};
+pub(crate) use via::Via;
 
 /// A listener's socket as control numbers it: the same over reloads as long as its name and address are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,8 +52,8 @@ pub(crate) struct Listener {
     pub(crate) stats: Slot<ListenerStats>,
     chains: Vec<LiveChain>,
     pub(crate) head_limits: HeadLimits,
-    /// The value of `Via`.
-    pub(crate) via: Option<Bytes>,
+    /// What `Via` says, if anything.
+    pub(crate) via: Option<Rc<Via>>,
     /// Whether a chain is chosen by what TLS says first, and within which limits that is read.
     pub(crate) hello: Option<HelloLimits>,
 }
@@ -225,7 +226,7 @@ impl View {
                 .forwarded
                 .via
                 .as_ref()
-                .map(|name| Bytes::from(format!("1.1 {name}"))),
+                .map(|name| Rc::new(Via::new(name))),
             hello: asks_tls.then(|| HelloLimits {
                 message: size(limits.client_hello.0),
                 ..HelloLimits::default()
