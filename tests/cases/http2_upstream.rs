@@ -14,6 +14,7 @@ both_drivers! {
     answers_without_a_body_have_none,
     an_early_answer_is_whole,
     a_broken_answer_never_looks_whole,
+    an_answer_that_was_ended_outlives_its_reset,
     a_client_that_leaves_resets_its_stream,
     a_reset_before_the_answer_is_a_fault_or_another_try,
     a_refused_stream_is_tried_again_whatever_it_was,
@@ -172,6 +173,40 @@ fn a_broken_answer_never_looks_whole(driver: Driver) {
     );
     assert_eq!(proxy.client().get("/").text(), "two", "other streams go on");
     assert_eq!(origin.connections(), 1);
+}
+
+/// RFC 9113 §8.1: a server ends its answer and then tells with NO_ERROR that it wants no more of the request. One that tells without
+/// having ended it has cut it off.
+fn an_answer_that_was_ended_outlives_its_reset(driver: Driver) {
+    let wire = WireServer::bind();
+    let proxy = one_core(driver, &site2(&[wire.addr()], "", ""));
+    let mut client = proxy.client();
+    let post = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nabc";
+    client.send(post);
+    let mut peer = Frames::server(wire.accept(), &[]);
+    for (ends, apart) in [(true, true), (true, false), (false, true), (false, false)] {
+        let stream = peer.request();
+        peer.await_kind(kind::DATA);
+        let flags = if ends { END_STREAM } else { 0 };
+        let answer = [
+            headers(stream, 0, &[(":status", "200")]),
+            frame(kind::DATA, flags, stream, b"answer"),
+        ];
+        let reset = frame(kind::RST_STREAM, 0, stream, &0_u32.to_be_bytes());
+        if apart {
+            peer.send(answer.concat());
+            peer.send(&reset);
+        } else {
+            peer.send([answer.concat(), reset].concat());
+        }
+        let got = client.try_read("POST");
+        match ends {
+            true => assert_eq!(got.map(|answer| answer.text()), Ok("answer".to_owned())),
+            false => assert_eq!(got.unwrap_err(), Broken::Truncated, "{apart}"),
+        }
+        client = proxy.client();
+        client.send(post);
+    }
 }
 
 fn a_client_that_leaves_resets_its_stream(driver: Driver) {

@@ -11,10 +11,10 @@
 //! bytes that the peer has taken; and time does, slowly, for keep-alives. So a client that answers a long download with thousands of window updates goes on for ever, and one
 //! that sends only those does not.
 
+use super::heads::{END_STREAM, HEAD, Heads, length, stream};
+
 /// The preface's length.
 const PREFACE: u32 = 24;
-/// A frame's head.
-const HEAD: usize = 9;
 /// An entry of SETTINGS, and the one of them that is looked at.
 const ENTRY: usize = 6;
 const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -24,8 +24,6 @@ const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 const ENDED: usize = 32;
 /// ACK, of SETTINGS.
 const ACK: u8 = 0x1;
-/// END_STREAM, of DATA and HEADERS.
-const END_STREAM: u8 = 0x1;
 /// END_HEADERS, of HEADERS and CONTINUATION.
 const END_HEADERS: u8 = 0x4;
 /// What a request is worth in control frames: its reset, a priority, two window updates.
@@ -127,11 +125,7 @@ pub enum Breach {
 /// Reads a peer's bytes for the heads of its frames.
 #[derive(Debug)]
 pub struct FrameScanner {
-    /// Bytes to pass over before the next head.
-    skip: u32,
-    head: [u8; HEAD],
-    /// How much of `head` is here.
-    filled: usize,
+    heads: Heads,
     budgets: Budgets,
     /// What is left of them.
     left: Budgets,
@@ -152,9 +146,7 @@ impl FrameScanner {
     /// For a connection of which nothing has come, the preface neither.
     pub fn new(budgets: Budgets) -> Self {
         Self {
-            skip: PREFACE,
-            head: [0; HEAD],
-            filled: 0,
+            heads: Heads::behind(PREFACE),
             budgets,
             left: budgets,
             taken: 0,
@@ -190,35 +182,21 @@ impl FrameScanner {
     /// Looks at the next bytes; `saw` hears of each frame that begins in them. After an error there is no more to look at.
     pub fn scan(&mut self, mut bytes: &[u8], mut saw: impl FnMut(FrameKind)) -> Result<(), Breach> {
         while !bytes.is_empty() {
-            let skip = bytes.len().min(self.skip as usize);
-            self.skip -= u32::try_from(skip).unwrap_or(self.skip);
-            let (payload, rest) = bytes.split_at_checked(skip).unwrap_or_default();
+            let (payload, head) = self.heads.next(&mut bytes);
             if self.settings {
                 payload.iter().try_for_each(|byte| self.setting(*byte))?;
             }
-            bytes = rest;
-            let (more, rest) = bytes
-                .split_at_checked(HEAD - self.filled)
-                .unwrap_or((bytes, &[]));
-            for (to, from) in self.head.iter_mut().skip(self.filled).zip(more) {
-                *to = *from;
-            }
-            self.filled += more.len();
-            bytes = rest;
-            if self.filled == HEAD {
-                self.filled = 0;
-                self.frame(&mut saw)?;
+            if let Some(head) = head {
+                self.frame(&head, &mut saw)?;
             }
         }
         Ok(())
     }
 
-    fn frame(&mut self, saw: &mut impl FnMut(FrameKind)) -> Result<(), Breach> {
-        let [high, middle, low, _, flags, id @ ..] = self.head;
-        let length = u32::from_be_bytes([0, high, middle, low]);
-        let id = u32::from_be_bytes(id) & LARGEST_WINDOW;
-        self.skip = length;
-        let kind = FrameKind::of(&self.head, length);
+    fn frame(&mut self, head: &[u8; HEAD], saw: &mut impl FnMut(FrameKind)) -> Result<(), Breach> {
+        let [_, _, _, _, flags, ..] = *head;
+        let (length, id) = (length(head), stream(head));
+        let kind = FrameKind::of(head, length);
         saw(kind);
         if !is_length(kind, length, flags) {
             return Err(Breach::FrameSize);

@@ -76,12 +76,11 @@ impl<'a> Body<'a> {
     /// The next bytes; `None` at the end. Nothing is lost if it is left pending.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         self.drive(cx)?;
-        let complete = self.outgoing.is_none();
         let Some(receiving) = &mut self.receiving else {
             return Poll::Ready(Ok(None));
         };
         while !self.data_ended {
-            match ready!(receiving.poll_data(complete, cx)?) {
+            match ready!(receiving.poll_data(cx)?) {
                 // A frame without data, of which the codec bounds the number.
                 Some(bytes) if bytes.is_empty() => {}
                 Some(bytes) => {
@@ -91,7 +90,7 @@ impl<'a> Body<'a> {
                 None => self.data_ended = true,
             }
         }
-        self.trailers = ready!(receiving.poll_trailers(complete, cx)?);
+        self.trailers = ready!(receiving.poll_trailers(cx)?);
         self.release();
         Poll::Ready(Ok(None))
     }

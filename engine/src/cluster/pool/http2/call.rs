@@ -14,6 +14,7 @@ use ringway_protocols::Fields;
 use ringway_protocols::http1::{HeadLimits, Violation};
 use ringway_protocols::message::{ResponseHead, Version};
 
+use super::ends::Watch;
 use super::error::{Stage, broken, fault};
 use super::session::Slot;
 use crate::fault::{Fault, FaultKind, Retry};
@@ -39,11 +40,13 @@ impl Slot {
         };
         match sender.send_request(request, ends) {
             Ok((future, send)) => {
+                let watch = (!ends).then(|| self.session.ends.watch(send.stream_id().as_u32()));
                 let answering = Answering {
                     future,
                     receive: None,
                     interims: 0,
                     begun: now_millis(),
+                    watch,
                     slot: self,
                 };
                 Ok((answering, Sender { stream: send }))
@@ -65,6 +68,8 @@ pub(crate) struct Answering {
     receive: Option<RecvStream>,
     interims: u32,
     begun: u64,
+    /// Of a request with a body.
+    watch: Option<Watch>,
     slot: Slot,
 }
 
@@ -112,6 +117,13 @@ impl Answering {
         fault(error, Stage::Head { reused }, &self.slot.session)
     }
 
+    /// RFC 9113 §8.1: an answer that is whole may be followed by a reset, so that the rest of the request is not sent.
+    fn is_told_to_stop(&self, error: &h2::Error) -> bool {
+        let stop =
+            error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+        stop && self.watch.as_ref().is_some_and(Watch::has_ended)
+    }
+
     /// The rest of the answer, after its final head.
     pub(crate) fn into_receiving(mut self) -> Result<Receiving, Fault> {
         let Some(stream) = self.receive.take() else {
@@ -149,12 +161,7 @@ impl Receiving {
     }
 
     /// The next bytes; `None` where they end. What was pulled before is taken to have gone on: its room is the sender's again.
-    /// `complete`: the request was sent whole.
-    pub(crate) fn poll_data(
-        &mut self,
-        complete: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, Fault>> {
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         self.release();
         let session = &self.call.slot.session;
         match ready!(self.stream.poll_data(cx)) {
@@ -166,8 +173,7 @@ impl Receiving {
                 Poll::Ready(Ok(Some(bytes)))
             }
             None => Poll::Ready(Ok(None)),
-            // RFC 9113 §8.1: an answer that is whole may be followed by this, so that the rest of the request is not sent.
-            Some(Err(error)) if !complete && is_no_error(&error) => Poll::Ready(Ok(None)),
+            Some(Err(error)) if self.call.is_told_to_stop(&error) => Poll::Ready(Ok(None)),
             Some(Err(error)) => Poll::Ready(Err(fault(error, Stage::Body, session))),
         }
     }
@@ -175,13 +181,12 @@ impl Receiving {
     /// The trailer fields, after the data.
     pub(crate) fn poll_trailers(
         &mut self,
-        complete: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Fields>, Fault>> {
         let session = &self.call.slot.session;
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => Poll::Ready(Ok(trailers.as_ref().map(to_fields))),
-            Err(error) if !complete && is_no_error(&error) => Poll::Ready(Ok(None)),
+            Err(error) if self.call.is_told_to_stop(&error) => Poll::Ready(Ok(None)),
             Err(error) => Poll::Ready(Err(fault(error, Stage::Body, session))),
         }
     }

@@ -10,6 +10,7 @@ use h2::client::{self, Connection, SendRequest};
 use h2::{Ping, PingPong};
 use ringway_config::Http2;
 
+use super::ends::Ends;
 use super::session::{Session, UNSETTLED, window};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::{self, PollIo, Pump, Stream, poll_io};
@@ -27,9 +28,10 @@ impl Driver {
     pub(super) async fn greet(
         stream: Stream,
         config: &Http2,
+        ends: &Rc<Ends>,
     ) -> Result<(SendRequest<Bytes>, Self), Fault> {
         let window = window(config);
-        let (io, pump) = poll_io(stream, None);
+        let (io, pump) = poll_io(stream, Some(ends.observer()));
         let header_list = u32::try_from(config.header_list.0).unwrap_or(u32::MAX);
         let greeted = client::Builder::new()
             .enable_push(false)

@@ -10,6 +10,7 @@
 
 mod call;
 mod driver;
+mod ends;
 mod error;
 mod session;
 

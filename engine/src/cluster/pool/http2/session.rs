@@ -12,6 +12,7 @@ use super::super::super::Host;
 use super::super::http1::Places;
 use super::Pool;
 use super::driver::Driver;
+use super::ends::Ends;
 use crate::fault::Fault;
 use crate::http2::Window;
 use crate::net::Stream;
@@ -50,6 +51,7 @@ pub(super) struct Session {
     /// PINGs for that reason since it last answered a request.
     asked_in_vain: Cell<u32>,
     pub(super) window: Window,
+    pub(super) ends: Rc<Ends>,
     driver: RefCell<Option<Waker>>,
     pub(super) host: Stats<HostStats>,
     pub(super) cluster: Stats<ClusterStats>,
@@ -78,11 +80,14 @@ impl Session {
             streams: http2.streams as usize,
             max_requests: config.pool.max_requests,
             settled: Cell::new(false),
+            settling: RefCell::default(),
+            ended: Cell::new(false),
             born: now_millis(),
             quiet_since: Cell::new(now_millis()),
             suspect: Cell::new(false),
             asked_in_vain: Cell::new(0),
             window: window(http2),
+            ends,
             driver: RefCell::new(None),
             host: host.stats.clone(),
             cluster: host.cluster.clone(),
