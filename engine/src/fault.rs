@@ -52,6 +52,8 @@ pub enum FaultKind {
     Reset,
     /// The upstream sent what is no HTTP.
     UpstreamProtocol,
+    /// The upstream speaks HTTP/2 and does not take WebSocket over it.
+    NoTunnel,
     /// The upstream closed, reset or broke the framing after the answer's head went on.
     Truncated,
     /// `first_byte_timeout`.
@@ -88,7 +90,7 @@ impl FaultKind {
             | Self::TlsFailed
             | Self::TlsTimeout
             | Self::Overflow => 503,
-            Self::Reset | Self::UpstreamProtocol | Self::Truncated => 502,
+            Self::Reset | Self::UpstreamProtocol | Self::NoTunnel | Self::Truncated => 502,
             Self::FirstByteTimeout
             | Self::PerTryTimeout
             | Self::RequestTimeout
@@ -111,7 +113,7 @@ impl FaultKind {
             | Self::TlsFailed
             | Self::TlsTimeout => "UF",
             Self::Reset | Self::Truncated => "UC",
-            Self::UpstreamProtocol => "UPE",
+            Self::UpstreamProtocol | Self::NoTunnel => "UPE",
             Self::FirstByteTimeout | Self::PerTryTimeout | Self::RequestTimeout => "UT",
             Self::IdleTimeout => "SI",
             Self::ClientGone => "DC",
@@ -134,6 +136,7 @@ impl FaultKind {
             Self::TlsTimeout => "upstream_reset_before_response_started{tls_timeout}",
             Self::Reset => "upstream_reset_before_response_started{connection_termination}",
             Self::UpstreamProtocol => "upstream_reset_before_response_started{protocol_error}",
+            Self::NoTunnel => "upstream_takes_no_websocket",
             Self::Truncated => "upstream_reset_after_response_started{connection_termination}",
             Self::FirstByteTimeout => "upstream_first_byte_timeout",
             Self::PerTryTimeout => "upstream_per_try_timeout",
@@ -160,6 +163,7 @@ impl FaultKind {
             | Self::NoHost
             | Self::Reset
             | Self::UpstreamProtocol
+            | Self::NoTunnel
             | Self::Truncated
             | Self::FirstByteTimeout
             | Self::PerTryTimeout
@@ -179,6 +183,7 @@ impl FaultKind {
         match self {
             Self::NoRoute
             | Self::NoHost
+            | Self::NoTunnel
             | Self::Overflow
             | Self::Internal
             | Self::RequestTimeout => Side::Proxy,

@@ -84,7 +84,7 @@ impl Status {
     /// What a fault is to a client of gRPC.
     pub fn of_fault(kind: FaultKind) -> Self {
         match kind {
-            FaultKind::NoRoute => Self::Unimplemented,
+            FaultKind::NoRoute | FaultKind::NoTunnel => Self::Unimplemented,
             FaultKind::NoHost
             | FaultKind::ConnectRefused
             | FaultKind::ConnectTimeout

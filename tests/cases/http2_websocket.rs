@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use ringway_tests::frames::{self, END_STREAM, frame, headers};
 use ringway_tests::http2::{code, kind};
 use ringway_tests::pattern::bytes;
 use ringway_tests::websocket::accept;
-use ringway_tests::{Driver, Http2, Proxy, Site, Wire, WireServer, both_drivers};
+use ringway_tests::{
+    Client, Driver, Frames, H2Origin, H2Setup, Http2, Proxy, Site, Wire, WireServer, both_drivers,
+    wait_until,
+};
+
+use crate::http2_upstream::one_core;
 
 both_drivers! {
     a_stream_becomes_a_tunnel,
@@ -15,6 +21,10 @@ both_drivers! {
     a_reset_stream_closes_the_tunnel,
     a_tunnel_that_breaks_is_cancelled,
     an_idle_tunnel_is_cancelled,
+    an_upstream_of_http2_gets_a_connect,
+    an_upstream_that_offers_none_is_a_502,
+    an_upstream_that_refuses_says_why,
+    the_end_of_a_tunnel_is_seen_across_versions,
 }
 
 const CONNECT: [(&str, &str); 6] = [
@@ -197,4 +207,142 @@ fn an_idle_tunnel_is_cancelled(driver: Driver) {
     client.silence(Duration::from_millis(50));
     assert_eq!(client.answer(stream).reset, Some(code::CANCEL));
     wire.until_closed();
+}
+
+/// To an upstream of HTTP/2.
+fn to_http2(driver: Driver, addr: std::net::SocketAddr, cluster: &str) -> Proxy {
+    let site = Site::to(&[addr]).listener("http2: { websocket: true }");
+    let cluster = format!("protocol: http2{cluster}");
+    let site = site.cluster(&cluster).route("timeout: 5s");
+    one_core(driver, &site.one_try().text())
+}
+
+/// An upgrade of HTTP/1.1 (RFC 6455 §1.3).
+fn upgrade(proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    client.send(
+        "GET /chat HTTP/1.1\r\nHost: test.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    client
+}
+
+/// An upgrade that was taken.
+fn upgraded(proxy: &Proxy) -> Client {
+    let mut client = upgrade(proxy);
+    let head = client.try_head().unwrap();
+    assert!(head.start.starts_with("HTTP/1.1 101 "), "{}", head.start);
+    for (name, value) in [
+        ("upgrade", "websocket"),
+        ("connection", "upgrade"),
+        ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    ] {
+        assert_eq!(head.get(name), Some(value));
+    }
+    assert_eq!(head.get("content-length"), None);
+    client
+}
+
+fn an_upstream_of_http2_gets_a_connect(driver: Driver) {
+    // One that takes a single request on a connection, too: its SETTINGS are waited for all the same.
+    for cluster in ["", ", pool: { max_requests: 1 }"] {
+        let origin = H2Setup::new("two").extended_connect().start();
+        let proxy = to_http2(driver, origin.addr(), cluster);
+        let big = bytes(200_000);
+        let mut one = upgraded(&proxy);
+        for piece in big.chunks(10_000) {
+            assert!(one.send(piece).take(piece.len()) == piece);
+        }
+        let mut two = Http2::connect(proxy.addr("web"));
+        let stream = connect(&mut two);
+        two.data(stream, &big, true);
+        let answer = two.answer(stream);
+        assert_eq!((answer.status, answer.ended), (200, true));
+        assert!(answer.body == big);
+        for gone in ["connection", "upgrade", "sec-websocket-accept"] {
+            assert_eq!(answer.get(gone), None);
+        }
+        one.finish();
+        assert_eq!(one.rest(), (Vec::new(), Ok(())));
+        for count in 1..=2 {
+            let seen = origin.nth(count);
+            assert_eq!(seen.head.method(), "CONNECT");
+            let protocol = seen.head.extensions().get::<h2::ext::Protocol>();
+            assert_eq!(protocol.map(|it| it.as_str()), Some("websocket"));
+            assert_eq!(seen.head.uri().path(), "/chat");
+            assert_eq!(seen.get("sec-websocket-version"), Some("13"));
+            assert_eq!(seen.get("sec-websocket-key"), None);
+            assert_eq!((seen.length, seen.pattern), (200_000, true));
+        }
+        wait_until("no tunnel is open", || {
+            proxy.metric("ringway_listener_upgrades_active", &[]) == 0.0
+        });
+    }
+}
+
+fn an_upstream_that_offers_none_is_a_502(driver: Driver) {
+    let origin = H2Origin::start("two");
+    let proxy = to_http2(driver, origin.addr(), "");
+    let answer = upgrade(&proxy).read("GET");
+    let text = "the upstream does not take WebSocket over HTTP/2\n";
+    assert_eq!((answer.status, answer.text().as_str()), (502, text));
+    let mut client = Http2::connect(proxy.addr("web"));
+    let stream = connect(&mut client);
+    let answer = client.answer(stream);
+    assert_eq!((answer.status, answer.text().as_str()), (502, text));
+    assert_eq!(origin.begun(), 0);
+    assert_eq!(proxy.client().get("/").text(), "two");
+}
+
+fn an_upstream_that_refuses_says_why(driver: Driver) {
+    let wire = WireServer::bind();
+    let proxy = to_http2(driver, wire.addr(), "");
+    let mut one = upgrade(&proxy);
+    // ENABLE_CONNECT_PROTOCOL
+    let mut peer = Frames::server(wire.accept(), &[(8, 1)]);
+    let refuse = |peer: &mut Frames| {
+        let stream = peer.request();
+        let head = headers(stream, 0, &[(":status", "403"), ("x-why", "no")]);
+        let body = frame(frames::kind::DATA, END_STREAM, stream, b"no");
+        peer.send([head, body].concat());
+    };
+    refuse(&mut peer);
+    let answer = one.read("GET");
+    assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
+    assert_eq!(answer.get("x-why"), Some("no"));
+    let mut two = Http2::connect(proxy.addr("web"));
+    let stream = connect(&mut two);
+    refuse(&mut peer);
+    let answer = two.answer(stream);
+    assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
+}
+
+fn the_end_of_a_tunnel_is_seen_across_versions(driver: Driver) {
+    let origin = H2Setup::new("two").extended_connect().start();
+    let proxy = to_http2(driver, origin.addr(), "");
+    let mut one = upgraded(&proxy);
+    assert_eq!(one.send("x").take(1), b"x");
+    one.reset();
+    wait_until("the upstream's stream is gone", || origin.active() == 0);
+    assert_eq!(origin.nth(1).reset, Some(h2::Reason::CANCEL));
+    let mut two = Http2::connect(proxy.addr("web"));
+    let stream = connect(&mut two);
+    two.data(stream, b"x", false);
+    two.until("it comes back", |client| {
+        (client.answers.get(&stream)?.body == b"x").then_some(())
+    });
+    two.reset(stream);
+    wait_until("the upstream's stream is gone", || origin.active() == 0);
+    // And the other way: a stream that the upstream resets.
+    let wire = WireServer::bind();
+    let proxy = to_http2(driver, wire.addr(), "");
+    let mut one = upgrade(&proxy);
+    let mut peer = Frames::server(wire.accept(), &[(8, 1)]);
+    let stream = peer.request();
+    peer.send(headers(stream, 0, &[(":status", "200")]));
+    assert!(one.try_head().unwrap().start.contains(" 101 "));
+    let reset = 8_u32.to_be_bytes();
+    peer.send(frame(frames::kind::RST_STREAM, 0, stream, &reset));
+    let (_, end) = one.rest();
+    assert!(end.is_err(), "a tunnel that broke looks as if it had ended");
 }

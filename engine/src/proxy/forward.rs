@@ -386,6 +386,7 @@ impl Attempts<'_, '_> {
             | FaultKind::TlsFailed
             | FaultKind::TlsTimeout
             | FaultKind::UpstreamProtocol
+            | FaultKind::NoTunnel
             | FaultKind::Truncated
             | FaultKind::RequestTimeout
             | FaultKind::IdleTimeout

@@ -322,6 +322,7 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
         }
         FaultKind::Reset | FaultKind::Truncated => "the upstream closed before it answered\n",
         FaultKind::UpstreamProtocol => "the upstream's answer is not valid HTTP\n",
+        FaultKind::NoTunnel => "the upstream does not take WebSocket over HTTP/2\n",
         FaultKind::FirstByteTimeout | FaultKind::PerTryTimeout | FaultKind::IdleTimeout => {
             "the upstream did not answer in time\n"
         }

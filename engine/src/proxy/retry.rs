@@ -64,6 +64,7 @@ impl<'p> Tries<'p> {
             FaultKind::NoRoute
             | FaultKind::NoHost
             | FaultKind::UpstreamProtocol
+            | FaultKind::NoTunnel
             | FaultKind::Truncated
             | FaultKind::RequestTimeout
             | FaultKind::IdleTimeout

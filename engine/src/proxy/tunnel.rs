@@ -7,12 +7,12 @@
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::cluster::Connection;
+use crate::cluster::{Closed, Connection, Receiving, Sender};
 use crate::net::{Broken, Pipes, Pull, Reader, Writer, relay};
 use crate::time::{Deadline, Timer, now_millis, try_both};
 
@@ -60,9 +60,36 @@ enum Sink<'d> {
     Stream(&'d mut dyn Outlet),
 }
 
+impl Inlet for Receiving {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        loop {
+            let next = ready!(self.poll_data(cx)).map_err(io::Error::other)?;
+            // A frame without data, of which the codec bounds the number.
+            if next.as_ref().is_none_or(|bytes| !bytes.is_empty()) {
+                return Poll::Ready(Ok(next));
+            }
+        }
+    }
+}
+
+impl Outlet for Sender {
+    fn write<'s>(&'s mut self, data: Bytes, moved: &'s dyn Fn(usize)) -> Writing<'s> {
+        Box::pin(async move {
+            let sent = self.pass(data, false, moved).await;
+            sent.map_err(|Closed| io::ErrorKind::BrokenPipe.into())
+        })
+    }
+
+    fn finish(&mut self) {
+        // It fails only for a stream that has ended.
+        let _ended = self.end(None);
+    }
+}
+
 /// The upstream's end of a tunnel, after its answer has switched to one.
 pub(crate) enum FarEnd {
     Http1(Connection),
+    Http2(Receiving, Sender),
 }
 
 impl FarEnd {
@@ -72,6 +99,7 @@ impl FarEnd {
                 let (reader, writer) = connection.both()?;
                 Some(Duplex::Socket(reader, writer))
             }
+            Self::Http2(receiving, sender) => Some(Duplex::Stream(receiving, sender)),
         }
     }
 
@@ -79,6 +107,7 @@ impl FarEnd {
     fn abort(self) {
         match self {
             Self::Http1(connection) => connection.abort(),
+            Self::Http2(_receiving, mut sender) => sender.cancel(),
         }
     }
 }

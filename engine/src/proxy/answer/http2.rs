@@ -21,6 +21,8 @@ pub(crate) struct Body<'a> {
     /// Dropped after them: with it goes the stream's place.
     receiving: Option<Receiving>,
     framing: Framing,
+    /// It is a tunnel's beginning.
+    switch: bool,
     /// Its data have ended, or all of it.
     data_ended: bool,
     trailers: Option<Fields>,
@@ -31,7 +33,7 @@ pub(crate) struct Body<'a> {
 
 impl<'a> Body<'a> {
     pub(in crate::proxy) fn new(
-        framing: Framing,
+        (framing, switch): (Framing, bool),
         rest: Rest<'a>,
         receiving: Receiving,
         active: Active,
@@ -46,6 +48,7 @@ impl<'a> Body<'a> {
             sender,
             receiving: Some(receiving),
             framing,
+            switch,
             data_ended: false,
             trailers: None,
             stats,
@@ -98,6 +101,16 @@ impl<'a> Body<'a> {
     /// The trailer fields, after the end.
     pub(super) fn trailers(&self) -> Option<&Fields> {
         self.trailers.as_ref()
+    }
+
+    /// Whether the stream is a tunnel from here on.
+    pub(super) fn is_switch(&self) -> bool {
+        self.switch
+    }
+
+    /// The stream itself, then.
+    pub(super) fn into_stream(self) -> Option<(Receiving, Sender)> {
+        self.receiving.zip(self.sender)
     }
 
     /// Gives the stream up, whole or not.

@@ -152,14 +152,17 @@ impl Source<'_> {
     fn is_switch(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_switch(),
-            Self::Http2(_) => false,
+            Self::Http2(body) => body.is_switch(),
         }
     }
 
     fn into_far_end(self) -> Option<FarEnd> {
         match self {
             Self::Http1(body) => body.into_connection().map(FarEnd::Http1),
-            Self::Http2(_) => None,
+            Self::Http2(body) => {
+                let (receiving, sender) = body.into_stream()?;
+                Some(FarEnd::Http2(receiving, sender))
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use ringway_protocols::message::{Framing, Method, ResponseHead};
 use super::super::Interim;
 use super::super::answer::http2::Body;
 use super::super::upload::{SharedUpload, next};
-use super::{CONTINUE_AFTER, Sending, Stopped, race, watched};
+use super::{CONTINUE_AFTER, Sending, Stopped, race, watched, websocket};
 use crate::cluster::{Active, Answering, Closed, Sender, StreamSlot};
 use crate::fault::{Fault, FaultKind};
 use crate::http2::to_map;
@@ -33,18 +33,27 @@ pub(super) async fn exchange<'a>(
         return Err(Fault::new(FaultKind::ClientProtocol).because("cannot be said in HTTP/2"));
     };
     let empty = sending.request.framing == Framing::Empty;
-    let (answering, sender) = slot.call(request, empty)?;
+    let accept = websocket::accept(sending.request);
+    let (answering, sender) = match accept {
+        // Boxed: every other request would have room for it too.
+        Some(_) => Box::pin(slot.connect(request, "websocket")).await?,
+        None => slot.call(request, empty)?,
+    };
     let mut heads = Heads { answering, interim };
-    let (head, rest) = if empty {
+    let (mut head, rest) = if empty {
         let head = watched(pin!(heads.last()), sending.first_byte, upload, timer).await?;
         (head, Rest::Sent(sender))
     } else {
         heads.send_and_read(sending, sender, upload, timer).await?
     };
     let receiving = heads.answering.into_receiving()?;
-    let framing = framing(&head, sending.request.method, receiving.is_ended());
+    let switches = accept.is_some_and(|accept| websocket::answer(&mut head, accept));
+    let framing = match switches {
+        true => Framing::Empty,
+        false => framing(&head, sending.request.method, receiving.is_ended()),
+    };
     let stats = sending.cluster.stats.clone();
-    let body = Body::new(framing, rest, receiving, active, stats);
+    let body = Body::new((framing, switches), rest, receiving, active, stats);
     Ok((head, body))
 }
 

@@ -7,6 +7,7 @@
 
 pub(super) mod http1;
 pub(super) mod http2;
+mod websocket;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -62,6 +62,30 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Sends an extended CONNECT (RFC 8441), if the other end's SETTINGS, which are awaited, say that it takes such.
+    pub(crate) async fn connect(
+        self,
+        mut request: Request<()>,
+        protocol: &'static str,
+    ) -> Result<(Answering, Sender), Fault> {
+        if let Some(sender) = &self.sender {
+            std::future::poll_fn(|cx| self.session.poll_heard(sender, cx)).await;
+            if !self.session.has_ended() && !sender.is_extended_connect_protocol_enabled() {
+                return Err(Fault::new(FaultKind::NoTunnel));
+            }
+        }
+        *request.method_mut() = http::Method::CONNECT;
+        // RFC 8441 §5: there is nothing that a key would show.
+        request
+            .headers_mut()
+            .remove(http::header::SEC_WEBSOCKET_KEY);
+        let protocol = h2::ext::Protocol::from_static(protocol);
+        request.extensions_mut().insert(protocol);
+        self.call(request, false)
+    }
+}
+
 /// A request whose answer's head is waited for. The order of the fields is that of their end: the stream, then its place.
 pub(crate) struct Answering {
     future: ResponseFuture,
@@ -201,10 +225,6 @@ impl Receiving {
     }
 }
 
-fn is_no_error(error: &h2::Error) -> bool {
-    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
-}
-
 /// The way of a request's body to the upstream.
 pub(crate) struct Sender {
     stream: SendStream<Bytes>,
@@ -215,7 +235,17 @@ pub(crate) struct Closed;
 
 impl Sender {
     /// Sends a part as the other end makes room; `ends`: it is the last.
-    pub(crate) async fn send(&mut self, mut part: Bytes, ends: bool) -> Result<(), Closed> {
+    pub(crate) async fn send(&mut self, part: Bytes, ends: bool) -> Result<(), Closed> {
+        self.pass(part, ends, |_| ()).await
+    }
+
+    /// The same; `moved` hears of each piece that goes.
+    pub(crate) async fn pass(
+        &mut self,
+        mut part: Bytes,
+        ends: bool,
+        moved: impl Fn(usize),
+    ) -> Result<(), Closed> {
         while !part.is_empty() {
             self.stream.reserve_capacity(part.len());
             let room = match self.stream.capacity() {
@@ -227,6 +257,7 @@ impl Sender {
             };
             let now = part.split_to(room.min(part.len()));
             let last = ends && part.is_empty();
+            moved(now.len());
             self.stream.send_data(now, last).map_err(|_| Closed)?;
             if last {
                 return Ok(());

@@ -81,7 +81,7 @@ impl Driver {
             } = self;
             // In this order: the streams learn that it has ended, then nobody is sent there any more, then it is closed.
             drop(connection);
-            session.drain();
+            session.end();
             if let Some(stream) = pump.into_stream() {
                 stream.close();
             }

@@ -43,6 +43,9 @@ pub(super) struct Session {
     max_requests: Option<u64>,
     /// The other end's first SETTINGS have come.
     settled: Cell<bool>,
+    /// Who waits for that, or for the connection's end.
+    settling: RefCell<Vec<Waker>>,
+    ended: Cell<bool>,
     born: u64,
     /// When its last stream ended.
     quiet_since: Cell<u64>,
@@ -68,7 +71,8 @@ impl Session {
         pool: Weak<Pool>,
     ) -> Result<Rc<Self>, Fault> {
         let http2 = &config.http2;
-        let (sender, driver) = Driver::greet(stream, http2).await?;
+        let ends = Rc::default();
+        let (sender, driver) = Driver::greet(stream, http2, &ends).await?;
         let session = Rc::new(Self {
             pool,
             sender: RefCell::new(Some(sender)),
@@ -123,6 +127,7 @@ impl Session {
             .borrow()
             .as_ref()
             .map(SendRequest::current_max_send_streams);
+        self.settling.take().into_iter().for_each(Waker::wake);
         let Some(allowed) = allowed.filter(|allowed| *allowed != UNSETTLED) else {
             return;
         };
@@ -136,6 +141,27 @@ impl Session {
             pool.serve();
             pool.stir();
         }
+    }
+
+    /// Until the other end's first SETTINGS, as a codec's handle knows them, are here or never will be. A session that takes no more
+    /// requests has them too.
+    pub(super) fn poll_heard(&self, by: &SendRequest<Bytes>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ended.get() || by.current_max_send_streams() != UNSETTLED {
+            return Poll::Ready(());
+        }
+        self.settling.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self) {
+        self.ended.set(true);
+        self.settling.take().into_iter().for_each(Waker::wake);
+        self.drain();
     }
 
     /// The other end refused a stream though it allows more: it is taken at its deeds.
