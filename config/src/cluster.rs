@@ -157,9 +157,11 @@ pub struct Http2 {
     /// Requests that may wait for a stream, per host and core; one more is refused. Default 1024: a burst of a few full client
     /// connections.
     pub waiting: u32,
+    /// How long one may wait for it. Default 5 s: a third of a route's default, so that there is an answer before everything is over.
+    pub waiting_timeout: Duration,
     /// How much of a stream a host may send before it has gone on, at first. Default 256 KiB.
     pub stream_window: ByteSize,
-    /// How far that grows where the path holds as much. Default 8 MiB: 400 MB/s over 20 ms.
+    /// How far that grows where the path holds as much, and a quarter of the connection's is as much. Default 8 MiB: 400 MB/s over 20 ms.
     pub stream_window_max: ByteSize,
     /// The same of all streams of a connection together. Default 64 MiB: what one connection may cost in memory.
     pub connection_window_max: ByteSize,
@@ -178,6 +180,7 @@ impl Default for Http2 {
             connections: 64,
             streams: 100,
             waiting: 1024,
+            waiting_timeout: Duration::from_secs(5),
             stream_window: ByteSize(256 << 10),
             stream_window_max: ByteSize(8 << 20),
             connection_window_max: ByteSize(64 << 20),

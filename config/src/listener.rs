@@ -272,7 +272,7 @@ pub struct ClientHttp2 {
     pub cookie_pieces: u32,
     /// How much of a stream's body a client may send before it has gone on, at first. Default 256 KiB.
     pub stream_window: ByteSize,
-    /// How far that grows where the path holds as much. Default 4 MiB: 200 MB/s over 20 ms.
+    /// How far that grows where the path holds as much, and a quarter of the connection's is as much. Default 4 MiB: 200 MB/s over 20 ms.
     pub stream_window_max: ByteSize,
     /// The same of all streams together: what a connection may cost in memory. Default 16 MiB.
     pub connection_window_max: ByteSize,
@@ -290,6 +290,11 @@ pub struct ClientHttp2 {
     pub resets_window: u32,
     /// Connections older than this take no new requests; absent: no limit.
     pub max_age: Option<Duration>,
+    /// A client with requests under way is asked by a PING whether it is there after this; absent: it is not, since PINGs wake what runs
+    /// on batteries, and silence has its limit in the route's `idle_timeout`.
+    pub keep_alive: Option<Duration>,
+    /// How long it may take to answer, if nothing else moves either. Default 20 s: what mobile networks need to come back.
+    pub keep_alive_timeout: Duration,
     /// Takes WebSocket over HTTP/2 (RFC 8441), and announces it. Default false: clients use HTTP/1.1 for it.
     pub websocket: bool,
 }
@@ -309,6 +314,8 @@ impl Default for ClientHttp2 {
             stream_errors: 1024,
             resets_window: 100,
             max_age: None,
+            keep_alive: None,
+            keep_alive_timeout: Duration::from_secs(20),
             websocket: false,
         }
     }

@@ -1,12 +1,14 @@
-//! What both sides of the proxy need of HTTP/2: heads as the `http` crate has them, to ours and back, and windows that grow.
-//! Nothing else meets those types.
+//! What both sides of the proxy need of HTTP/2: heads as the `http` crate has them, to ours and back, windows that grow and shrink, and
+//! PINGs. Nothing else meets those types.
 
+mod pulse;
 mod window;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ringway_protocols::{FieldId, Fields};
 
+pub(crate) use pulse::{Beat, Pulse};
 pub(crate) use window::Window;
 
 /// Room for a few fields that routes and filters add.

@@ -26,6 +26,7 @@ both_drivers! {
     a_connection_that_takes_nothing_is_cut,
     an_idle_connection_is_closed,
     an_old_connection_takes_no_new_requests,
+    a_client_that_is_gone_is_found_by_a_ping,
     the_last_request_of_a_connection_says_goaway,
     windows_hold_what_they_say,
     windows_grow_for_who_fills_them,
@@ -377,6 +378,28 @@ fn an_old_connection_takes_no_new_requests(driver: Driver) {
     assert_eq!(client.answer(stream).status, 200);
     client.closed();
     assert_eq!(limit(&proxy, "http2_max_age"), 1.0);
+}
+
+fn a_client_that_is_gone_is_found_by_a_ping(driver: Driver) {
+    let keys = "keep_alive: 100ms, keep_alive_timeout: 200ms";
+    let (origin, proxy) = limited(driver, keys, "");
+    let pinged = |client: &mut Http2| while client.read().unwrap().kind != kind::PING {};
+    let mut there = Http2::connect(proxy.addr("web"));
+    let held = there.start("GET", "/hold", &[], true);
+    (0..5).for_each(|_| pinged(&mut there));
+    assert_eq!(limit(&proxy, "http2_keep_alive"), 0.0);
+    let mut gone = Http2::connect(proxy.addr("web"));
+    gone.polite = false;
+    gone.start("GET", "/hold", &[], true);
+    pinged(&mut gone);
+    // The other one goes on answering meanwhile.
+    wait_until("the one that does not answer is found", || {
+        pinged(&mut there);
+        limit(&proxy, "http2_keep_alive") == 1.0
+    });
+    gone.closed();
+    origin.release();
+    assert_eq!(there.answer(held).status, 200);
 }
 
 fn the_last_request_of_a_connection_says_goaway(driver: Driver) {

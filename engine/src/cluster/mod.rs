@@ -334,8 +334,10 @@ impl Cluster {
     }
 
     async fn checkout_http2(&self, host: &Rc<Host>, timer: &Timer) -> Result<Lease, Fault> {
+        let http2 = &self.spec.config.http2;
+        let mut until = None;
         loop {
-            match host.http2.place(&self.spec.config.http2) {
+            match host.http2.place(http2) {
                 StreamPlace::Here(slot) => return Ok(Lease::Http2(slot)),
                 StreamPlace::Connect(connecting) => {
                     let opened = async {
@@ -357,7 +359,13 @@ impl Cluster {
                 }
                 StreamPlace::Wait(waiting) => {
                     self.stats.upstream_rq_waited.inc();
-                    if let Some(slot) = waiting.place().await? {
+                    let until =
+                        *until.get_or_insert_with(|| Deadline::after(http2.waiting_timeout));
+                    let Ok(place) = timer.within(until, waiting.place()).await else {
+                        self.stats.upstream_rq_waiting_timeout.inc();
+                        return Err(Fault::new(FaultKind::Overflow).retry(Retry::Safe));
+                    };
+                    if let Some(slot) = place? {
                         return Ok(Lease::Http2(slot));
                     }
                 }

@@ -1,8 +1,14 @@
-//! How much a connection lets its other end send before we have passed it on: little at first, and more where the path needs it.
+//! How much a connection lets its other end send before we have passed it on: little at first, more where the path needs it, and less
+//! again where others come to share it.
 //!
 //! A sender that may have one window in flight moves one window in each round trip. So a PING is sent once a window's worth has
 //! come, and what comes before it is answered is what the path holds. If that is most of a window, the window was the limit, and is
 //! doubled. A slow reader never makes it grow: what is not passed on does not come.
+//!
+//! Streams have windows of one size (RFC 9113 §6.5.2), and what nobody reads fills its stream's, for as long as the stream lasts. So that
+//! those which are stuck never fill the connection's, the size is bounded by the number of streams that are open, at the moment that
+//! one more is: the first can have taken a quarter of the connection's, the k-th a sixteenth of it divided by k-1 or the least that there
+//! is for each, and all of those together are less than all.
 
 use std::cell::Cell;
 
@@ -12,15 +18,24 @@ use ringway_config::ByteSize;
 const STRETCH_MAX: u32 = 64;
 /// RFC 9113 §6.9.1.
 const LARGEST: u32 = (1 << 31) - 1;
+/// What part of the connection's window the other streams' windows may be, one for each.
+const SHARE: u32 = 16;
+/// No window is smaller than a frame of the default size, unless it is configured so.
+const LEAST: u32 = 16 << 10;
 
 /// What a connection measures of itself.
 pub(crate) struct Window {
-    /// Of a stream.
+    /// Of a stream: what is wanted, and what the other end was told.
     size: Cell<u32>,
+    told: Cell<u32>,
+    /// What it may be: of one stream alone, and of each of the most that there can be.
     max: u32,
-    /// Of the whole connection, at most.
+    least: u32,
+    /// Of the whole connection, at most, and now.
     connection_max: u32,
+    connection: Cell<u32>,
     streams: u32,
+    open: Cell<u32>,
     /// Bytes since the last look, or since it began.
     bytes: Cell<u64>,
     /// A look is wanted, or under way.
@@ -40,11 +55,17 @@ impl Window {
     /// Windows of streams that begin with `first` and grow to `max`, of so many streams, which together have `all` at most.
     pub(crate) fn new(first: ByteSize, max: ByteSize, all: ByteSize, streams: u32) -> Self {
         let size = |bytes: ByteSize| u32::try_from(bytes.0).unwrap_or(LARGEST).min(LARGEST);
+        let (first, all) = (size(first), size(all));
+        let half = all / 2 / streams.max(1);
         Self {
-            size: Cell::new(size(first)),
-            max: size(max),
-            connection_max: size(all),
+            size: Cell::new(first),
+            told: Cell::new(first),
+            max: size(max).min(all / 4).max(first),
+            least: half.max(LEAST).min(first),
+            connection_max: all,
+            connection: Cell::new(first.saturating_mul(streams).min(all).max(first)),
             streams,
+            open: Cell::new(0),
             bytes: Cell::new(0),
             looking: Cell::new(Look::No),
             stretch: Cell::new(1),
@@ -56,17 +77,54 @@ impl Window {
         self.size.get()
     }
 
-    /// Of the connection: no stream takes another's share, as long as that is within the limit.
+    /// Of the connection. It does not shrink.
     pub(crate) fn connection(&self) -> u32 {
-        let all = self.size.get().saturating_mul(self.streams);
-        all.min(self.connection_max).max(self.size.get())
+        self.connection.get()
+    }
+
+    /// Has the other end told what a stream's is, if it has changed, by who can: says whether it was.
+    pub(crate) fn tell(&self, say: impl FnOnce(u32) -> bool) -> bool {
+        let size = self.size.get();
+        // Refused while SETTINGS of ours are under way: whoever drives the connection comes back when they are answered.
+        let told = size != self.told.get() && say(size);
+        if told {
+            self.told.set(size);
+        }
+        told
+    }
+
+    /// A stream begins. Says whether windows have to shrink for it.
+    pub(crate) fn enter(&self) -> bool {
+        self.open.set(self.open.get() + 1);
+        let shrinks = self.size.get() > self.limit();
+        if shrinks {
+            self.size.set(self.limit());
+        }
+        shrinks
+    }
+
+    /// A stream has ended. What its window was comes back when it is needed.
+    pub(crate) fn leave(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+    }
+
+    /// How large a stream's may be, with so many as are open: in steps, so that not each stream makes for a change.
+    fn limit(&self) -> u32 {
+        let share = match self.open.get() {
+            0 | 1 => return self.max,
+            open => self.connection_max / SHARE / (open - 1),
+        };
+        let step = share.checked_ilog2().map_or(0, |bits| 1 << bits);
+        step.clamp(self.least.min(self.max), self.max)
     }
 
     /// Bytes have come. Says whether it is time to look.
     pub(crate) fn received(&self, bytes: usize) -> bool {
         self.bytes.set(self.bytes.get() + bytes as u64);
         let worth = u64::from(self.size.get()) * u64::from(self.stretch.get());
-        if self.looking.get() != Look::No || self.size.get() >= self.max || self.bytes.get() < worth
+        if self.looking.get() != Look::No
+            || self.bytes.get() < worth
+            || self.size.get() >= self.limit()
         {
             return false;
         }
@@ -84,26 +142,24 @@ impl Window {
         wanted
     }
 
-    /// Whether a look is under way.
-    pub(crate) fn is_measuring(&self) -> bool {
-        self.looking.get() == Look::UnderWay
-    }
-
     /// The PING was answered. Says whether the windows have grown.
     pub(crate) fn end(&self) -> bool {
         if self.looking.get() != Look::UnderWay {
             return false;
         }
         self.looking.set(Look::No);
-        let size = self.size.get();
+        let (size, limit) = (self.size.get(), self.limit());
         let full = self.bytes.replace(0) >= u64::from(size) * 2 / 3;
-        if full {
-            self.size.set(size.saturating_mul(2).min(self.max));
-            self.stretch.set(1);
-        } else {
+        if !full {
             self.stretch.set((self.stretch.get() * 2).min(STRETCH_MAX));
+            return false;
         }
-        full
+        self.stretch.set(1);
+        self.size.set(size.saturating_mul(2).min(limit).max(size));
+        let all = self.size.get().saturating_mul(self.streams);
+        let all = all.min(self.connection_max).max(self.size.get());
+        self.connection.set(all.max(self.connection.get()));
+        true
     }
 }
 
@@ -112,7 +168,7 @@ mod tests {
     use super::*;
 
     fn window(max: u64) -> Window {
-        Window::new(ByteSize(100), ByteSize(max), ByteSize(1000), 5)
+        Window::new(ByteSize(100), ByteSize(max), ByteSize(2000), 5)
     }
 
     #[test]
@@ -143,5 +199,50 @@ mod tests {
             assert!(!window.end());
         }
         assert_eq!((window.stream(), window.connection()), (100, 500));
+    }
+
+    /// Lets the windows grow as far as they go.
+    fn fill(window: &Window) {
+        for _ in 0..64 {
+            while !window.received(1 << 20) && window.stream() < window.limit() {}
+            window.begin();
+            window.received(1 << 30);
+            window.end();
+        }
+        assert_eq!(window.stream(), window.limit());
+    }
+
+    #[test]
+    fn streams_that_nobody_reads_never_fill_the_connection() {
+        for (first, max, all, streams) in [
+            (256 << 10, 4 << 20, 16 << 20, 128),
+            (256 << 10, 8 << 20, 64 << 20, 100),
+        ] {
+            let window = Window::new(ByteSize(first), ByteSize(max), ByteSize(all), streams);
+            // Each takes as much as it ever could, before the next comes.
+            let mut taken = 0;
+            for _ in 0..streams {
+                window.enter();
+                fill(&window);
+                taken += u64::from(window.stream());
+                assert!(taken < all, "{taken} of {all}");
+            }
+            assert!(taken > all / 2, "that much is there to be used: {taken}");
+            (1..streams).for_each(|_| window.leave());
+            fill(&window);
+            assert_eq!(u64::from(window.stream()), max, "alone, it has it all");
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_once_and_again_where_it_was_refused() {
+        let window = Window::new(ByteSize(64 << 10), ByteSize(1 << 20), ByteSize(1 << 20), 5);
+        assert!(!window.tell(|_| true), "the first is in the preface");
+        window.enter();
+        fill(&window);
+        assert!(window.tell(|size| size == 256 << 10));
+        assert!(window.enter());
+        assert!(!window.tell(|_| false));
+        assert!(window.tell(|size| size == 64 << 10) && !window.tell(|_| true));
     }
 }

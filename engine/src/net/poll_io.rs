@@ -49,6 +49,8 @@ struct Shared {
     output: RefCell<Output>,
     /// Bytes that the peer's side has taken, ever.
     sent: Rc<Cell<u64>>,
+    /// Bytes that have come, ever.
+    received: Cell<u64>,
 }
 
 struct Input {
@@ -102,6 +104,7 @@ pub(crate) fn poll_io(stream: Stream, observer: Option<Observer>) -> (PollIo, Pu
             failed: None,
         }),
         sent: Rc::default(),
+        received: Cell::new(0),
     });
     let io = PollIo {
         shared: Rc::clone(&shared),
@@ -136,6 +139,11 @@ impl Pump {
     /// Bytes that have gone to the peer's side, ever.
     pub(crate) fn sent(&self) -> u64 {
         self.shared.sent.get()
+    }
+
+    /// Bytes that have gone either way, ever.
+    pub(crate) fn moved(&self) -> u64 {
+        self.shared.sent.get() + self.shared.received.get()
     }
 
     /// Whether bytes wait to be taken by the peer's side.
@@ -285,6 +293,8 @@ impl AsyncRead for PollIo {
         let bytes = input.reader.input.len().min(buf.remaining());
         buf.put_slice(&input.reader.input[..bytes]);
         input.reader.input.advance(bytes);
+        let received = &self.shared.received;
+        received.set(received.get() + bytes as u64);
         input.seen -= bytes.min(input.seen);
         Poll::Ready(Ok(()))
     }

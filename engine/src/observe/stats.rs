@@ -64,6 +64,7 @@ scope! {
         limit_http2_codec: Counter as limit [limit = http2_codec], "Limits reached, by limit.";
         limit_http2_max_age: Counter as limit [limit = http2_max_age], "Limits reached, by limit.";
         limit_proxy_protocol_timeout: Counter as limit [limit = proxy_protocol_timeout], "Limits reached, by limit.";
+        limit_http2_keep_alive: Counter as limit [limit = http2_keep_alive], "Limits reached, by limit.";
         limit_client_hello_timeout: Counter as limit [limit = client_hello_timeout], "Limits reached, by limit.";
         limit_tls_handshake_timeout: Counter as limit [limit = tls_handshake_timeout], "Limits reached, by limit.";
         limit_tls_handshakes: Counter as limit [limit = tls_handshakes], "Limits reached, by limit.";
@@ -154,6 +155,7 @@ scope! {
         upstream_rq_waited: Counter, "Requests that waited for a stream of an HTTP/2 connection.";
         upstream_rq_waiting_overflow: Counter as limit [limit = http2_waiting], "Limits reached, by limit.";
         upstream_cx_groups_closed: Counter as limit [limit = pool_groups], "Limits reached, by limit.";
+        upstream_rq_waiting_timeout: Counter as limit [limit = http2_waiting_timeout], "Limits reached, by limit.";
         upstream_rq_no_host: Counter, "Requests that found no host.";
         body_truncated: Counter, "Answers that broke off after their head.";
         protocol_error: Rules, "Answers refused for breaking a rule of HTTP, by rule.";

@@ -87,8 +87,8 @@ fn http2(record: Http2Record) -> Http2 {
         connections: record.connections.u32(),
         streams: record.streams.u32(),
         waiting: record.waiting.u32(),
+        waiting_timeout: record.waiting_timeout.0,
         stream_window: first,
-        // A window never shrinks: what it begins with is the least that it may become.
         stream_window_max: record.stream_window_max.0.max(first),
         connection_window_max: record.connection_window_max.0.max(first),
         header_list: record.header_list.0,

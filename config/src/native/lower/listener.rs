@@ -363,7 +363,6 @@ fn http2(record: ClientHttp2Record) -> ClientHttp2 {
         header_list: record.header_list.0,
         cookie_pieces: record.cookie_pieces.u32(),
         stream_window: first,
-        // A window never shrinks: what it begins with is the least that it may become.
         stream_window_max: record.stream_window_max.0.max(first),
         connection_window_max: record.connection_window_max.0.max(first),
         send_buffer: record.send_buffer.0,
@@ -372,6 +371,8 @@ fn http2(record: ClientHttp2Record) -> ClientHttp2 {
         stream_errors: record.stream_errors.u32(),
         resets_window: record.resets_window.u32(),
         max_age: record.max_age.map(|limit| limit.0),
+        keep_alive: record.keep_alive.map(|limit| limit.0),
+        keep_alive_timeout: record.keep_alive_timeout.0,
         websocket: record.websocket,
     }
 }

@@ -152,9 +152,11 @@ record! {
         streams: Int<1, 65_536> = 100,
         /// Requests that may wait for a stream, per host and core; one more is answered 503.
         waiting: Int<0, 1_000_000> = 1024,
+        /// How long one may wait for it; then 503.
+        waiting_timeout: Positive = "5s",
         /// How much of an answer a host may send before it has gone on, at first.
         stream_window: Window = "256KiB",
-        /// How far that grows where the path to the host holds as much.
+        /// How far that grows where the path to the host holds as much, up to a quarter of `connection_window_max`; where there are many streams it is less.
         stream_window_max: Window = "8MiB",
         /// The same of all streams of a connection together.
         connection_window_max: Window = "64MiB",

@@ -166,7 +166,7 @@ record! {
         cookie_pieces: Int<1, 10_000> = 100,
         /// How much of a stream's body a client may send before it has gone on, at first.
         stream_window: Window = "256KiB",
-        /// How far that grows where the path to the client holds as much.
+        /// How far that grows where the path to the client holds as much, up to a quarter of `connection_window_max`; where many bodies come at once it is less.
         stream_window_max: Window = "4MiB",
         /// The same of all streams together: what a connection may cost in memory.
         connection_window_max: Window = "16MiB",
@@ -182,6 +182,10 @@ record! {
         resets_window: Int<2, 1_000_000> = 100,
         /// A connection older than this takes no new requests, and is closed after those in flight. Without this key: no limit.
         max_age: Option<Positive>,
+        /// A client with requests under way is asked by a PING whether it is there after this. Without this key: it is not.
+        keep_alive: Option<Positive>,
+        /// How long it may take to answer a PING, if nothing else comes or goes meanwhile.
+        keep_alive_timeout: Positive = "20s",
         /// Take WebSocket over HTTP/2 (RFC 8441), and announce it; else clients use HTTP/1.1 for it.
         websocket: bool = false,
     }

@@ -191,6 +191,8 @@ fn http2(http2: &ClientHttp2) -> Value {
         stream_errors,
         resets_window,
         max_age,
+        keep_alive,
+        keep_alive_timeout,
         websocket,
     } = http2;
     map([
@@ -206,6 +208,8 @@ fn http2(http2: &ClientHttp2) -> Value {
         ("stream_errors", some(*stream_errors)),
         ("resets_window", some(*resets_window)),
         ("max_age", max_age.map(|age| time(age).into())),
+        ("keep_alive", keep_alive.map(|t| time(t).into())),
+        ("keep_alive_timeout", some(time(*keep_alive_timeout))),
         ("websocket", some(*websocket)),
     ])
 }

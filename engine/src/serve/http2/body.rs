@@ -35,6 +35,26 @@ pub(super) struct StreamBody<'c> {
     timer: Option<Timer>,
     received: u64,
     max: u64,
+    /// Its share of the connection's windows.
+    _open: Option<Open>,
+}
+
+/// A body that may come: while there are many, each has less room.
+struct Open(Rc<Shared>);
+
+impl Open {
+    fn new(shared: &Rc<Shared>) -> Self {
+        if shared.window.enter() {
+            shared.wake();
+        }
+        Self(Rc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.window.leave();
+    }
 }
 
 impl<'c> StreamBody<'c> {
@@ -57,6 +77,7 @@ impl<'c> StreamBody<'c> {
             timer: None,
             received: 0,
             max: limits.body.map_or(u64::MAX, |size| size.0),
+            _open: (framing != Framing::Empty).then(|| Open::new(shared)),
         }
     }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Connection as Codec, SendResponse};
-use h2::{Ping, PingPong, Reason, RecvStream};
+use h2::{Reason, RecvStream};
 
 use super::shared::Shared;
 use super::stream;
+use crate::http2::{Beat, Pulse};
 use crate::net::{PollIo, Pump, spawn};
 use crate::serve::Client;
 use crate::serve::pace::Pace;
@@ -46,7 +47,7 @@ pub(super) struct Session<'p> {
     shared: Rc<Shared>,
     /// Requests that came while as many as announced were in flight: of streams whose predecessors were reset just now.
     waiting: VecDeque<Incoming>,
-    pinger: Option<PingPong>,
+    pulse: Pulse,
     /// It was told that no more requests are wanted.
     leaving: bool,
     /// It was told to go at once.
@@ -89,8 +90,12 @@ impl<'p> Session<'p> {
             sent: pump.sent(),
             looked: now_millis(),
         };
+        let http2 = &config.http2;
+        // Without keep-alive only the path is measured, and who does not answer that is not thereby gone.
+        let timeout = http2.keep_alive.map(|_| http2.keep_alive_timeout);
+        let pulse = Pulse::new(codec.ping_pong(), http2.keep_alive, timeout);
         Self {
-            pinger: codec.ping_pong(),
+            pulse,
             client,
             ticket,
             codec,
@@ -121,8 +126,16 @@ impl<'p> Session<'p> {
                 Poll::Ready(None) => return Poll::Ready(End::Close),
                 Poll::Pending => {}
             }
-            if self.told_codec(cx) || self.pump.poll(cx) {
+            if self.told_codec() || self.pump.poll(cx) {
                 continue;
+            }
+            match self.pulse(cx) {
+                Beat::Nothing => {}
+                Beat::Asked | Beat::Answered => continue,
+                Beat::Dead => {
+                    self.client.listener.stats.limit_http2_keep_alive.inc();
+                    return Poll::Ready(End::Cut);
+                }
             }
             return match self.wait(cx) {
                 Next::Wait => Poll::Pending,
@@ -185,7 +198,7 @@ impl<'p> Session<'p> {
     }
 
     /// Tells the codec what it cannot know. Says whether it has something to do now.
-    fn told_codec(&mut self, cx: &mut Context<'_>) -> bool {
+    fn told_codec(&mut self) -> bool {
         if self.ending {
             return false;
         }
@@ -205,25 +218,25 @@ impl<'p> Session<'p> {
                 told = true;
             }
         }
-        self.measure(cx) || told
+        let codec = &mut self.codec;
+        let tell = |size| codec.set_initial_window_size(size).is_ok();
+        self.shared.window.tell(tell) || told
     }
 
-    /// Lets the windows grow where the path holds more.
-    fn measure(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Asks the client whether it is there, and how much the path holds: the windows grow with that.
+    fn pulse(&mut self, cx: &mut Context<'_>) -> Beat {
+        if self.ending {
+            return Beat::Nothing;
+        }
         let window = &self.shared.window;
-        let Some(pinger) = &mut self.pinger else {
-            return false;
-        };
-        if window.begin() {
-            return pinger.send_ping(Ping::opaque()).is_ok();
+        let (moved, quiet) = (self.pump.moved(), self.shared.is_idle());
+        let beat = self.pulse.poll(moved, quiet, || window.begin(), cx);
+        if let Beat::Answered = beat
+            && window.end()
+        {
+            self.codec.set_target_window_size(window.connection());
         }
-        if !window.is_measuring() || !pinger.poll_pong(cx).is_ready() || !window.end() {
-            return false;
-        }
-        self.codec.set_target_window_size(window.connection());
-        // Refused while SETTINGS of ours are under way: then the streams keep theirs until the next look.
-        let _unanswered = self.codec.set_initial_window_size(window.stream());
-        true
+        beat
     }
 
     fn failed(&self, error: &h2::Error) -> End {

@@ -3,18 +3,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{self, Connection, SendRequest};
-use h2::{Ping, PingPong};
 use ringway_config::Http2;
 
 use super::ends::Ends;
 use super::session::{Session, UNSETTLED, window};
 use crate::fault::{Fault, FaultKind, Retry};
+use crate::http2::{Beat, Pulse};
 use crate::net::{self, PollIo, Pump, Stream, poll_io};
-use crate::time::{Deadline, Timer};
 
 /// What drives a connection.
 pub(super) struct Driver {
@@ -47,14 +45,8 @@ impl Driver {
                 .because(error)
         };
         let (sender, mut connection) = greeted.map_err(failed)?;
-        let pulse = Pulse {
-            pinger: connection.ping_pong(),
-            interval: config.keep_alive,
-            timeout: config.keep_alive_timeout,
-            asked: None,
-            next: Deadline::after_opt(config.keep_alive),
-            timer: Timer::new(),
-        };
+        let timeout = Some(config.keep_alive_timeout);
+        let pulse = Pulse::new(connection.ping_pong(), config.keep_alive, timeout);
         let driver = Self {
             connection: Box::new(connection),
             pump,
@@ -99,9 +91,23 @@ impl Driver {
             }
             session.settle();
             session.check(cx);
-            match self.pulse.poll(session, &mut self.connection, cx) {
+            if self.resized(session) {
+                continue;
+            }
+            let wanted = || {
+                let suspected = session.take_suspicion();
+                session.window.begin() || suspected
+            };
+            let moved = self.pump.moved();
+            match self.pulse.poll(moved, session.is_idle(), wanted, cx) {
                 Beat::Nothing => return Poll::Pending,
-                Beat::Again => {}
+                Beat::Asked => {}
+                Beat::Answered => {
+                    if session.window.end() {
+                        let size = session.window.connection();
+                        self.connection.set_target_window_size(size);
+                    }
+                }
                 Beat::Dead => {
                     session.cluster.upstream_cx_ping_timeout.inc();
                     return Poll::Ready(());
@@ -109,73 +115,11 @@ impl Driver {
             }
         }
     }
-}
-
-/// PINGs: so that a connection whose other end has vanished is found, and to measure the path.
-struct Pulse {
-    /// The codec has one, and lends it once.
-    pinger: Option<PingPong>,
-    interval: Option<Duration>,
-    timeout: Duration,
-    /// Until when the PING under way has to be answered.
-    asked: Option<Deadline>,
-    /// When to ask next, unasked.
-    next: Deadline,
-    timer: Timer,
-}
-
-/// What came of a look at the pulse.
-enum Beat {
-    Nothing,
-    /// The codec has something to do.
-    Again,
-    Dead,
-}
-
-impl Pulse {
-    fn poll(
-        &mut self,
-        session: &Session,
-        connection: &mut Connection<PollIo, Bytes>,
-        cx: &mut Context<'_>,
-    ) -> Beat {
-        let Some(pinger) = &mut self.pinger else {
-            return Beat::Nothing;
-        };
-        if let Some(deadline) = self.asked {
-            match pinger.poll_pong(cx) {
-                Poll::Ready(Ok(_)) => {
-                    self.asked = None;
-                    self.next = Deadline::after_opt(self.interval);
-                    if session.window.end() {
-                        connection.set_target_window_size(session.window.connection());
-                        // Refused while SETTINGS of ours are under way: then the streams keep theirs until the next look.
-                        let _unanswered =
-                            connection.set_initial_window_size(session.window.stream());
-                        return Beat::Again;
-                    }
-                }
-                Poll::Ready(Err(_)) => return Beat::Nothing,
-                Poll::Pending if self.timer.poll_until(deadline, cx).is_ready() => {
-                    return Beat::Dead;
-                }
-                Poll::Pending => return Beat::Nothing,
-            }
-        }
-        let suspected = session.take_suspicion();
-        let wanted = session.window.begin() || suspected || {
-            // Between requests nobody misses it: it would only keep an idle connection from being closed.
-            let due = self.timer.poll_until(self.next, cx).is_ready();
-            if due && session.is_quiet() {
-                self.next = Deadline::after_opt(self.interval);
-                return Beat::Again;
-            }
-            due
-        };
-        if !wanted || pinger.send_ping(Ping::opaque()).is_err() {
-            return Beat::Nothing;
-        }
-        self.asked = Some(Deadline::after(self.timeout));
-        Beat::Again
+    /// Tells the other end how large windows are now, if that has changed. Says whether the codec has something to do.
+    fn resized(&mut self, session: &Session) -> bool {
+        let connection = &mut self.connection;
+        session
+            .window
+            .tell(|size| connection.set_initial_window_size(size).is_ok())
     }
 }

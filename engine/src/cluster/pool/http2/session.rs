@@ -188,10 +188,6 @@ impl Session {
         self.suspect.replace(false)
     }
 
-    pub(super) fn is_quiet(&self) -> bool {
-        self.active.get() == 0
-    }
-
     /// Takes no more requests; it closes when its streams have ended.
     pub(super) fn drain(&self) {
         // Dropping the codec's handle is what tells it that no stream will follow.
@@ -210,7 +206,7 @@ impl Session {
     pub(super) fn sweep(&self, pool: &config::Pool) {
         let now = now_millis();
         let since = |then: u64| std::time::Duration::from_millis(now.saturating_sub(then));
-        let unused = self.is_quiet() && since(self.quiet_since.get()) >= pool.idle_timeout;
+        let unused = self.is_idle() && since(self.quiet_since.get()) >= pool.idle_timeout;
         if unused {
             self.cluster.upstream_cx_closed_idle.inc();
         }
@@ -280,6 +276,9 @@ impl Slot {
         }
         let sender = session.sender.borrow().clone()?;
         session.active.set(session.active.get() + 1);
+        if session.window.enter() {
+            session.wake();
+        }
         let begun = session.begun.get() + 1;
         session.begun.set(begun);
         if begun > 1 {
@@ -301,6 +300,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let session = &self.session;
         session.active.set(session.active.get() - 1);
+        session.window.leave();
         if session.active.get() == 0 {
             session.quiet_since.set(now_millis());
         }
