@@ -127,9 +127,11 @@ pub struct Forward {
     pub clusters: Vec<WeightedCluster>,
     /// Changes of path and host on the way.
     pub rewrite: Rewrite,
-    /// From the whole request (head) to the answer's last byte, retries included; absent: 15 s; zero: none.
-    pub timeout: Duration,
-    /// Time without a byte in either direction while the answer streams; and the idle limit of an upgraded tunnel. Default 5 min.
+    /// From the whole request (head) to the answer's last byte, retries included; zero: none. Absent: 15 s, and none for a call of gRPC,
+    /// which may be a stream for days, and whose client knows how long.
+    pub timeout: Option<Duration>,
+    /// Time without a byte in either direction while the answer streams, and of a call of gRPC without any other limit before it too; and
+    /// the idle limit of an upgraded tunnel. Default 5 min.
     pub idle_timeout: Duration,
     /// Extra tries.
     pub retry: Retry,
@@ -150,7 +152,7 @@ impl Default for Forward {
         Self {
             clusters: Vec::new(),
             rewrite: Rewrite::default(),
-            timeout: Duration::from_secs(15),
+            timeout: None,
             idle_timeout: Duration::from_secs(300),
             retry: Retry::default(),
             mirror: None,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringway_tests::rpc::{self, RpcClient, RpcOrigin, within};
-use ringway_tests::{Driver, H2Origin, Proxy, both_drivers, pattern, wait_until};
+use ringway_tests::{Driver, H2Origin, Http2, Proxy, both_drivers, pattern, wait_until};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
@@ -26,6 +26,7 @@ both_drivers! {
     an_upstream_that_leaves_loses_no_call,
     a_reload_loses_no_call,
     a_call_cut_off_ends_with_a_status,
+    a_call_without_a_limit_ends_with_silence,
     calls_are_logged_and_counted_by_method,
 }
 
@@ -305,6 +306,25 @@ fn a_call_cut_off_ends_with_a_status(driver: Driver) {
         let status = answer.next().await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     });
+}
+
+fn a_call_without_a_limit_ends_with_silence(driver: Driver) {
+    let origin = H2Origin::start("two");
+    let idle = ", idle_timeout: 500ms";
+    let proxy = one_core(driver, &site2(&[origin.addr()], "", idle));
+    let mut client = Http2::connect(proxy.addr("web"));
+    let fields = [("content-type", "application/grpc"), ("te", "trailers")];
+    let stream = client.start("POST", "/hold", &fields, false);
+    let begun = Instant::now();
+    // As long as something comes, it may take its time.
+    while begun.elapsed() < Duration::from_millis(1500) {
+        client.data(stream, &[0; 300], false);
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert!(!client.answers.contains_key(&stream));
+    let answer = client.answer(stream);
+    assert_eq!(answer.get("grpc-status"), Some("4"));
+    wait_until("the upstream is let go", || origin.active() == 0);
 }
 
 fn calls_are_logged_and_counted_by_method(driver: Driver) {

@@ -1,5 +1,6 @@
 //! A request to its cluster: the tries, and what separates them.
 
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ use crate::request::{LocalReply, RequestCx};
 use crate::route::{BadPath, Forward, Found};
 use crate::time::Deadline;
 use crate::view::Table;
+
+/// The limit of a request whose route says nothing: what clients wait, and what other proxies have.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends the request to a cluster of the route, as often as its policy allows.
 #[expect(
@@ -68,6 +72,8 @@ pub(super) async fn forward<'a, 'c>(
     let group = cluster.group(Some(outgoing.authority), &request.peer)?;
 
     let deadline = Deadline::after_opt(limit).min(cx.deadline);
+    let idle = (!config.idle_timeout.is_zero()).then_some(config.idle_timeout);
+    let silence = idle.filter(|_| limit.is_none() && outgoing.call);
     let mut attempts = Attempts {
         cx,
         cluster,
@@ -79,20 +85,22 @@ pub(super) async fn forward<'a, 'c>(
         metadata: MetadataMatch::new(&config.metadata_match),
         trace,
     };
-    let all = attempts.run(&outgoing, config, upload, interim);
-    let mut answer = match cx.timer.within(deadline, all).await {
+    let outcome = {
+        let mut all = pin!(attempts.run(&outgoing, config, upload, interim));
+        in_time(cx, deadline, silence, upload, all.as_mut()).await
+    };
+    let mut answer = match outcome {
         Ok(answer) => answer?,
-        Err(_elapsed) => {
+        Err(why) => {
             cluster.stats.upstream_rq_timeout.inc();
             attempts.timed_out();
-            return Err(Fault::new(FaultKind::RequestTimeout));
+            return Err(Fault::new(why));
         }
     };
     let slot = attempts.tried.last().copied();
     affinity.give(&cluster.spec, slot, &mut answer.head.fields);
     trace.service_time = Some(answer.service_time);
     trace.response_duration = Some(request.started.elapsed());
-    let idle = (!config.idle_timeout.is_zero()).then_some(config.idle_timeout);
     Ok(Reply {
         head: answer.head,
         body: ReplyBody::Upstream(answer.body),
@@ -143,8 +151,11 @@ fn limit(
     request: &RequestCx,
     outgoing: &mut Outgoing<'_>,
 ) -> Option<Duration> {
-    let own = (!config.timeout.is_zero()).then_some(config.timeout);
     outgoing.call = grpc::is_call(&request.head);
+    let own = match config.timeout {
+        Some(own) => (!own.is_zero()).then_some(own),
+        None => (!outgoing.call).then_some(TIMEOUT),
+    };
     if !outgoing.call {
         return own;
     }
@@ -157,6 +168,28 @@ fn limit(
     let limit = own.map_or(left, |own| own.min(left));
     outgoing.expires = Instant::now().checked_add(limit);
     Some(limit)
+}
+
+/// What `work` comes to within a limit; and, where there is none, as long as something of the request still comes.
+async fn in_time<T>(
+    cx: &Cx<'_>,
+    deadline: Deadline,
+    silence: Option<Duration>,
+    upload: &SharedUpload<'_>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, FaultKind> {
+    loop {
+        let before = upload.borrow().received;
+        let until = deadline.min(Deadline::after_opt(silence));
+        match cx.timer.within(until, work.as_mut()).await {
+            Ok(done) => return Ok(done),
+            Err(_elapsed) if deadline.has_passed() => return Err(FaultKind::RequestTimeout),
+            Err(_elapsed) if upload.borrow().received == before => {
+                return Err(FaultKind::IdleTimeout);
+            }
+            Err(_elapsed) => {}
+        }
+    }
 }
 
 /// Starts the copy for a mirror, for its share of the requests.

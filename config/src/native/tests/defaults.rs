@@ -92,7 +92,7 @@ fn durations_have_units() {
         let parsed = yaml(&site(&format!("- {{ cluster: app, timeout: {text} }}\n")));
         let config = parsed.ok()?.config;
         match &config.route_tables[0].virtual_hosts[0].routes[0].action {
-            Action::Forward(forward) => Some(forward.timeout.as_micros()),
+            Action::Forward(forward) => forward.timeout.map(|limit| limit.as_micros()),
             Action::Respond(_) | Action::Redirect(_) => None,
         }
     };

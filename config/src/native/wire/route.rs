@@ -53,9 +53,9 @@ record! {
         redirect: Option<RedirectRecord>,
         /// Changes of path and host on the way.
         rewrite: RewriteRecord = {},
-        /// From the request to its answer's last byte, all tries included; 0 sets no limit.
-        timeout: Duration = "15s",
-        /// How long nothing may move in either direction while the answer streams or a tunnel is open.
+        /// From the request to its answer's last byte, all tries included; 0 sets no limit. Without this key: 15s, and none for calls of gRPC, whose clients say themselves how long they may take.
+        timeout: Option<Duration>,
+        /// How long nothing may move in either direction while the answer streams or a tunnel is open; and in a call of gRPC that has no other limit, from its beginning.
         idle_timeout: Positive = "5m",
         /// Extra tries.
         retry: RetryRecord = {},

@@ -138,7 +138,7 @@ fn forward(to: &Forward) -> Value {
     map([
         ("cluster", some(cluster_choice(clusters))),
         ("rewrite", rewrite(of_rewrite)),
-        ("timeout", some(time(*timeout))),
+        ("timeout", timeout.map(|t| time(t).into())),
         ("idle_timeout", some(time(*idle_timeout))),
         ("retry", Some(retry(of_retry))),
         ("mirror", of_mirror.as_ref().map(mirror)),

@@ -34,6 +34,8 @@ pub(super) struct Out<'c> {
     pace: Pace,
     /// The limit of the whole request.
     deadline: Deadline,
+    /// Bytes of the request's body that have come.
+    received: &'c dyn Fn() -> u64,
 }
 
 impl<'c> Out<'c> {
@@ -41,12 +43,14 @@ impl<'c> Out<'c> {
         client: &'c Client,
         responder: &'c RefCell<SendResponse<Bytes>>,
         deadline: Deadline,
+        received: &'c dyn Fn() -> u64,
     ) -> Self {
         Self {
             client,
             responder,
             pace: Pace::new(&client.listener.spec.config.limits),
             deadline,
+            received,
         }
     }
 
@@ -217,29 +221,30 @@ async fn stream_on(
     Ok(())
 }
 
-/// The next part, within the limits of the request and of silence, as long as the client is there.
+/// The next part, within the limits of the request and of silence both ways, as long as the client is there.
 async fn wait(
     out: &Out<'_>,
     stream: &mut SendStream<Bytes>,
     answer: &mut AnswerBody<'_>,
     idle: Option<Duration>,
 ) -> Result<Option<Bytes>, Fault> {
-    let silence = Deadline::after_opt(idle);
-    let next = std::future::poll_fn(|cx| {
+    let mut next = std::future::poll_fn(|cx| {
         if let Poll::Ready(reset) = stream.poll_reset(cx) {
             return Poll::Ready(Err(was_reset(reset)));
         }
         answer.poll_next(cx)
     });
-    match out
-        .client
-        .timer
-        .within(out.deadline.min(silence), next)
-        .await
-    {
-        Ok(next) => next,
-        Err(_elapsed) if out.deadline.has_passed() => Err(Fault::new(FaultKind::RequestTimeout)),
-        Err(_elapsed) => Err(Fault::new(FaultKind::IdleTimeout)),
+    loop {
+        let before = (out.received)();
+        let until = out.deadline.min(Deadline::after_opt(idle));
+        return match out.client.timer.within(until, &mut next).await {
+            Ok(next) => next,
+            Err(_elapsed) if out.deadline.has_passed() => {
+                Err(Fault::new(FaultKind::RequestTimeout))
+            }
+            Err(_elapsed) if (out.received)() != before => continue,
+            Err(_elapsed) => Err(Fault::new(FaultKind::IdleTimeout)),
+        };
     }
 }
 

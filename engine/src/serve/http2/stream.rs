@@ -157,7 +157,8 @@ async fn answer<'c>(
         Err(fault) => return gone(fault, upload.borrow().received),
     };
     let switches = accept.is_some_and(|accept| websocket::answer(&mut reply, accept));
-    let out = Out::new(client, responder, reply.deadline);
+    let received = || upload.borrow().received;
+    let out = Out::new(client, responder, reply.deadline, &received);
     let (mut sent, stream) = match switches {
         true => begin_tunnel(&out, &reply),
         false => (respond(out, &cx.head, &mut reply).await, None),
