@@ -11,6 +11,7 @@ mod balancing;
 mod breakers;
 mod cli;
 mod connections;
+mod crossings;
 mod crowds;
 mod documents;
 mod examples;

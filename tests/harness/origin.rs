@@ -9,6 +9,9 @@
 //! | `/cut-chunked/N` | half of `N` bytes in chunks, no last chunk, closes |
 //! | `/status/N` | status `N`, the origin's name as body where one may be |
 //! | `/trailers` | chunks and two trailers |
+//! | `/hints` | 103, then 200 |
+//! | `/early` | answers at once, then reads the body |
+//! | `/reset` | resets the connection in the place of an answer |
 //! | `/echo` | the body that came, framed as it came |
 //! | `/hold` | answers once `release` is called |
 //! | `/stream` | chunks of the pattern until `release` is called, then the last chunk |
@@ -210,6 +213,11 @@ impl Connection<'_> {
             }
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
+        if path == "/early" {
+            self.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nearly")?;
+            let _broken = self.see(method, target, head, framing);
+            return Ok(false);
+        }
         let mut seen = self.see(method, target, head, framing);
         let (close, version) = (
             seen.head.lists("connection", "close"),
@@ -321,6 +329,14 @@ impl Connection<'_> {
             (_, "/trailers") => self.write(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Two\r\n\r\n4\r\nbody\r\n0\r\nX-Sum: 4\r\nX-Two: b\r\n\r\n",
             )?,
+            (_, "/hints") => {
+                self.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
+                self.named(method, "200", "")?;
+            }
+            (_, "/reset") => {
+                self.reader.stream.reset_on_close();
+                return Ok(false);
+            }
             (_, "/echo") => self.echo(framing, body, trailers)?,
             (_, "/hold") => {
                 self.wait_released();
