@@ -63,7 +63,7 @@ pub struct HttpProbe {
     pub statuses: Vec<(u16, u16)>,
     /// A text that the body must hold, in its first 64 KiB; empty: any body.
     pub body: String,
-    /// Over HTTP/2 without TLS. Default false.
+    /// Over HTTP/2. Default false.
     pub http2: bool,
 }
 

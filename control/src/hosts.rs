@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::sleep;
 
-use crate::health::{self, Checked};
+use crate::health::{self, Checked, Secure};
 use crate::outlier::Log;
 use crate::process::Process;
 use eject::Watched;
@@ -36,6 +36,8 @@ const TIDY: Duration = Duration::from_secs(1);
 
 struct Check {
     config: HealthCheck,
+    header: Vec<u8>,
+    tls: Secure,
     task: AbortHandle,
 }
 
@@ -95,8 +97,12 @@ impl Keeper {
                 if let Some(reason) = reasons.remove(&host.id) {
                     kept.insert(host.id, reason);
                 }
-                let known = old.remove(&host.id).filter(|check| check.config == *config);
-                let check = known.unwrap_or_else(|| self.check(cluster, host, config));
+                let header = cluster.own_header();
+                let tls = Secure::of(cluster, host, config);
+                let known = old.remove(&host.id).filter(|check| {
+                    check.config == *config && check.header == header && check.tls.is_same(&tls)
+                });
+                let check = known.unwrap_or_else(|| self.check(cluster, host, config, header, tls));
                 checks.insert(host.id, check);
             }
         }
@@ -111,17 +117,22 @@ impl Keeper {
         cluster: &ClusterSpec,
         host: &Arc<HostSpec>,
         config: &HealthCheck,
+        header: Vec<u8>,
+        tls: Secure,
     ) -> Check {
         let checked = Checked {
             cluster: cluster.config.name.clone(),
             host: Arc::clone(host),
             config: config.clone(),
-            header: cluster.own_header(),
+            header: header.clone(),
+            tls: tls.clone(),
             counts: self.stats.watch(&cluster.config.name),
             traffic: Arc::clone(&cluster.stats),
         };
         Check {
             config: config.clone(),
+            header,
+            tls,
             task: spawn_local(health::check(checked, Rc::clone(self))).abort_handle(),
         }
     }

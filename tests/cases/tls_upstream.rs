@@ -17,6 +17,7 @@ both_drivers! {
     names_pins_and_the_endpoint_s_own_name_count,
     a_host_that_never_answers_is_given_up_in_time,
     kept_connections_end_with_the_trust_they_were_made_under,
+    probes_are_as_secure_as_requests,
 }
 
 /// A plain listener `web` whose cluster speaks TLS with these keys to a host.
@@ -245,4 +246,57 @@ fn kept_connections_end_with_the_trust_they_were_made_under(driver: Driver) {
     site.dir.write("ca.pem", &site.ca.pem);
     wait_until("it is back", || proxy.client().get("/").status == 200);
     assert_eq!(count(&proxy, "handshakes_total"), 2.0);
+}
+
+fn probes_are_as_secure_as_requests(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    let partners = Authority::new("partners");
+    site.dir.write("partners.pem", &partners.pem);
+    partners.issue(&["edge.test"]).write(&site.dir, "edge");
+    let asking = site.config(
+        &format!(", client_ca: {}", site.file("partners.pem")),
+        &origin,
+    );
+    let inner = Proxy::start(driver, &asking);
+    let host = inner.addr("web").to_string();
+    let good = format!(
+        "server_name: localhost, ca: {}, certificate: {}",
+        site.file("ca.pem"),
+        site.pair("edge")
+    );
+    let probed = |keys: &str, probe: &str| {
+        let check = format!("    health_check: {{ interval: 100ms, {probe} }}\n    tls:");
+        config(keys, &host).replace("    tls:", &check)
+    };
+    let proxy = Proxy::start(driver, &probed(&good, "http: { path: / }"));
+    let healthy = || proxy.metric("ringway_cluster_membership_healthy", &[]);
+    let probes = |outcome: &str| {
+        proxy.metric(
+            &format!("ringway_cluster_health_check_{outcome}_total"),
+            &[],
+        )
+    };
+    for probe in [
+        "http: { path: / }",
+        "http: { path: /2, http2: true }",
+        "tcp: {}",
+    ] {
+        take(&proxy, &probed(&good, probe));
+        let before = probes("success");
+        wait_until(probe, || {
+            probes("success") > before + 1.0 && healthy() == 1.0
+        });
+    }
+    assert_eq!(probes("failure"), 0.0);
+    assert!(origin.seen().iter().any(|seen| seen.target == "/2"));
+    // As a request would be refused, so is a probe.
+    for keys in [
+        good.replace("localhost", "other.test"),
+        good.replace(&format!(", certificate: {}", site.pair("edge")), ""),
+    ] {
+        take(&proxy, &probed(&good, "http: { path: / }"));
+        wait_until("it is well", || healthy() == 1.0);
+        take(&proxy, &probed(&keys, "http: { path: / }"));
+        wait_until("it is not", || healthy() == 0.0);
+    }
 }

@@ -16,15 +16,18 @@ const SERVING: u64 = 1;
 
 pub(super) async fn check(
     stream: Connection,
+    scheme: &str,
     service: &str,
     authority: &str,
 ) -> Result<Answer, String> {
-    let request = http::Request::post(format!("http://{authority}/grpc.health.v1.Health/Check"))
-        .header(http::header::CONTENT_TYPE, "application/grpc")
-        .header(http::header::TE, "trailers")
-        .header(http::header::USER_AGENT, "ringway-health")
-        .body(Full::new(question(service)))
-        .map_err(said("the probe's request cannot be made"))?;
+    let request = http::Request::post(format!(
+        "{scheme}://{authority}/grpc.health.v1.Health/Check"
+    ))
+    .header(http::header::CONTENT_TYPE, "application/grpc")
+    .header(http::header::TE, "trailers")
+    .header(http::header::USER_AGENT, "ringway-health")
+    .body(Full::new(question(service)))
+    .map_err(said("the probe's request cannot be made"))?;
     let (mut sender, connection) = http2::handshake(super::Local, TokioIo::new(stream))
         .await
         .map_err(said("it does not speak HTTP/2"))?;

@@ -2,6 +2,7 @@
 
 mod grpc;
 mod probe;
+mod secure;
 mod track;
 
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::hosts::Keeper;
 use probe::probe;
+pub(crate) use secure::Secure;
 use track::{Answer, Track};
 
 /// Hyper's tasks, on this thread.
@@ -36,6 +38,8 @@ pub(crate) struct Checked {
     pub(crate) config: HealthCheck,
     /// What it is told first on each connection.
     pub(crate) header: Vec<u8>,
+    /// How connections to it are made secure.
+    pub(crate) tls: Secure,
     pub(crate) counts: Arc<PerCore<WatchStats>>,
     pub(crate) traffic: Arc<PerCore<ClusterStats>>,
 }
@@ -47,6 +51,7 @@ pub(crate) async fn check(checked: Checked, keeper: Rc<Keeper>) {
         host,
         config,
         header,
+        tls,
         counts,
         traffic,
     } = checked;
@@ -56,7 +61,7 @@ pub(crate) async fn check(checked: Checked, keeper: Rc<Keeper>) {
     sleep(Duration::from_micros(first)).await;
     let mut track = Track::default();
     loop {
-        let answer = probe(&host, &header, &config.probe, config.timeout).await;
+        let answer = probe(&host, &header, &tls, &config.probe, config.timeout).await;
         counts.health_check_attempt.inc();
         match &answer {
             Answer::Good | Answer::Degraded => counts.health_check_success.inc(),

@@ -15,6 +15,7 @@ use ringway_engine::HostSpec;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::secure::Secure;
 use super::track::Answer;
 
 /// What is looked at of an answer's body.
@@ -30,10 +31,11 @@ pub(super) type Connection = Pin<Box<dyn Stream>>;
 pub(crate) async fn probe(
     host: &HostSpec,
     header: &[u8],
+    tls: &Secure,
     probe: &Probe,
     timeout: Duration,
 ) -> Answer {
-    let asked = tokio::time::timeout(timeout, ask(host, header, probe)).await;
+    let asked = tokio::time::timeout(timeout, ask(host, header, tls, probe)).await;
     match asked {
         Ok(Ok(answer)) => answer,
         Ok(Err(reason)) => Answer::Bad(reason),
@@ -41,21 +43,32 @@ pub(crate) async fn probe(
     }
 }
 
-async fn ask(host: &HostSpec, header: &[u8], probe: &Probe) -> Result<Answer, String> {
+async fn ask(
+    host: &HostSpec,
+    header: &[u8],
+    tls: &Secure,
+    probe: &Probe,
+) -> Result<Answer, String> {
     let mut stream = connect(host).await.map_err(said("it cannot be reached"))?;
     if !header.is_empty() {
         let sent = stream.write_all(header).await;
         sent.map_err(said("what is sent does not arrive"))?;
     }
+    let alpn: &[&[u8]] = match probe {
+        Probe::Tcp { .. } => &[],
+        Probe::Http(wanted) if !wanted.http2 => &[b"http/1.1"],
+        Probe::Http(_) | Probe::Grpc { .. } => &[b"h2"],
+    };
+    let stream = tls.wrap(stream, alpn).await?;
     match probe {
         Probe::Tcp { send, expect } => tcp(stream, send, expect).await,
-        Probe::Http(wanted) => http(stream, wanted, authority(host)).await,
+        Probe::Http(wanted) => http(stream, tls.scheme(), wanted, authority(host)).await,
         Probe::Grpc {
             service,
             authority: named,
         } => {
             let authority = named.clone().unwrap_or_else(|| authority(host));
-            super::grpc::check(stream, service, &authority).await
+            super::grpc::check(stream, tls.scheme(), service, &authority).await
         }
     }
 }
@@ -113,9 +126,14 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
-async fn http(stream: Connection, wanted: &HttpProbe, address: String) -> Result<Answer, String> {
+async fn http(
+    stream: Connection,
+    scheme: &str,
+    wanted: &HttpProbe,
+    address: String,
+) -> Result<Answer, String> {
     let authority = wanted.host.clone().unwrap_or(address);
-    let request = request(wanted, &authority)?;
+    let request = request(wanted, scheme, &authority)?;
     if wanted.http2 {
         let (mut sender, connection) = http2::handshake(super::Local, TokioIo::new(stream))
             .await
@@ -153,9 +171,13 @@ pub(super) async fn driven<T>(
     .await
 }
 
-fn request(wanted: &HttpProbe, authority: &str) -> Result<http::Request<Full<Bytes>>, String> {
+fn request(
+    wanted: &HttpProbe,
+    scheme: &str,
+    authority: &str,
+) -> Result<http::Request<Full<Bytes>>, String> {
     let uri = if wanted.http2 {
-        format!("http://{authority}{}", wanted.path)
+        format!("{scheme}://{authority}{}", wanted.path)
     } else {
         wanted.path.clone()
     };

@@ -12,11 +12,13 @@ use bytes::Bytes;
 use ringway_config::{EndpointAddress, Pool, ProxyField, ProxyVersion, SendProxy, UpstreamName};
 use ringway_protocols::proxy_protocol::{self as proxy, Ends, Ssl, Tlv, tlv};
 
-use super::{Cluster, ClusterSpec, Host};
+use super::{Cluster, ClusterSpec, Host, HostSpec};
 use crate::fault::{Fault, FaultKind};
 use crate::net::tls;
 use crate::request::{Peer, PeerAddr};
 use crate::time::now_millis;
+
+const NO_NAME: &str = "there is no name to ask the server for";
 
 /// What is said at the beginning of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +104,10 @@ impl Cluster {
             return Ok(None);
         }
         let name = match host.filter(|host| by_name && !host.is_empty()) {
-            Some(host) => Some(server_name(host)?),
+            Some(host) => {
+                let name = server_name(host);
+                Some(name.map_err(|why| Fault::new(FaultKind::TlsFailed).because(why))?)
+            }
             None => None,
         };
         let header = match &config.proxy_protocol {
@@ -114,6 +119,27 @@ impl Cluster {
 }
 
 impl ClusterSpec {
+    /// How a probe of a host is made secure, if the cluster's connections are: held to the name that all are held to, else to the
+    /// one that the probe asks for, else to the endpoint's own. An error is a sentence.
+    pub fn own_tls(
+        &self,
+        host: &HostSpec,
+        named: Option<&str>,
+    ) -> Result<Option<tls::ForProbes>, &'static str> {
+        let (Some((client, _)), Some(config)) = (&self.tls, &self.config.tls) else {
+            return Ok(None);
+        };
+        let name = match (&config.server_name, named) {
+            (UpstreamName::Fixed(name), _) => tls::ServerName::new(name),
+            (UpstreamName::Host, Some(named)) => Some(server_name(named.as_bytes())?),
+            (UpstreamName::Host, None) | (UpstreamName::Endpoint, _) => {
+                name_of(&host.endpoint.address)
+            }
+        };
+        let name = name.ok_or(NO_NAME)?;
+        Ok(Some(client.for_probes(name)))
+    }
+
     /// What hosts are told first on a connection of the proxy's own, such as a probe's; empty: nothing.
     pub fn own_header(&self) -> Vec<u8> {
         let sent = self.config.proxy_protocol.as_ref();
@@ -122,16 +148,13 @@ impl ClusterSpec {
 }
 
 /// The name in an authority.
-fn server_name(authority: &[u8]) -> Result<tls::ServerName, Fault> {
+fn server_name(authority: &[u8]) -> Result<tls::ServerName, &'static str> {
     let end = authority.iter().rposition(|byte| *byte == b':');
     let port = |at: &usize| authority[at + 1..].iter().all(u8::is_ascii_digit);
     let host = end.filter(port).map_or(authority, |end| &authority[..end]);
     let name = std::str::from_utf8(host).ok();
     let name = name.and_then(|name| tls::ServerName::new(&name.to_ascii_lowercase()));
-    name.ok_or_else(|| {
-        Fault::new(FaultKind::TlsFailed)
-            .because("the request's host is no name to ask a server for")
-    })
+    name.ok_or(NO_NAME)
 }
 
 /// What the host is told of the client.

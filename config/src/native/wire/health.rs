@@ -50,7 +50,7 @@ record! {
         statuses: OneOrMore<StatusRange> = "200-299",
         /// A text that the body must hold, in its first 64 KiB.
         body: String = "",
-        /// Over HTTP/2, without TLS.
+        /// Over HTTP/2.
         http2: bool = false,
     }
 }

@@ -102,7 +102,42 @@ impl Client {
         }
     }
 
+    /// The same for who makes connections outside of the cores.
+    pub(crate) fn for_probes(&self, name: ServerName) -> ForProbes {
+        ForProbes {
+            config: Arc::clone(&self.config),
+            name: name.0,
+        }
+    }
+
     pub(super) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
+    }
+}
+
+/// How a probe of a host is made secure: as the cluster's connections to it are.
+#[derive(Clone)]
+pub struct ForProbes {
+    config: Arc<ClientConfig>,
+    name: pki_types::ServerName<'static>,
+}
+
+impl fmt::Debug for ForProbes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TLS to {:?}", self.name)
+    }
+}
+
+impl ForProbes {
+    /// What a driver of rustls wants, which offers these protocols.
+    pub fn parts(&self, alpn: &[&[u8]]) -> (Arc<ClientConfig>, pki_types::ServerName<'static>) {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        (Arc::new(config), self.name.clone())
+    }
+
+    /// Whether both are made from the same configuration and files.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config) && self.name == other.name
     }
 }

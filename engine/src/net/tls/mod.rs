@@ -21,6 +21,7 @@ mod x509;
 
 use std::io;
 
+pub use client::ForProbes;
 pub(crate) use client::{Client, ServerName};
 pub use files::Files;
 pub(crate) use handshake::{HandshakeError, accept, connect};
