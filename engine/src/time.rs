@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -110,7 +111,8 @@ struct Wheel {
 }
 
 thread_local! {
-    static WHEEL: RefCell<Wheel> = RefCell::new(Wheel::new(now_millis() / TICK_MILLIS));
+    /// Not dropped with its thread, after the runtime that its wakers want: see [`crate::net::run`].
+    static WHEEL: RefCell<ManuallyDrop<Wheel>> = RefCell::new(ManuallyDrop::new(Wheel::new(now_millis() / TICK_MILLIS)));
 }
 
 impl Wheel {
@@ -280,7 +282,7 @@ impl Timer {
     /// A place without a deadline.
     pub fn new() -> Self {
         Self {
-            key: WHEEL.with_borrow_mut(Wheel::insert),
+            key: WHEEL.with_borrow_mut(|wheel| wheel.insert()),
             current: Cell::new(NEVER),
         }
     }

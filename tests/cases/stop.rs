@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use ringway_tests::{Broken, Client, Driver, Origin, Proxy, Site, both_drivers, wait_until};
+use ringway_tests::{
+    Broken, Client, Driver, H2Origin, Origin, Proxy, Site, both_drivers, wait_until,
+};
+
+use crate::http2_upstream::site2;
 
 both_drivers! {
     term_lets_requests_in_flight_finish,
@@ -15,6 +19,7 @@ both_drivers! {
     drain_listeners_closes_the_gates,
     a_second_process_on_the_address_is_refused,
     a_storm_at_the_stop_is_never_reset,
+    connections_of_http2_end_with_the_process,
 }
 
 fn everything_to(origin: &Origin) -> String {
@@ -203,4 +208,17 @@ fn a_storm_at_the_stop_is_never_reset(driver: Driver) {
         });
         assert_eq!(proxy.wait_end(), Some(0), "{}", proxy.stderr());
     }
+}
+
+/// Their tasks wake each other as they are dropped, which once was an abort.
+fn connections_of_http2_end_with_the_process(driver: Driver) {
+    let origin = H2Origin::start("two");
+    let mut proxy = Proxy::with(driver)
+        .process("cores: 1, drain_delay: 0s")
+        .start(&site2(&[origin.addr()], "", ""));
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "two");
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(proxy.wait_end(), Some(0), "{}", proxy.stderr());
+    assert!(!proxy.stderr().contains("panicked"), "{}", proxy.stderr());
 }

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::task::Poll;
 
 use io_uring::{IoUring, Probe, opcode};
@@ -177,6 +178,9 @@ fn remedy(error: &io::Error) -> String {
 }
 
 /// Runs a core's main future on its own thread, to its end. A ring with `SINGLE_ISSUER` must be built on the thread that uses it.
+///
+/// What is left then is never dropped, nor are the tasks that the thread's timers hold: tasks that wake others as they are dropped
+/// (an HTTP/2 connection does) may do so in a turn of the runtime only, which panics anywhere else. A core ends with its process.
 pub(crate) fn run<F: Future>(setup: Setup, main: F) -> io::Result<F::Output> {
     EAGER.set(setup == Setup::Epoll);
     match setup {
@@ -184,12 +188,12 @@ pub(crate) fn run<F: Future>(setup: Setup, main: F) -> io::Result<F::Output> {
             let builder = RuntimeBuilder::<IoUringDriver>::new()
                 .with_entries(RING_ENTRIES)
                 .uring_builder(setup.builder());
-            Ok(builder.build()?.block_on(main))
+            Ok(ManuallyDrop::new(builder.build()?).block_on(main))
         }
-        Setup::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new()
-            .with_entries(RING_ENTRIES)
-            .build()?
-            .block_on(main)),
+        Setup::Epoll => {
+            let builder = RuntimeBuilder::<LegacyDriver>::new().with_entries(RING_ENTRIES);
+            Ok(ManuallyDrop::new(builder.build()?).block_on(main))
+        }
     }
 }
 
