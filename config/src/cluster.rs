@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    Balance, ByteSize, ClientTls, ClusterLimits, HealthCheck, Locality, Name, Outlier, Placement,
-    SendProxy, SlowStart, Sticky, Subsets,
+    Balance, ByteSize, ClientTls, ClusterLimits, ClusterRpc, HealthCheck, Locality, Name, Outlier,
+    Placement, SendProxy, SlowStart, Sticky, Subsets,
 };
 
 /// Interchangeable hosts.
@@ -28,6 +28,8 @@ pub struct Cluster {
     pub pool: Pool,
     /// How HTTP/2 is spoken.
     pub http2: Http2,
+    /// How an RPC protocol is spoken.
+    pub rpc: ClusterRpc,
     /// How often host names are resolved again. Default 30 s.
     pub dns_refresh: Duration,
     /// How hosts that are new or came back get their share; absent: at once.
@@ -62,6 +64,7 @@ impl Cluster {
             first_byte_timeout: None,
             pool: Pool::default(),
             http2: Http2::default(),
+            rpc: ClusterRpc::default(),
             dns_refresh: Duration::from_secs(30),
             slow_start: None,
             placement: Placement::default(),
@@ -77,7 +80,7 @@ impl Cluster {
 }
 
 /// What a cluster's hosts speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1 without TLS; with it, what the host chooses.
     #[default]
@@ -88,6 +91,8 @@ pub enum UpstreamProtocol {
     Http2,
     /// HTTP/2 for requests that came in HTTP/2, HTTP/1.1 for all others.
     SameAsClient,
+    /// The RPC protocol of the codec of that name.
+    Rpc(Name),
 }
 
 /// A host.

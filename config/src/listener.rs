@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{AccessLog, ByteSize, Filter, Name, ProxyProtocol, ServerName, ServerTls, TcpProxy};
+use crate::{
+    AccessLog, ByteSize, ClientRpc, Filter, Name, ProxyProtocol, ServerName, ServerTls, TcpProxy,
+};
 
 /// An address where clients come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Listener {
     pub limits: HttpLimits,
     /// Limits of its HTTP/2 connections.
     pub http2: ClientHttp2,
+    /// Limits of its connections of an RPC protocol.
+    pub rpc: ClientRpc,
     /// What it says to upstreams about the client.
     pub forwarded: Forwarded,
     /// What it writes about each request.
@@ -49,7 +53,7 @@ pub enum ListenAddress {
 }
 
 /// What a listener speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// Any version of HTTP that the proxy serves, told apart by the first bytes.
     #[default]
@@ -58,6 +62,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 only, by prior knowledge.
     Http2,
+    /// The RPC protocol of the codec of that name; of `auto`, the one that a connection's first bytes are of.
+    Rpc(Name),
 }
 
 /// What a listener does with the connections that match.

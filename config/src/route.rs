@@ -66,6 +66,8 @@ pub struct RouteMatch {
     pub headers: Vec<ValueMatch>,
     /// Query parameters, all of them.
     pub query: Vec<ValueMatch>,
+    /// What an RPC call says it calls, all of it: `:service`, `:method`, `:version`, `:group`, exact or by their beginning.
+    pub rpc: Vec<ValueMatch>,
 }
 
 /// How a path is matched.

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use ringway_config::{Cipher, Name, TlsVersion};
 use ringway_protocols::Fields;
+use ringway_protocols::codec::{Codec, Frame};
 use ringway_protocols::message::{RequestHead, ResponseHead};
 use ringway_protocols::proxy_protocol::Tlv;
 
@@ -113,6 +115,24 @@ pub struct PeerCertificate {
     pub element: Bytes,
 }
 
+/// The field that holds a call's service. No header has such a name.
+pub const RPC_SERVICE: &str = ":service";
+/// The field that holds a call's method.
+pub const RPC_METHOD: &str = ":method";
+/// The field that holds the version of a call's service, where the protocol says it apart.
+pub const RPC_VERSION: &str = ":version";
+/// The field that holds the group of a call's service.
+pub const RPC_GROUP: &str = ":group";
+
+/// A call of an RPC protocol: what a request is made of that came as one frame.
+#[derive(Debug)]
+pub struct RpcCall {
+    /// What the frame is written in.
+    pub codec: Arc<dyn Codec>,
+    /// The frame, as it came.
+    pub frame: Frame,
+}
+
 /// One request on its way: what filters may read and change.
 #[derive(Debug)]
 pub struct RequestCx {
@@ -134,6 +154,9 @@ pub struct RequestCx {
     pub metadata: Vec<(Name, Bytes)>,
     /// Where it went, once there is an answer or none is to be had.
     pub upstream: Upstream,
+    /// The call, if it came as a frame of an RPC protocol. Its fields and target say what it says; a changed field is written
+    /// into the frame where its protocol can.
+    pub rpc: Option<Rc<RpcCall>>,
 }
 
 /// Where a request went.
@@ -256,5 +279,6 @@ pub(crate) fn sample(method: &str, target: &str, fields: &[(&str, &str)]) -> Req
         flag: "-",
         metadata: Vec::new(),
         upstream: Upstream::default(),
+        rpc: None,
     }
 }

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use ringway_config::{
-    self as config, Config, EndpointAddress, Localities, LogTarget, Name, PathError,
+    self as config, Config, EndpointAddress, Localities, LogTarget, Name, PathError, Protocol,
+    Service, UpstreamProtocol,
 };
+use ringway_protocols::codec::Codec;
 use socket2::SockAddr;
 
 use crate::cluster::{ClusterSpec, Hosts, assemble};
@@ -42,6 +44,8 @@ pub struct ListenerSpec {
     pub config: config::Listener,
     pub(crate) chains: Vec<ChainSpec>,
     pub(crate) logs: Vec<(TargetId, Format)>,
+    /// What its clients may speak, if it is an RPC protocol.
+    pub(crate) codecs: Vec<Arc<dyn Codec>>,
     pub(crate) stats: Arc<PerCore<ListenerStats>>,
     /// Connections open in the whole process, where there is a limit of them.
     pub(crate) open: Arc<AtomicU64>,
@@ -119,7 +123,7 @@ impl Snapshot {
             .listeners
             .iter()
             .enumerate()
-            .map(|(at, listener)| builder.listener(listener, &format!("listeners[{at}]")))
+            .map(|(at, listener)| builder.listener(listener, config, &format!("listeners[{at}]")))
             .collect();
         if !builder.errors.is_empty() {
             return Err(builder.errors);
@@ -166,6 +170,31 @@ impl Snapshot {
     }
 }
 
+/// The clusters that a listener's routes lead to, and those of their mirrors.
+fn reached<'c>(
+    listener: &'c config::Listener,
+    config: &'c Config,
+) -> impl Iterator<Item = &'c Name> {
+    let tables = listener
+        .chains
+        .iter()
+        .filter_map(|chain| match &chain.service {
+            Service::Routes(table) => Some(table),
+            Service::Tcp(_) => None,
+        });
+    let tables = tables.filter_map(|name| config.route_tables.iter().find(|t| t.name == *name));
+    let routes = tables.flat_map(|table| table.virtual_hosts.iter().flat_map(|host| &host.routes));
+    let forwards = routes.filter_map(|route| match &route.action {
+        config::Action::Forward(forward) => Some(forward),
+        config::Action::Respond(_) | config::Action::Redirect(_) => None,
+    });
+    forwards.flat_map(|forward| {
+        let mirror = forward.mirror.iter().map(|mirror| &mirror.cluster);
+        let clusters = forward.clusters.iter().map(|to| &to.cluster);
+        clusters.chain(mirror)
+    })
+}
+
 struct Builder<'b> {
     registry: &'b Registry,
     inputs: &'b Inputs,
@@ -203,6 +232,7 @@ impl Builder<'_> {
             return Arc::clone(last);
         }
         let tls = files.and_then(|files| self.client(config, files, path));
+        let codec = self.codec(config, path);
         let spec = assemble(
             config.clone(),
             hosts,
@@ -210,7 +240,22 @@ impl Builder<'_> {
             self.stats,
             last.map(|last| &**last),
         );
-        Arc::new(ClusterSpec { tls, ..spec })
+        Arc::new(ClusterSpec { tls, codec, ..spec })
+    }
+
+    /// What the hosts of a cluster speak, if it is an RPC protocol.
+    fn codec(&mut self, config: &config::Cluster, path: &str) -> Option<Arc<dyn Codec>> {
+        let UpstreamProtocol::Rpc(name) = &config.protocol else {
+            return None;
+        };
+        match self.registry.codec_of(name.as_str()) {
+            Ok(codec) => Some(codec),
+            Err(why) => {
+                let place = format!("{path}.protocol");
+                self.errors.push(PathError::new(place, why));
+                None
+            }
+        }
     }
 
     /// The files of a cluster's TLS, if it speaks it.
@@ -245,6 +290,46 @@ impl Builder<'_> {
                 None
             }
         }
+    }
+
+    /// What the clients of a listener may speak, and that what its routes lead to speaks it too.
+    fn codecs(
+        &mut self,
+        listener: &config::Listener,
+        config: &Config,
+        path: &str,
+    ) -> Vec<Arc<dyn Codec>> {
+        let place = format!("{path}.protocol");
+        let codecs = match &listener.protocol {
+            Protocol::Http | Protocol::Http1 | Protocol::Http2 => Vec::new(),
+            Protocol::Rpc(name) => match self.registry.codecs_of(name.as_str()) {
+                Ok(codecs) => codecs,
+                Err(why) => {
+                    self.errors.push(PathError::new(place, why));
+                    return Vec::new();
+                }
+            },
+        };
+        for name in reached(listener, config) {
+            let cluster = config.clusters.iter().find(|cluster| cluster.name == *name);
+            let speaks = match cluster.map(|cluster| &cluster.protocol) {
+                Some(UpstreamProtocol::Rpc(codec)) => Some(codec.as_str()),
+                Some(_) => None,
+                None => continue,
+            };
+            let fits = match speaks {
+                Some(speaks) => codecs.iter().any(|codec| codec.name() == speaks),
+                None => codecs.is_empty(),
+            };
+            if !fits {
+                let message = format!(
+                    "a route leads to the cluster `{name}`, which speaks {}: both have to speak the same",
+                    speaks.map_or("HTTP".to_owned(), |speaks| format!("`{speaks}`")),
+                );
+                self.errors.push(PathError::new(place.clone(), message));
+            }
+        }
+        codecs
     }
 
     /// The hosts by zone of the cluster that zone-aware routing measures itself by.
@@ -344,6 +429,8 @@ impl Builder<'_> {
                 config::Protocol::Http => &[b"h2", b"http/1.1"],
                 config::Protocol::Http1 => &[b"http/1.1"],
                 config::Protocol::Http2 => &[b"h2"],
+                // None has a name there, and whoever offers others means another server.
+                config::Protocol::Rpc(_) => &[],
             },
             config::Service::Tcp(_) => &[],
         };
@@ -395,7 +482,13 @@ impl Builder<'_> {
         built.into_boxed_slice()
     }
 
-    fn listener(&mut self, config: &config::Listener, path: &str) -> Arc<ListenerSpec> {
+    fn listener(
+        &mut self,
+        config: &config::Listener,
+        all: &Config,
+        path: &str,
+    ) -> Arc<ListenerSpec> {
+        let codecs = self.codecs(config, all, path);
         let last = self.last.and_then(|last| {
             last.listeners
                 .iter()
@@ -435,6 +528,7 @@ impl Builder<'_> {
             config: config.clone(),
             chains,
             logs,
+            codecs,
             stats: self.stats.listener(&config.name),
             open,
         })

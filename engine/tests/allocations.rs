@@ -45,6 +45,7 @@ fn route(path: PathMatch, query: Vec<ValueMatch>) -> Route {
             methods: vec!["GET".to_owned()],
             headers: Vec::new(),
             query,
+            rpc: Vec::new(),
         },
         action: Action::Respond(Respond {
             status: 200,

@@ -19,7 +19,7 @@ use crate::Fields;
 pub use crate::output::Output;
 
 /// A protocol, registered once by its name.
-pub trait Codec: Send + Sync {
+pub trait Codec: fmt::Debug + Send + Sync {
     /// The name that configurations use: `bolt`.
     fn name(&self) -> &'static str;
 

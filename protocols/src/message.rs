@@ -78,6 +78,8 @@ pub enum Version {
     Http10,
     Http11,
     Http2,
+    /// A frame of an RPC protocol, by its name.
+    Rpc(&'static str),
 }
 
 impl Version {
@@ -87,6 +89,7 @@ impl Version {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
+            Self::Rpc(name) => name,
         }
     }
 }

@@ -33,6 +33,8 @@ mod proxy_protocol_sent;
 mod reload;
 mod retries;
 mod routing;
+mod rpc;
+mod rpc_tls;
 mod selfcheck;
 mod sockets;
 mod stop;

@@ -99,6 +99,7 @@ fn route(at: usize) -> Route {
             methods: Vec::new(),
             headers: Vec::new(),
             query: Vec::new(),
+            rpc: Vec::new(),
         },
         action: Action::Forward(Box::new(Forward {
             clusters: vec![cluster],

@@ -13,6 +13,7 @@ use super::balance::cost_now;
 use super::group::{Group, Groups};
 use super::pool::http1::Kept;
 use super::pool::http2;
+use super::pool::rpc;
 use super::{HostPlace, HostSpec, HostState, HostTls, Place, Speaks};
 use crate::net::tls::Client;
 use crate::observe::{ClusterStats, HostStats, Slot};
@@ -42,6 +43,8 @@ pub(crate) struct Host {
     pub(super) http1: Kept,
     /// HTTP/2 connections.
     pub(super) http2: Rc<http2::Pool>,
+    /// Connections of RPC protocols.
+    pub(super) rpc: Rc<rpc::Pool>,
     /// Requests in flight on this core.
     active: Cell<u32>,
     /// The moving average of its answers' times in microseconds, and when it was made.
@@ -71,6 +74,7 @@ impl Host {
             groups: Groups::default(),
             http1: Kept::default(),
             http2: Rc::default(),
+            rpc: Rc::default(),
             active: Cell::new(0),
             latency: Cell::new((0.0, 0)),
             retired: Cell::new(false),
@@ -97,6 +101,7 @@ impl Host {
             groups: Groups::default(),
             http1: Kept::default(),
             http2: Rc::default(),
+            rpc: Rc::default(),
             active: Cell::new(0),
             latency: Cell::new((0.0, 0)),
             retired: Cell::new(false),
@@ -180,17 +185,21 @@ impl Host {
     pub(super) fn sweep(&self, pool: &Pool) {
         self.http1.sweep(self, pool);
         self.http2.sweep(pool);
+        self.rpc.sweep(pool);
         self.groups.sweep(pool);
     }
 
     /// Whether no connection is kept or being made.
     pub(super) fn is_unused(&self) -> bool {
-        self.http1.is_empty() && self.http2.is_empty()
+        self.http1.is_empty() && self.http2.is_empty() && self.rpc.is_empty()
     }
 
     /// Closes a connection that is idle, if there is one.
     pub(super) fn close_one(&self) -> bool {
-        self.http1.close_one(self) || self.http2.close_one() || self.groups.close_one()
+        self.http1.close_one(self)
+            || self.http2.close_one()
+            || self.rpc.close_one()
+            || self.groups.close_one()
     }
 
     /// Closes what is kept, and keeps nothing more. Requests under way go on to their end.
@@ -198,6 +207,7 @@ impl Host {
         self.retired.set(true);
         self.http1.close(self);
         self.http2.drain();
+        self.rpc.drain();
         self.groups.retire();
     }
 }
@@ -206,6 +216,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.http1.close(self);
         self.http2.drain();
+        self.rpc.drain();
     }
 }
 

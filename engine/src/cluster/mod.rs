@@ -26,6 +26,7 @@ use ringway_protocols::message::Version;
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::{ConnectError, Stream, connect, tls};
 use crate::observe::{Calls, ClusterStats, Slot};
+use crate::request::RpcCall;
 use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
 
@@ -38,8 +39,10 @@ pub(crate) use host::{Active, Host, RequestPlaces};
 pub use picker::Picker;
 use pool::http1::Places;
 use pool::http2::Place as StreamPlace;
+use pool::rpc;
 pub(crate) use pool::{
-    ANSWER_READ, Answering, Closed, Connection, Lease, Receiving, Sender, Slot as StreamSlot,
+    ANSWER_READ, Answering, Closed, Connection, Lease, Receiving, RpcSlot, Sender,
+    Slot as StreamSlot,
 };
 pub(crate) use secure::HostTls;
 use secure::is_agreed;
@@ -75,6 +78,8 @@ pub(crate) struct Want<'w> {
     pub(crate) version: Version,
     /// For whom it is, where that matters.
     pub(crate) group: Option<&'w Rc<Group>>,
+    /// The call, if it is one of an RPC protocol.
+    pub(crate) call: Option<&'w Rc<RpcCall>>,
 }
 
 /// What is spoken on a connection.
@@ -259,6 +264,16 @@ impl Cluster {
         let max = self.spec.config.pool.groups;
         let in_group = want.group.map(|group| host.in_group(group, max));
         let host = in_group.as_ref().unwrap_or(host);
+        match (want.call, &self.spec.codec) {
+            (Some(call), Some(codec)) if call.codec.name() == codec.name() => {
+                return self.checkout_rpc(host, call, want.fresh, timer).await;
+            }
+            (None, None) => {}
+            (Some(_), _) | (None, Some(_)) => {
+                let why = "the cluster speaks another protocol than the client";
+                return Err(Fault::new(FaultKind::Internal).because(why));
+            }
+        }
         match self.speaks(want.version).or(host.agreed()) {
             Some(Speaks::Http1) => self.checkout_http1(host, want.fresh, timer).await,
             Some(Speaks::Http2) => self.checkout_http2(host, timer).await,
@@ -301,7 +316,9 @@ impl Cluster {
     fn speaks(&self, client: Version) -> Option<Speaks> {
         match self.spec.config.protocol {
             UpstreamProtocol::Auto if self.client.is_some() => None,
-            UpstreamProtocol::Auto | UpstreamProtocol::Http1 => Some(Speaks::Http1),
+            UpstreamProtocol::Auto | UpstreamProtocol::Http1 | UpstreamProtocol::Rpc(_) => {
+                Some(Speaks::Http1)
+            }
             UpstreamProtocol::Http2 => Some(Speaks::Http2),
             UpstreamProtocol::SameAsClient if client == Version::Http2 => Some(Speaks::Http2),
             UpstreamProtocol::SameAsClient => Some(Speaks::Http1),
@@ -331,6 +348,36 @@ impl Cluster {
         let stream = self.open(host, &[Speaks::Http1], timer).await?;
         let places = (permit, host_place);
         Ok(Lease::Http1(Connection::new(stream, host, places)))
+    }
+
+    /// A place for a call of an RPC protocol.
+    async fn checkout_rpc(
+        &self,
+        host: &Rc<Host>,
+        call: &RpcCall,
+        fresh: bool,
+        timer: &Timer,
+    ) -> Result<Lease, Fault> {
+        let config = &self.spec.config;
+        loop {
+            match host.rpc.place(call, &config.rpc, fresh) {
+                rpc::Place::Here(slot) => return Ok(Lease::Rpc(slot)),
+                rpc::Place::Connect(connecting) => {
+                    let places = self.places(host).await?;
+                    let stream = self.open(host, &[], timer).await?;
+                    let opened = (stream, places);
+                    return Ok(Lease::Rpc(connecting.open(opened, host, call, config)));
+                }
+                rpc::Place::Wait(waiting) => {
+                    self.stats.upstream_rq_waited.inc();
+                    waiting.room().await;
+                }
+                rpc::Place::Full => {
+                    self.stats.upstream_rq_waiting_overflow.inc();
+                    return Err(Fault::new(FaultKind::Overflow).retry(Retry::Safe));
+                }
+            }
+        }
     }
 
     async fn checkout_http2(&self, host: &Rc<Host>, timer: &Timer) -> Result<Lease, Fault> {
@@ -401,7 +448,7 @@ impl Cluster {
         }
     }
 
-    /// A stream to the host, under TLS where the cluster asks for it, for one of these protocols.
+    /// A stream to the host, under TLS where the cluster asks for it, for one of these protocols; RPC protocols have no names there.
     async fn open(&self, host: &Host, offer: &[Speaks], timer: &Timer) -> Result<Stream, Fault> {
         self.stats.upstream_cx_total.inc();
         host.stats.cx_total.inc();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ringway_config::{self as config, Endpoint, Name, Outlier};
+use ringway_protocols::codec::Codec;
 use socket2::SockAddr;
 
 use super::breaker::{Breakers, Full};
@@ -353,6 +354,8 @@ pub struct ClusterSpec {
     pub(crate) tls: Option<(tls::Client, tls::Files)>,
     /// Calls of gRPC to it, by method.
     pub calls: Arc<PerCore<Calls>>,
+    /// What its hosts speak, if it is an RPC protocol.
+    pub(crate) codec: Option<Arc<dyn Codec>>,
 }
 
 /// A cluster of these hosts, without TLS. `last` is its last version, whose places in use stay.
@@ -373,6 +376,7 @@ pub(crate) fn assemble(
         stats: numbers,
         calls: stats.calls(&config.name),
         breakers,
+        codec: None,
         sets: Arc::new(sets),
         config,
         hosts,

@@ -3,6 +3,11 @@
 use std::sync::Arc;
 
 use ringway_config::{self as config, PathError};
+use ringway_protocols::bolt::Bolt;
+use ringway_protocols::codec::Codec;
+use ringway_protocols::dubbo::Dubbo;
+use ringway_protocols::tars::Tars;
+use ringway_protocols::thrift::{DubboThrift, Thrift};
 use serde_json::Value;
 
 use super::{FilterSpec, fault, grpc_web, headers, ip_access};
@@ -12,11 +17,15 @@ pub type Parsed = Result<Arc<dyn FilterSpec>, Vec<PathError>>;
 
 type Parse = fn(&Value) -> Parsed;
 
-/// Filters by name. A value and never a global: what is not in it does not exist.
+/// Filters, and codecs of RPC protocols, by name. A value and never a global: what is not in it does not exist.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     filters: Vec<(&'static str, Parse)>,
+    codecs: Vec<Arc<dyn Codec>>,
 }
+
+/// The name of a listener's protocol that stands for any that its clients' first bytes are of.
+const ANY: &str = "auto";
 
 impl Registry {
     /// A registry without filters.
@@ -31,6 +40,11 @@ impl Registry {
             .filter("ip_access", ip_access::parse)
             .filter("fault", fault::parse)
             .filter("grpc_web", grpc_web::parse)
+            .codec(Bolt::default())
+            .codec(Dubbo)
+            .codec(DubboThrift)
+            .codec(Tars)
+            .codec(Thrift)
     }
 
     /// Adds a filter, in the place of an earlier one of that name.
@@ -39,6 +53,49 @@ impl Registry {
         self.filters.retain(|(known, _)| *known != name);
         self.filters.push((name, parse));
         self
+    }
+
+    /// Adds the codec of an RPC protocol, in the place of an earlier one of that name.
+    #[must_use]
+    pub fn codec(mut self, codec: impl Codec + 'static) -> Self {
+        self.codecs.retain(|known| known.name() != codec.name());
+        self.codecs.push(Arc::new(codec));
+        self
+    }
+
+    /// The codec of an upstream's protocol.
+    pub(crate) fn codec_of(&self, name: &str) -> Result<Arc<dyn Codec>, String> {
+        let found = self.codecs.iter().find(|codec| codec.name() == name);
+        found.cloned().ok_or_else(|| self.no_codec(name))
+    }
+
+    /// The codecs that a listener's clients may speak.
+    pub(crate) fn codecs_of(&self, name: &str) -> Result<Vec<Arc<dyn Codec>>, String> {
+        match name {
+            ANY => Ok(self.codecs.clone()),
+            name => self.codec_of(name).map(|codec| vec![codec]),
+        }
+    }
+
+    fn no_codec(&self, name: &str) -> String {
+        let known: Vec<_> = self
+            .codecs
+            .iter()
+            .map(|codec| format!("`{}`", codec.name()))
+            .collect();
+        let nearest = self.codecs.iter().map(|codec| codec.name());
+        let nearest = nearest.chain(["http", "http1", "http2", ANY]);
+        let nearest = nearest.map(|known| (distance(name, known), known)).min();
+        let hint = match nearest {
+            Some((slips, nearest)) if slips * 3 <= nearest.len() => {
+                format!(": did you mean `{nearest}`?")
+            }
+            Some(_) | None => String::new(),
+        };
+        format!(
+            "there is no protocol `{name}`{hint}; beside HTTP's there are {}",
+            known.join(", ")
+        )
     }
 
     /// The names, in the order they were added.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use ringway_config::{Cipher, TlsVersion};
 use ringway_protocols::client_hello::HelloError;
+use ringway_protocols::codec::DecodeError;
 use ringway_protocols::http1::Violation;
 use ringway_protocols::proxy_protocol::ProxyError;
 
@@ -126,6 +127,14 @@ impl Reason for ProxyError {
     }
 }
 
+impl Reason for DecodeError {
+    const ALL: &'static [Self] = Self::ALL;
+    const LABEL: &'static str = "reason";
+    fn name(self) -> &'static str {
+        self.name()
+    }
+}
+
 /// One counter for each rule of HTTP/1, by [`Violation::index`].
 pub type Rules = Reasons<Violation>;
 /// One counter for each reason to refuse a ClientHello, by [`HelloError::index`].
@@ -139,6 +148,8 @@ pub type TlsVersions = Reasons<TlsVersion>;
 pub type Ciphers = Reasons<Cipher>;
 /// One counter for each reason why handshakes fail.
 pub type TlsFailures = Reasons<TlsFailure>;
+/// One counter for each way in which a frame of an RPC protocol can be wrong, by [`DecodeError::index`].
+pub type RpcErrors = Reasons<DecodeError>;
 
 /// One counter for each reason of a set.
 #[derive(Debug)]

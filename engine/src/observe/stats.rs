@@ -10,8 +10,8 @@ use ringway_config::Name;
 
 use super::calls::Calls;
 use super::counter::{
-    Ciphers, Classes, Counter, Gauge, HelloErrors, PerCore, ProxyErrors, Rules, TlsFailures,
-    TlsVersions,
+    Ciphers, Classes, Counter, Gauge, HelloErrors, PerCore, ProxyErrors, RpcErrors, Rules,
+    TlsFailures, TlsVersions,
 };
 use super::histogram::Histogram;
 use super::scope::{Scope, Value, scope};
@@ -57,6 +57,8 @@ scope! {
         limit_requests_per_connection: Counter as limit [limit = requests_per_connection], "Limits reached, by limit.";
         limit_connections: Counter as limit [limit = connections], "Limits reached, by limit.";
         limit_drain_body: Counter as limit [limit = drain_body], "Limits reached, by limit.";
+        limit_rpc_queue: Counter as limit [limit = rpc_queue], "Limits reached, by limit.";
+        limit_rpc_memory: Counter as limit [limit = rpc_memory], "Limits reached, by limit.";
         limit_http2_streams: Counter as limit [limit = http2_streams], "Limits reached, by limit.";
         limit_http2_resets: Counter as limit [limit = http2_resets], "Limits reached, by limit.";
         limit_http2_control_frames: Counter as limit [limit = http2_control_frames], "Limits reached, by limit.";
@@ -82,6 +84,9 @@ scope! {
         early_response_drains: Counter, "Request bodies thrown away after an early answer, so that the connection was kept.";
         downstream_cx_drain_close: Counter, "Connections closed because the listener or the process drains.";
         downstream_rq_aborted: Counter, "Requests whose client went away before the end of the answer.";
+        rpc_malformed: RpcErrors, "Frames of clients that break their protocol, by what is wrong.";
+        rpc_unknown: Counter, "Connections closed because their first bytes are of no RPC protocol.";
+        rpc_unasked: Counter, "Answers and pushes that came from clients, where there was nobody to take them.";
         upgrades_total: Counter, "Connections that became a tunnel (WebSocket and other upgrades).";
         upgrades_active: Gauge, "Tunnels open.";
         http2_cx_total: Counter, "Connections that spoke HTTP/2.";
@@ -161,6 +166,12 @@ scope! {
         protocol_error: Rules, "Answers refused for breaking a rule of HTTP, by rule.";
         bytes_sent: Counter as sent_bytes, "Bytes of request bodies, and of connections passed on.";
         bytes_received: Counter as received_bytes, "Bytes of answers' bodies, and of connections passed on.";
+        rpc_malformed: RpcErrors, "Frames of upstreams that break their protocol, by what is wrong.";
+        rpc_late: Counter, "Answers that came after their call had been given up, or twice.";
+        rpc_unasked: Counter, "Calls and pushes that came from upstreams, where there was nobody to take them.";
+        rpc_heartbeats: Counter, "Heartbeats sent on quiet connections.";
+        rpc_unamended: Counter, "Calls sent without a change of their headers, which their frames cannot carry.";
+        rpc_buffer_full: Counter, "Calls refused because too many bytes waited for the upstream.";
         mirror_sent: Counter, "Copies of requests sent here.";
         mirror_skipped: Counter, "Copies not made because too many were in flight.";
         mirror_failed: Counter, "Copies that got no answer.";

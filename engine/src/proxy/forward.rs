@@ -125,6 +125,11 @@ fn prepare(
     found: Found<'_>,
     request: &mut RequestCx,
 ) -> Result<Option<Bytes>, BadPath> {
+    if request.rpc.is_some() {
+        // What HTTP says between its hops means nothing to it, and it has no path to rewrite.
+        found.route.request_headers.apply_request(request);
+        return Ok(None);
+    }
     let forwarded = &cx.listener.spec.config.forwarded;
     head::forward(&mut request.head, cx.intro, forwarded, &cx.local.rng);
     found.route.request_headers.apply_request(request);
@@ -142,6 +147,7 @@ fn outgoing<'r>(
     let mut outgoing = Outgoing::new(&request.head, rewritten, host, cx.intro.scheme, framing);
     outgoing.upgrade = cx.upgrade.as_deref().filter(|_| forward.config.upgrade);
     outgoing.te_trailers = cx.te_trailers;
+    outgoing.rpc = request.rpc.as_ref();
     outgoing
 }
 
@@ -374,6 +380,7 @@ impl Attempts<'_, '_> {
                 fresh,
                 version: sending.request.version,
                 group: self.group,
+                call: sending.request.rpc,
             };
             let lease = self.cluster.checkout(&host, want, timer).await?;
             exchange(sending, lease, &host, upload, interim, timer).await

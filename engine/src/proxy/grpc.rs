@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use ringway_protocols::Fields;
-use ringway_protocols::message::{Framing, Method, RequestHead};
+use ringway_protocols::message::{Framing, Method, RequestHead, Version};
 
 use super::answer::Answer;
 use super::{Reply, ReplyBody};
 use crate::fault::Fault;
 use crate::grpc::{self, MESSAGE, STATUS, Status, TIMEOUT};
 
-/// Whether a request is a call.
+/// Whether a request is a call. One of another RPC protocol is none, whatever a header of it says.
 pub(crate) fn is_call(head: &RequestHead) -> bool {
-    head.method == Method::Post && grpc::is_grpc(&head.fields)
+    let is_http = !matches!(head.version, Version::Rpc(_));
+    is_http && head.method == Method::Post && grpc::is_grpc(&head.fields)
 }
 
 /// The client's limit. One that cannot be read goes on as it is: the upstream refuses it.

@@ -130,12 +130,14 @@ pub(crate) fn start(
     };
     let (cluster, rng) = (Rc::clone(cluster), Rc::clone(rng));
     let (head, scheme) = (request.to_head(), request.scheme);
+    let call = request.rpc.cloned();
     spawn(async move {
         let timer = Timer::new();
         let want = Want {
             fresh: false,
             version: head.version,
             group: group.as_ref(),
+            call: call.as_ref(),
         };
         let mut copying = Box::pin(copy(&cluster, &rng, &timer, (&head, scheme), want, body));
         // A panic ends the copy and not the core (settled question 10); what it leaves half done is dropped with it.
@@ -164,7 +166,8 @@ async fn copy(
 ) -> Result<(), Fault> {
     let (_, host) = cluster.pick(&Ask::new(rng))?;
     let lease = cluster.checkout(&host, want, timer).await?;
-    let request = Outgoing::new(head, None, None, scheme, body.framing);
+    let mut request = Outgoing::new(head, None, None, scheme, body.framing);
+    request.rpc = want.call;
     let upload = Rc::new(RefCell::new(Upload::new(&mut body)));
     let sending = Sending {
         cluster,

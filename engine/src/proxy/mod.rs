@@ -52,7 +52,7 @@ pub(crate) trait Interim {
 }
 
 /// Nobody to tell.
-struct NoInterim;
+pub(crate) struct NoInterim;
 
 impl Interim for NoInterim {
     fn send<'s>(
@@ -175,7 +175,10 @@ async fn route<'a, 'c>(
     let table = &chain.table;
     trace.table = Some(Rc::clone(table));
     table.stats.rq_total.inc();
+    let is_call = request.rpc.is_some();
     match table.router.normalize(&request.head.target) {
+        // A path of names that are no path's.
+        _ if is_call => {}
         Ok(None) => {}
         Ok(Some(plain)) => request.head.target = plain,
         Err(bad) => {

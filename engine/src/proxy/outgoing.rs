@@ -1,6 +1,7 @@
 //! A request as it goes to an upstream: plain values, which each protocol of upstreams renders in its own way.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,6 +13,7 @@ use ringway_protocols::message::{Framing, Method, RequestHead, Version};
 
 use crate::grpc;
 use crate::http2::{to_map, to_value};
+use crate::request::RpcCall;
 
 /// A request's head after routing and filters, the same in all its tries.
 pub(crate) struct Outgoing<'r> {
@@ -33,6 +35,8 @@ pub(crate) struct Outgoing<'r> {
     pub(crate) call: bool,
     /// When a call of gRPC that has a limit ends: each try says what is left.
     pub(crate) expires: Option<Instant>,
+    /// The call, if it is a frame of an RPC protocol.
+    pub(crate) rpc: Option<&'r Rc<RpcCall>>,
     /// The head for HTTP/1 upstreams, once one was asked for.
     http1: OnceCell<Bytes>,
 }
@@ -58,6 +62,7 @@ impl<'r> Outgoing<'r> {
             te_trailers: false,
             call: false,
             expires: None,
+            rpc: None,
             http1: OnceCell::new(),
         }
     }

@@ -218,7 +218,8 @@ impl Builder<'_> {
     pub(super) fn build(&mut self, matches: &config::RouteMatch, place: &str) -> Option<Matcher> {
         let before = self.errors.len();
         let path = self.path(&matches.path, place);
-        let headers = self.values(&matches.headers, &format!("{place}.headers"));
+        let mut headers = self.values(&matches.headers, &format!("{place}.headers"));
+        headers.extend(self.values(&matches.rpc, &format!("{place}.rpc")));
         let query = self.values(&matches.query, &format!("{place}.query"));
         let path = path.filter(|_| self.errors.len() == before)?;
         Some(Matcher {

@@ -30,6 +30,7 @@ fn by_path(path: PathMatch) -> RouteMatch {
         methods: Vec::new(),
         headers: Vec::new(),
         query: Vec::new(),
+        rpc: Vec::new(),
     }
 }
 

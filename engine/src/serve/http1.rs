@@ -331,6 +331,7 @@ pub(super) fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
         flag: "-",
         metadata: Vec::new(),
         upstream: request::Upstream::default(),
+        rpc: None,
     }
 }
 

@@ -15,6 +15,7 @@ mod pace;
 mod proxied;
 mod respond;
 mod root;
+mod rpc;
 mod sniff;
 mod tcp;
 mod tls;
@@ -205,7 +206,13 @@ async fn serve(mut connection: Box<Connection>) {
         return Box::pin(tcp::serve(connection)).await;
     }
     let agreed = client.tls.as_deref().and_then(|tls| tls.alpn.as_deref());
-    let spoken = match (agreed, client.listener.spec.config.protocol) {
+    let spoken = match (agreed, &client.listener.spec.config.protocol) {
+        (_, Protocol::Rpc(_)) => {
+            return match Box::pin(sniff::codec(&mut connection)).await {
+                Some(codec) => Box::pin(rpc::serve(connection, codec)).await,
+                None => connection.close(),
+            };
+        }
         (Some(b"h2"), _) | (_, Protocol::Http2) => Some(Spoken::Http2),
         (Some(b"http/1.1"), _) | (_, Protocol::Http1) => Some(Spoken::Http1),
         (_, Protocol::Http) => sniff::spoken(&mut connection).await,

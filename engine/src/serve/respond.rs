@@ -163,7 +163,7 @@ fn head(head: &mut ResponseHead, request: &RequestHead, frame: Frame, keep: bool
         _ if head.status == 101 => {}
         (false, _) => out.put_slice(b"connection: close\r\n"),
         (true, Version::Http10) => out.put_slice(b"connection: keep-alive\r\n"),
-        (true, Version::Http11 | Version::Http2) => {}
+        (true, Version::Http11 | Version::Http2 | Version::Rpc(_)) => {}
     }
     http1::end_head(&mut out);
     out

@@ -69,6 +69,8 @@ pub(crate) struct Local {
     leaving: Cell<bool>,
     view: RefCell<Rc<View>>,
     shared: Arc<Shared>,
+    /// Bytes of RPC calls in flight.
+    pub(crate) rpc_bytes: Cell<u64>,
     /// Accepting tasks that wait for a connection to end.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -95,6 +97,7 @@ impl Local {
             leaving: Cell::new(false),
             view: RefCell::new(Rc::new(View::empty())),
             shared,
+            rpc_bytes: Cell::new(0),
             waiting: RefCell::default(),
         }
     }

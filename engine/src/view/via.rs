@@ -27,6 +27,8 @@ impl Via {
             Version::Http10 => self.http10.clone(),
             Version::Http11 => self.http11.clone(),
             Version::Http2 => self.http2.clone(),
+            // It goes nowhere: such a head is for counters and logs.
+            Version::Rpc(name) => Bytes::from_static(name.as_bytes()),
         }
     }
 }

@@ -6,13 +6,13 @@ use super::health::{health_check, limits, outlier};
 use super::route::{at_most_one, exactly_one};
 use super::{proxy_protocol, tls, unique};
 use crate::native::wire::{
-    BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, Cx, FallbackWord, HashCookieRecord,
-    HashKeyRecord, Http2Record, LocalityRecord, MetadataPairs, PlacementRecord, StickyRecord,
-    SubsetsRecord,
+    BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, ClusterRpcRecord, Cx, FallbackWord,
+    HashCookieRecord, HashKeyRecord, Http2Record, LocalityRecord, MetadataPairs, OrFalse,
+    PlacementRecord, StickyRecord, SubsetsRecord,
 };
 use crate::{
-    Balance, Choices, Cluster, Cookie, Endpoint, Fallback, HashFunction, HashKey, HashPart, Http2,
-    Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
+    Balance, Choices, Cluster, ClusterRpc, Cookie, Endpoint, Fallback, HashFunction, HashKey,
+    HashPart, Http2, Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
 };
 
 /// How long a moving average of times remembers, where nothing else is said.
@@ -66,6 +66,7 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
             groups: record.pool.groups.u32(),
         },
         http2: http2(record.http2),
+        rpc: rpc(record.rpc),
         dns_refresh: record.dns_refresh.0,
         tls: record.tls.map(|tls| tls::client(tls, cx)),
         proxy_protocol: record
@@ -94,6 +95,20 @@ fn http2(record: Http2Record) -> Http2 {
         header_list: record.header_list.0,
         keep_alive: record.keep_alive.map(|limit| limit.0),
         keep_alive_timeout: record.keep_alive_timeout.0,
+    }
+}
+
+fn rpc(record: ClusterRpcRecord) -> ClusterRpc {
+    ClusterRpc {
+        connections: record.connections.map(|connections| connections.u32()),
+        in_flight: record.in_flight.u32(),
+        max_frame: record.max_frame,
+        buffer: record.buffer,
+        heartbeat: match record.heartbeat {
+            OrFalse::Some(limit) => Some(limit.0),
+            OrFalse::False => None,
+        },
+        heartbeat_timeout: record.heartbeat_timeout.0,
     }
 }
 

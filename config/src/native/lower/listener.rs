@@ -4,13 +4,14 @@ use ipnet::IpNet;
 
 use super::{Placed, proxy_protocol, route, tcp, tls, unique};
 use crate::native::wire::{
-    AccessLogRecord, ChainMatchRecord, ChainRecord, ClientHttp2Record, Cx, FilterItem,
-    ForwardedRecord, LimitsRecord, ListenerRecord, NonEmpty, OrFalse, RouteRecord, RouteTableRef,
-    TcpRecord, TlsRecord, VirtualHostRecord,
+    AccessLogRecord, ChainMatchRecord, ChainRecord, ClientHttp2Record, ClientRpcRecord, Cx,
+    FilterItem, ForwardedRecord, LimitsRecord, ListenerRecord, NonEmpty, OrFalse, RouteRecord,
+    RouteTableRef, TcpRecord, TlsRecord, VirtualHostRecord,
 };
 use crate::{
-    AccessLog, Chain, ChainMatch, ClientHttp2, Filter, Forwarded, HttpLimits, ListenAddress,
-    Listener, LogFormat, LogTarget, Name, PathNormalize, PortRange, RouteTable, Service,
+    AccessLog, Chain, ChainMatch, ClientHttp2, ClientRpc, Filter, Forwarded, HttpLimits,
+    ListenAddress, Listener, LogFormat, LogTarget, Name, PathNormalize, PortRange, RouteTable,
+    Service,
 };
 
 /// The line of an access log that says nothing of its format: Envoy's own.
@@ -104,6 +105,7 @@ fn listener(record: ListenerRecord, tables: &mut Vec<RouteTable>, cx: &mut Cx) -
         chains,
         limits: limits(&record.limits),
         http2: http2(record.http2),
+        rpc: rpc(&record.rpc),
         forwarded: forwarded(record.forwarded),
         access_logs,
         backlog: record.backlog.u32(),
@@ -374,6 +376,15 @@ fn http2(record: ClientHttp2Record) -> ClientHttp2 {
         keep_alive: record.keep_alive.map(|limit| limit.0),
         keep_alive_timeout: record.keep_alive_timeout.0,
         websocket: record.websocket,
+    }
+}
+
+fn rpc(record: &ClientRpcRecord) -> ClientRpc {
+    ClientRpc {
+        max_frame: record.max_frame,
+        in_flight: record.in_flight.u32(),
+        queue: record.queue,
+        memory: record.memory,
     }
 }
 

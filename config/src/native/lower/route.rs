@@ -8,7 +8,7 @@ use crate::native::lower::listener::filters;
 use crate::native::wire::{
     Cx, HeaderMatchRecord, HeaderOpsRecord, MatchRecord, NonEmpty, OneOrMore, QueryMatchRecord,
     RedirectRecord, Regex, RespondRecord, RetryRecord, RewriteRecord, RouteRecord,
-    RouteTableRecord, Scheme, VirtualHostRecord, either,
+    RouteTableRecord, RpcMatchRecord, Scheme, VirtualHostRecord, either,
 };
 use crate::{
     Action, Domain, Forward, HeaderOps, Mirror, Name, PathMatch, PathRewrite, Pattern, Redirect,
@@ -265,7 +265,30 @@ fn route_match(record: &MatchRecord, cx: &mut Cx) -> RouteMatch {
             .map(|one| value_match(header_asked(one), cx))
             .collect(),
         query: query.map(|one| value_match(query_asked(one), cx)).collect(),
+        rpc: rpc_match(&record.rpc),
     }
+}
+
+/// What is called, as the fields that hold it.
+fn rpc_match(record: &RpcMatchRecord) -> Vec<ValueMatch> {
+    let asked = [
+        (":service", &record.service),
+        (":method", &record.method),
+        (":version", &record.version),
+        (":group", &record.group),
+    ];
+    let tests = asked.into_iter().filter_map(|(name, text)| {
+        let text = text.as_ref()?.0.as_str();
+        Some(ValueMatch {
+            name: name.to_owned(),
+            test: match text.strip_suffix('*') {
+                Some(start) => ValueTest::Prefix(start.to_owned()),
+                None => ValueTest::Exact(text.to_owned()),
+            },
+            invert: false,
+        })
+    });
+    tests.collect()
 }
 
 /// What the matches of a header and of a query parameter have in common.

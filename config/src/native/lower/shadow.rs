@@ -83,6 +83,7 @@ fn takes_all_of(a: &RouteMatch, b: &RouteMatch) -> bool {
     methods
         && fewer(&a.headers, &b.headers)
         && fewer(&a.query, &b.query)
+        && fewer(&a.rpc, &b.rpc)
         && path_takes_all_of(&a.path, &b.path)
 }
 

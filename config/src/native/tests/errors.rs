@@ -408,11 +408,7 @@ fn listeners_are_checked() {
             flat("limits: { tls_handshake_timeout: 1s }"),
             "no chain here has `tls`",
         ),
-        (
-            flat("protocol: tcp"),
-            "`http`, `http1` or `http2` here, not `tcp`",
-        ),
-        (flat("protocol: http3"), "did you mean"),
+        (flat("protocol: [http]"), "here, not a list"),
         (flat("limits: { fields_total: 5 }"), "from 256"),
         (flat("limits: { header_timeout: 0s }"), "longer than zero"),
         (flat("forwarded: { via: \"a b\" }"), "a word of letters"),

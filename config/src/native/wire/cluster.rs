@@ -1,10 +1,10 @@
 //! Clusters, endpoints and pools.
 
 use super::{
-    BalanceItem, ClusterLimitsRecord, ClusterTlsRecord, Cx, HeadSize, HealthCheckRecord, Int,
-    LocalityRecord, MetadataPairs, NonEmpty, OutlierRecord, PlacementRecord, Positive,
-    SendProxyItem, Shape, SlowStartRecord, StickyRecord, SubsetsRecord, Window, Wire, choice,
-    fields::record, fields::wrong_shape,
+    BalanceItem, ClusterLimitsRecord, ClusterRpcRecord, ClusterTlsRecord, Cx, HeadSize,
+    HealthCheckRecord, Int, LocalityRecord, MetadataPairs, NonEmpty, OutlierRecord,
+    PlacementRecord, Positive, SendProxyItem, Shape, SlowStartRecord, StickyRecord, SubsetsRecord,
+    Window, Wire, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
 use crate::{EndpointAddress, Name, UpstreamProtocol};
@@ -28,6 +28,8 @@ record! {
         pool: PoolRecord = {},
         /// How HTTP/2 is spoken.
         http2: Http2Record = {},
+        /// How an RPC protocol is spoken.
+        rpc: ClusterRpcRecord = {},
         /// How often host names are resolved again.
         dns_refresh: Positive = "30s",
         /// How hosts that are new or came back get their share. Without this key: the whole of it at once.
@@ -50,13 +52,6 @@ record! {
         proxy_protocol: Option<SendProxyItem>,
     }
 }
-
-choice!(UpstreamProtocol {
-    Auto = "auto": "HTTP/1.1 without TLS; with it, what the host chooses",
-    Http1 = "http1": "HTTP/1.1",
-    Http2 = "http2": "HTTP/2, without TLS by prior knowledge",
-    SameAsClient = "same_as_client": "HTTP/2 for requests that came in HTTP/2, HTTP/1.1 for all others",
-});
 
 record! {
     /// A host with its weight.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{
-    AlpnName, ClusterChoice, Filled, FilterItem, HeadSize, Int, LogText, Mode, NonEmpty, OrFalse,
-    Pairs, PortsText, Positive, ProxyProtocolRecord, RouteRecord, RouteTableRef, TlsRecord, Token,
-    VirtualHostRecord, Window, choice, fields::record,
+    AlpnName, ClientRpcRecord, ClusterChoice, Filled, FilterItem, HeadSize, Int, LogText, Mode,
+    NonEmpty, OrFalse, Pairs, PortsText, Positive, ProxyProtocolRecord, RouteRecord, RouteTableRef,
+    TlsRecord, Token, VirtualHostRecord, Window, choice, fields::record,
 };
 use crate::{ByteSize, ClientCertField, ListenAddress, Name, PathNormalize, Protocol, ServerName};
 
@@ -28,6 +28,8 @@ record! {
         limits: LimitsRecord = {},
         /// How HTTP/2 is spoken with clients.
         http2: ClientHttp2Record = {},
+        /// Limits of clients that speak an RPC protocol.
+        rpc: ClientRpcRecord = {},
         /// What it says to upstreams about the client, and whom it believes.
         forwarded: ForwardedRecord = {},
         /// What it writes about each request.
@@ -54,12 +56,6 @@ record! {
         chains: Option<NonEmpty<ChainRecord>>,
     }
 }
-
-choice!(Protocol {
-    Http = "http": "any version of HTTP that the proxy serves, told apart by the first bytes",
-    Http1 = "http1": "HTTP/1.x only",
-    Http2 = "http2": "HTTP/2 only, by prior knowledge",
-});
 
 record! {
     /// What a listener does with some connections, by exactly one of `routes`, `virtual_hosts`, `route_table` and `tcp`.

@@ -97,6 +97,22 @@ record! {
         headers: Vec<HeaderMatchRecord>,
         /// Query parameters, all of them.
         query: Vec<QueryMatchRecord>,
+        /// What a call of an RPC protocol calls. A request of HTTP calls nothing.
+        rpc: RpcMatchRecord = {},
+    }
+}
+
+record! {
+    /// What a call of an RPC protocol calls; all that is said must hold. A text that ends with `*` is a beginning.
+    RpcMatchRecord {
+        /// The service, as the protocol names it: `com.test.Echo:1.0` of SOFARPC, `com.test.Echo` of Dubbo, a servant of Tars.
+        service: Option<Filled>,
+        /// The method or function.
+        method: Option<Filled>,
+        /// The version of the service, where the protocol says it.
+        version: Option<Filled>,
+        /// The group of the service, where the protocol says it; SOFARPC's unique id.
+        group: Option<Filled>,
     }
 }
 

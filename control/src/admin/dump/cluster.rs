@@ -1,9 +1,9 @@
 //! Clusters, in the words of a configuration file.
 
 use ringway_config::{
-    Balance, Choices, Cluster, Cookie, Endpoint, EndpointAddress, Fallback, HashFunction, HashKey,
-    HashPart, Http2, Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
-    UpstreamProtocol,
+    Balance, Choices, Cluster, ClusterRpc, Cookie, Endpoint, EndpointAddress, Fallback,
+    HashFunction, HashKey, HashPart, Http2, Localities, Locality, Placement, Pool, SlowStart,
+    Sticky, Subsets, UpstreamProtocol,
 };
 use serde_json::{Map, Value, json};
 
@@ -21,6 +21,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         first_byte_timeout,
         pool: of_pool,
         http2: of_http2,
+        rpc: of_rpc,
         dns_refresh,
         tls: of_tls,
         proxy_protocol: of_proxy,
@@ -37,7 +38,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
     });
     map([
         ("name", some(name.as_str())),
-        ("protocol", some(protocol_name(*protocol))),
+        ("protocol", some(protocol_name(protocol))),
         ("balance", Some(balance(*of_balance))),
         ("endpoints", Some(each(endpoints, endpoint))),
         ("connect_timeout", some(time(*connect_timeout))),
@@ -47,6 +48,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         ),
         ("pool", Some(pool(of_pool))),
         ("http2", Some(http2(of_http2))),
+        ("rpc", Some(rpc(of_rpc))),
         ("dns_refresh", some(time(*dns_refresh))),
         ("tls", of_tls.as_ref().map(tls::client)),
         (
@@ -63,12 +65,13 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
     ])
 }
 
-fn protocol_name(protocol: UpstreamProtocol) -> &'static str {
+fn protocol_name(protocol: &UpstreamProtocol) -> &str {
     match protocol {
         UpstreamProtocol::Auto => "auto",
         UpstreamProtocol::Http1 => "http1",
         UpstreamProtocol::Http2 => "http2",
         UpstreamProtocol::SameAsClient => "same_as_client",
+        UpstreamProtocol::Rpc(name) => name.as_str(),
     }
 }
 
@@ -113,6 +116,28 @@ fn http2(http2: &Http2) -> Value {
         ("header_list", some(header_list.0)),
         ("keep_alive", keep_alive.map(|t| time(t).into())),
         ("keep_alive_timeout", some(time(*keep_alive_timeout))),
+    ])
+}
+
+fn rpc(rpc: &ClusterRpc) -> Value {
+    let ClusterRpc {
+        connections,
+        in_flight,
+        max_frame,
+        buffer,
+        heartbeat,
+        heartbeat_timeout,
+    } = rpc;
+    map([
+        ("connections", connections.map(Value::from)),
+        ("in_flight", some(*in_flight)),
+        ("max_frame", some(max_frame.0)),
+        ("buffer", some(buffer.0)),
+        (
+            "heartbeat",
+            Some(heartbeat.map_or(Value::Bool(false), |t| time(t).into())),
+        ),
+        ("heartbeat_timeout", some(time(*heartbeat_timeout))),
     ])
 }
 

@@ -1,7 +1,7 @@
 //! Listeners of a dump.
 
 use ringway_config::{
-    AccessLog, Chain, ChainMatch, ClientCertField, ClientHttp2, Forwarded, HttpLimits,
+    AccessLog, Chain, ChainMatch, ClientCertField, ClientHttp2, ClientRpc, Forwarded, HttpLimits,
     ListenAddress, Listener, LogFormat, LogTarget, PortRange, Protocol, ServerName, Service,
     TcpProxy,
 };
@@ -20,6 +20,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
         chains,
         limits: of_limits,
         http2: of_http2,
+        rpc: of_rpc,
         forwarded: of_forwarded,
         access_logs,
         backlog,
@@ -28,6 +29,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
         Protocol::Http => "http",
         Protocol::Http1 => "http1",
         Protocol::Http2 => "http2",
+        Protocol::Rpc(name) => name.as_str(),
     };
     let (address, mode) = match address {
         ListenAddress::Tcp(address) => (address.to_string(), None),
@@ -62,10 +64,26 @@ pub(super) fn listener(listener: &Listener) -> Value {
         ("protocol", requests.then_some(protocol.into())),
         ("limits", Some(limits)),
         ("http2", requests.then(|| http2(of_http2))),
+        ("rpc", requests.then(|| rpc(of_rpc))),
         ("forwarded", requests.then(|| forwarded(of_forwarded))),
         ("access_log", list(each(access_logs, access_log))),
         ("backlog", some(*backlog)),
         ("chains", Some(each(chains, chain))),
+    ])
+}
+
+fn rpc(rpc: &ClientRpc) -> Value {
+    let ClientRpc {
+        max_frame,
+        in_flight,
+        queue,
+        memory,
+    } = rpc;
+    map([
+        ("max_frame", some(max_frame.0)),
+        ("in_flight", some(*in_flight)),
+        ("queue", some(queue.0)),
+        ("memory", some(memory.0)),
     ])
 }
 

@@ -81,6 +81,7 @@ fn route_match(matches: &RouteMatch) -> Value {
         methods,
         headers,
         query,
+        rpc,
     } = matches;
     let (kind, text) = match path {
         PathMatch::Exact(path) => ("path", path),
@@ -93,7 +94,22 @@ fn route_match(matches: &RouteMatch) -> Value {
         ("methods", list(texts(methods))),
         ("headers", list(each(headers, value_match))),
         ("query", list(each(query, value_match))),
+        ("rpc", (!rpc.is_empty()).then(|| rpc_match(rpc))),
     ])
+}
+
+fn rpc_match(tests: &[ValueMatch]) -> Value {
+    let texts = tests.iter().filter_map(|test| {
+        let name = test.name.trim_start_matches(':').to_owned();
+        match &test.test {
+            ValueTest::Exact(text) => Some((name, text.as_str().into())),
+            ValueTest::Prefix(start) => Some((name, format!("{start}*").into())),
+            ValueTest::Suffix(_) | ValueTest::Regex(_) | ValueTest::Present | ValueTest::Absent => {
+                None
+            }
+        }
+    });
+    Value::Object(texts.collect())
 }
 
 fn value_match(test: &ValueMatch) -> Value {

@@ -47,6 +47,7 @@ fn request() -> RequestCx {
             host: Some(Rc::from("192.0.2.1:80")),
             attempts: 2,
         },
+        rpc: None,
     }
 }
 

@@ -2,12 +2,14 @@
 
 pub(super) mod http1;
 pub(super) mod http2;
+pub(super) mod rpc;
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ringway_protocols::Fields;
+use ringway_protocols::codec::Frame;
 use ringway_protocols::message::{Framing, ResponseHead};
 
 use super::tunnel::FarEnd;
@@ -33,6 +35,7 @@ pub(crate) struct AnswerBody<'a> {
 pub(crate) enum Source<'a> {
     Http1(http1::Body<'a>),
     Http2(http2::Body<'a>),
+    Rpc(rpc::Body),
 }
 
 impl<'a> From<Source<'a>> for AnswerBody<'a> {
@@ -114,6 +117,14 @@ impl AnswerBody<'_> {
         self.source.into_far_end()
     }
 
+    /// The frame that answers a call; none of a call that gets no answer.
+    pub(crate) fn into_frame(self) -> Option<Frame> {
+        match self.source {
+            Source::Http1(_) | Source::Http2(_) => None,
+            Source::Rpc(body) => body.into_frame(),
+        }
+    }
+
     /// Gives up what it holds of its upstream, when what was pulled has been sent and dropped.
     pub(crate) fn release(&mut self) {
         self.source.release();
@@ -125,6 +136,7 @@ impl Source<'_> {
         match self {
             Self::Http1(body) => body.framing(),
             Self::Http2(body) => body.framing(),
+            Self::Rpc(body) => body.framing(),
         }
     }
 
@@ -132,6 +144,7 @@ impl Source<'_> {
         match self {
             Self::Http1(body) => body.drive(cx),
             Self::Http2(body) => body.drive(cx),
+            Self::Rpc(_) => Ok(()),
         }
     }
 
@@ -139,6 +152,7 @@ impl Source<'_> {
         match self {
             Self::Http1(body) => body.poll_next(cx),
             Self::Http2(body) => body.poll_next(cx),
+            Self::Rpc(body) => Poll::Ready(Ok(body.take())),
         }
     }
 
@@ -146,6 +160,7 @@ impl Source<'_> {
         match self {
             Self::Http1(body) => body.trailers(),
             Self::Http2(body) => body.trailers(),
+            Self::Rpc(_) => None,
         }
     }
 
@@ -153,6 +168,7 @@ impl Source<'_> {
         match self {
             Self::Http1(body) => body.is_switch(),
             Self::Http2(body) => body.is_switch(),
+            Self::Rpc(_) => false,
         }
     }
 
@@ -163,6 +179,7 @@ impl Source<'_> {
                 let (receiving, sender) = body.into_stream()?;
                 Some(FarEnd::Http2(receiving, sender))
             }
+            Self::Rpc(_) => None,
         }
     }
 
@@ -170,6 +187,7 @@ impl Source<'_> {
         match self {
             Self::Http1(body) => body.release(),
             Self::Http2(body) => body.release(),
+            Self::Rpc(_) => {}
         }
     }
 }

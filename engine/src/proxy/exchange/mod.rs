@@ -7,6 +7,7 @@
 
 pub(super) mod http1;
 pub(super) mod http2;
+pub(super) mod rpc;
 mod websocket;
 
 use std::future::Future;
@@ -69,6 +70,10 @@ pub(crate) async fn exchange<'a>(
             let (head, body) =
                 http2::exchange(&sending, slot, active, upload, interim, timer).await?;
             (head, Source::Http2(body))
+        }
+        Lease::Rpc(slot) => {
+            let (head, body) = rpc::exchange(&sending, slot, active, upload, timer).await?;
+            (head, Source::Rpc(body))
         }
     };
     let service_time = started.elapsed();

@@ -1,0 +1,459 @@
+//! One RPC connection to a host: the calls in flight on it, each under an id of our own.
+//!
+//! Ids are never given twice while a connection lives: an answer that comes after its call was given up finds nobody, and is
+//! dropped.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use ringway_config as config;
+use ringway_protocols::codec::{self, DecodeError, Frame, Kind, Limits, Output, Sharing, Side};
+
+use super::super::super::Host;
+use super::super::http1::Places;
+use super::{Key, Pool, driver};
+use crate::fault::{Fault, FaultKind, Retry};
+use crate::net::Stream;
+use crate::observe::{ClusterStats, HostStats, Slot as Stats};
+use crate::request::RpcCall;
+use crate::time::now_millis;
+
+/// Pings that may go without an answer: with the third the connection is given up.
+const STRIKES: u32 = 3;
+
+/// Whether it takes calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// It takes no more, by the other end's word; it may take them again.
+    Refusing,
+    /// It closes when its calls have ended.
+    Leaving,
+    Closed,
+}
+
+/// A connection.
+pub(super) struct Session {
+    pub(super) key: Key,
+    pool: Weak<Pool>,
+    protocol: RefCell<Box<dyn codec::Session>>,
+    out: RefCell<Output>,
+    /// Bytes that may wait to be sent.
+    buffer: usize,
+    calls: RefCell<HashMap<u64, Rc<Call>>>,
+    /// Calls that have a place here.
+    active: Cell<u32>,
+    begun: Cell<u64>,
+    /// The largest id; none where calls keep theirs.
+    ids: Option<u64>,
+    last_id: Cell<u64>,
+    state: Cell<State>,
+    strikes: Cell<u32>,
+    heard: Cell<u64>,
+    quiet_since: Cell<u64>,
+    driver: RefCell<Option<Waker>>,
+    max_requests: Option<u64>,
+    born: u64,
+    pub(super) heartbeat: Option<Duration>,
+    pub(super) heartbeat_timeout: Duration,
+    host: Stats<HostStats>,
+    _places: Places,
+    pub(super) cluster: Stats<ClusterStats>,
+}
+
+/// What a call waits for.
+#[derive(Default)]
+struct Call {
+    answer: RefCell<Option<Result<Frame, FaultKind>>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Call {
+    fn settle(&self, answer: Result<Frame, FaultKind>) {
+        *self.answer.borrow_mut() = Some(answer);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Session {
+    /// A session over a new connection, with the task that drives it.
+    pub(super) fn start(
+        (stream, places): (Stream, Places),
+        host: &Host,
+        call: &RpcCall,
+        config: &config::Cluster,
+        pool: Weak<Pool>,
+    ) -> Rc<Self> {
+        let rpc = &config.rpc;
+        let limits = Limits {
+            frame: usize::try_from(rpc.max_frame.0).unwrap_or(usize::MAX),
+            ..Limits::default()
+        };
+        let ids = match call.codec.sharing() {
+            Sharing::Multiplexed { bits } => Some((1_u64 << bits.clamp(1, 63)) - 1),
+            Sharing::OneAtATime | Sharing::Bound => None,
+        };
+        let session = Rc::new(Self {
+            key: (call.codec.name(), call.frame.pin),
+            pool,
+            protocol: RefCell::new(call.codec.start(Side::Upstream, &limits)),
+            out: RefCell::default(),
+            buffer: usize::try_from(rpc.buffer.0).unwrap_or(usize::MAX),
+            calls: RefCell::default(),
+            active: Cell::new(0),
+            begun: Cell::new(0),
+            ids,
+            last_id: Cell::new(0),
+            state: Cell::new(State::Open),
+            strikes: Cell::new(0),
+            heard: Cell::new(now_millis()),
+            quiet_since: Cell::new(now_millis()),
+            driver: RefCell::new(None),
+            max_requests: config.pool.max_requests,
+            born: now_millis(),
+            heartbeat: rpc.heartbeat,
+            heartbeat_timeout: rpc.heartbeat_timeout,
+            host: host.stats.clone(),
+            _places: places,
+            cluster: host.cluster.clone(),
+        });
+        session.host.cx_active.inc();
+        session.cluster.upstream_cx_active.inc();
+        driver::spawn(Rc::clone(&session), stream);
+        session
+    }
+
+    pub(super) fn active(&self) -> u32 {
+        self.active.get()
+    }
+
+    /// Takes the next frame off what came in.
+    pub(super) fn decode(&self, input: &mut bytes::BytesMut) -> Result<Option<Frame>, DecodeError> {
+        self.protocol.borrow_mut().decode(input)
+    }
+
+    /// How many more bytes the frame under way needs.
+    pub(super) fn wants(&self, have: usize) -> usize {
+        self.protocol.borrow().wants(have)
+    }
+
+    /// A frame came.
+    pub(super) fn take(self: &Rc<Self>, frame: Frame) {
+        if let Some(error) = frame.broken {
+            self.cluster.rpc_malformed.inc(error.index());
+        }
+        match frame.kind {
+            Kind::Response => self.answer(frame),
+            Kind::Pong => {}
+            Kind::Ping => {
+                let pong = self.protocol.borrow_mut().pong(&frame);
+                if let Some(pong) = pong {
+                    self.write(&pong);
+                }
+            }
+            Kind::GoAway => {
+                self.cluster.upstream_cx_goaway.inc();
+                if self.state.get() == State::Open {
+                    self.state.set(State::Refusing);
+                    self.give_up_places();
+                }
+            }
+            Kind::Resume => {
+                if self.state.get() == State::Refusing {
+                    self.state.set(State::Open);
+                    if let Some(pool) = self.pool.upgrade() {
+                        pool.restore(self);
+                    }
+                }
+            }
+            // Nobody here waits for any of it: a connection that many share has no one client to pass it to.
+            Kind::Request | Kind::OneWay | Kind::Push | Kind::Notice => {
+                self.cluster.rpc_unasked.inc();
+            }
+        }
+    }
+
+    fn answer(&self, frame: Frame) {
+        // Without ids there is one call, which everything that comes is the answer to.
+        let id = if self.ids.is_some() { frame.id } else { 0 };
+        let Some(call) = self.calls.borrow_mut().remove(&id) else {
+            self.cluster.rpc_late.inc();
+            return;
+        };
+        call.settle(match frame.broken {
+            None => Ok(frame),
+            Some(_) => Err(FaultKind::UpstreamProtocol),
+        });
+    }
+
+    /// Bytes came, or many went: the other end lives.
+    pub(super) fn heard(&self) {
+        self.heard.set(now_millis());
+        self.strikes.set(0);
+    }
+
+    /// Asks whether the other end lives, if it was not heard of for so long. Says whether it is given up.
+    pub(super) fn beat(&self, quiet: Duration) -> bool {
+        let since = now_millis().saturating_sub(self.heard.get());
+        if Duration::from_millis(since) < quiet {
+            return false;
+        }
+        if self.strikes.get() >= STRIKES {
+            return true;
+        }
+        let ping = self.protocol.borrow_mut().ping(self.next_id());
+        if let Some(ping) = ping {
+            self.strikes.set(self.strikes.get() + 1);
+            self.cluster.rpc_heartbeats.inc();
+            self.write(&ping);
+        }
+        false
+    }
+
+    /// Whether a ping goes without an answer.
+    pub(super) fn is_waiting_for_pong(&self) -> bool {
+        self.strikes.get() > 0
+    }
+
+    fn next_id(&self) -> u64 {
+        let max = self.ids.unwrap_or(u64::from(u32::MAX >> 1));
+        let next = match self.last_id.get() >= max {
+            true => 1,
+            false => self.last_id.get() + 1,
+        };
+        self.last_id.set(next);
+        next
+    }
+
+    fn write(&self, frame: &Frame) {
+        let mut out = self.out.borrow_mut();
+        self.protocol.borrow_mut().encode(frame, &mut out);
+        drop(out);
+        self.wake();
+    }
+
+    /// The next bytes to send; none when there will be no more.
+    pub(super) fn poll_out(&self, cx: &mut Context<'_>) -> Poll<Option<bytes::Bytes>> {
+        if let Some(part) = self.out.borrow_mut().take() {
+            return Poll::Ready(Some(part));
+        }
+        match self.state.get() {
+            State::Closed => return Poll::Ready(None),
+            State::Leaving | State::Refusing if self.active.get() == 0 => return Poll::Ready(None),
+            State::Open | State::Leaving | State::Refusing => {}
+        }
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn wake(&self) {
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Takes no more calls; it closes when those that it has have ended.
+    pub(super) fn leave(&self) {
+        if matches!(self.state.get(), State::Open | State::Refusing) {
+            self.state.set(State::Leaving);
+            self.give_up_places();
+        }
+    }
+
+    fn give_up_places(&self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.forget(self);
+        }
+        self.wake();
+    }
+
+    /// Leaves if it was unused for too long, or is too old.
+    pub(super) fn sweep(&self, pool: &config::Pool) {
+        let since = |then: u64| Duration::from_millis(now_millis().saturating_sub(then));
+        let unused = self.active.get() == 0 && since(self.quiet_since.get()) >= pool.idle_timeout;
+        if unused {
+            self.cluster.upstream_cx_closed_idle.inc();
+        }
+        let old = pool.max_age.is_some_and(|max| since(self.born) >= max);
+        if old {
+            self.cluster.upstream_cx_destroyed_max_age.inc();
+        }
+        if unused || old {
+            self.leave();
+        }
+    }
+
+    /// The connection has ended: so have its calls.
+    pub(super) fn close(&self, kind: FaultKind) {
+        self.state.set(State::Closed);
+        self.give_up_places();
+        let calls = self.calls.take();
+        for call in calls.into_values() {
+            call.settle(Err(kind));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.host.cx_active.dec();
+        self.cluster.upstream_cx_active.dec();
+        self.cluster.upstream_cx_destroyed.inc();
+    }
+}
+
+/// A place for one call. Dropped, it is free again.
+pub(crate) struct Slot {
+    session: Rc<Session>,
+    /// Other calls went over this connection before.
+    reused: bool,
+}
+
+impl Slot {
+    pub(super) fn new(session: &Rc<Session>) -> Self {
+        session.active.set(session.active.get() + 1);
+        let begun = session.begun.get() + 1;
+        session.begun.set(begun);
+        if begun > 1 {
+            session.cluster.upstream_cx_reused.inc();
+        }
+        if session.max_requests.is_some_and(|max| begun >= max) {
+            session.cluster.upstream_cx_destroyed_max_requests.inc();
+            session.leave();
+        }
+        Self {
+            session: Rc::clone(session),
+            reused: begun > 1,
+        }
+    }
+
+    /// The headers of a call.
+    pub(crate) fn headers(&self, frame: &Frame) -> ringway_protocols::Fields {
+        self.session.protocol.borrow().headers(frame)
+    }
+
+    /// Headers changed; none if the frame can carry them and did.
+    pub(crate) fn amend(
+        &self,
+        frame: &Frame,
+        changes: &[codec::Change<'_>],
+    ) -> Result<Frame, codec::AmendError> {
+        self.session.protocol.borrow().amend(frame, changes)
+    }
+
+    /// Counts headers that a frame could not carry.
+    pub(crate) fn count_unamended(&self) {
+        self.session.cluster.rpc_unamended.inc();
+    }
+
+    /// Sends what gets no answer.
+    pub(crate) fn send(self, mut frame: Frame) -> Result<(), Fault> {
+        self.room()?;
+        if self.session.ids.is_some() {
+            frame.id = self.session.next_id();
+        }
+        self.session.write(&frame);
+        Ok(())
+    }
+
+    /// Sends a call.
+    pub(crate) fn call(self, mut frame: Frame) -> Result<Answering, Fault> {
+        self.room()?;
+        let key = match self.session.ids {
+            Some(_) => self.session.next_id(),
+            None => 0,
+        };
+        if self.session.ids.is_some() {
+            frame.id = key;
+        }
+        let call = Rc::new(Call::default());
+        let mut calls = self.session.calls.borrow_mut();
+        // Ids come round after 2^31 calls; one that still waits then is long past any limit.
+        let taken = calls.insert(key, Rc::clone(&call));
+        drop(calls);
+        if let Some(old) = taken {
+            old.settle(Err(FaultKind::Internal));
+        }
+        self.session.write(&frame);
+        Ok(Answering {
+            key,
+            call,
+            slot: self,
+        })
+    }
+
+    fn room(&self) -> Result<(), Fault> {
+        if self.session.state.get() == State::Closed {
+            return Err(Fault::new(FaultKind::Reset).retry(Retry::Safe));
+        }
+        if self.session.out.borrow().len() > self.session.buffer {
+            self.session.cluster.rpc_buffer_full.inc();
+            return Err(Fault::new(FaultKind::Overflow).retry(Retry::Safe));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let session = &self.session;
+        session.active.set(session.active.get() - 1);
+        if session.active.get() == 0 {
+            session.quiet_since.set(now_millis());
+            session.wake();
+        }
+        if let Some(pool) = session.pool.upgrade() {
+            pool.stir();
+        }
+    }
+}
+
+/// Waits for the answer to a call. Dropped before, the answer will find nobody.
+pub(crate) struct Answering {
+    key: u64,
+    call: Rc<Call>,
+    slot: Slot,
+}
+
+impl Future for Answering {
+    type Output = Result<Frame, Fault>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.call.answer.borrow_mut().take() {
+            Some(Ok(frame)) => Poll::Ready(Ok(frame)),
+            Some(Err(kind)) => {
+                let retry = match (kind, self.slot.reused) {
+                    (FaultKind::Reset, true) => Retry::IfReused,
+                    (FaultKind::Reset, false) => Retry::IfIdempotent,
+                    _ => Retry::Never,
+                };
+                Poll::Ready(Err(Fault::new(kind).retry(retry)))
+            }
+            None => {
+                self.call.waker.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let session = &self.slot.session;
+        let waiting = session.calls.borrow_mut().remove(&self.key);
+        if waiting.is_some() && session.ids.is_none() {
+            // Its answer would be taken for the next one's: there is no taking a call back.
+            session.close(FaultKind::Reset);
+        }
+    }
+}

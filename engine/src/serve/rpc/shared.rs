@@ -1,0 +1,235 @@
+//! What a client's connection and the tasks of its calls share.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use ringway_protocols::Fields;
+use ringway_protocols::codec::{Codec, DecodeError, Frame, Limits, Output, Refusal, Session, Side};
+
+use super::End;
+use crate::serve::Client;
+use crate::serve::root::Keeper;
+use crate::view::{Listener, ListenerId, Local};
+
+/// See above.
+pub(super) struct Shared {
+    pub(super) codec: Arc<dyn Codec>,
+    local: Rc<Local>,
+    id: ListenerId,
+    /// The listener as the connection found it: its numbers and its limits.
+    listener: Rc<Listener>,
+    session: RefCell<Box<dyn Session>>,
+    out: RefCell<Output>,
+    in_flight: Cell<u32>,
+    /// It was told that no more calls are wanted; whether in words.
+    goodbye: Cell<Option<bool>>,
+    /// The client has said its last: what is in flight is still answered.
+    finishing: Cell<bool>,
+    cut: Cell<bool>,
+    /// Nobody is there any more.
+    gone: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Shared {
+    pub(super) fn new(client: &Client, codec: Arc<dyn Codec>) -> Rc<Self> {
+        let rpc = &client.listener.spec.config.rpc;
+        let limits = Limits {
+            frame: usize::try_from(rpc.max_frame.0).unwrap_or(usize::MAX),
+            ..Limits::default()
+        };
+        let session = codec.start(Side::Client, &limits);
+        Rc::new(Self {
+            codec,
+            local: Rc::clone(&client.local),
+            id: client.id,
+            listener: Rc::clone(&client.listener),
+            session: RefCell::new(session),
+            out: RefCell::default(),
+            in_flight: Cell::new(0),
+            goodbye: Cell::new(None),
+            finishing: Cell::new(false),
+            cut: Cell::new(false),
+            gone: Cell::new(false),
+            waker: RefCell::default(),
+        })
+    }
+
+    /// Takes the next frame off what came in.
+    pub(super) fn decode(&self, input: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        self.session.borrow_mut().decode(input)
+    }
+
+    /// How many more bytes the frame under way needs.
+    pub(super) fn wants(&self, have: usize) -> usize {
+        self.session.borrow().wants(have)
+    }
+
+    /// A call's headers.
+    pub(super) fn headers(&self, frame: &Frame) -> Fields {
+        self.session.borrow().headers(frame)
+    }
+
+    /// Whether another call may begin.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight.get() < self.listener.spec.config.rpc.in_flight
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0
+    }
+
+    /// Whether no more calls are wanted on this connection.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.local.draining.get() || self.local.view().listener_of(self.id).is_none()
+    }
+
+    /// Tells the client so, once. Says whether the protocol has words for it.
+    pub(super) fn say_goodbye(&self) -> bool {
+        if let Some(told) = self.goodbye.get() {
+            return told;
+        }
+        let goaway = self.session.borrow_mut().goaway();
+        self.goodbye.set(Some(goaway.is_some()));
+        if let Some(goaway) = goaway {
+            self.send(&goaway);
+        }
+        self.goodbye.get().unwrap_or(false)
+    }
+
+    pub(super) fn has_said_goodbye(&self) -> bool {
+        self.goodbye.get().is_some()
+    }
+
+    /// Answers a ping.
+    pub(super) fn pong(&self, ping: &Frame) {
+        let pong = self.session.borrow_mut().pong(ping);
+        if let Some(pong) = pong {
+            self.send(&pong);
+        }
+    }
+
+    /// Answers a call here. Says how many bytes that took: none, if the protocol wants no answer.
+    pub(super) fn refuse(&self, call: &Frame, refusal: &Refusal<'_>) -> u64 {
+        let reply = self.session.borrow_mut().reply(call, refusal);
+        match reply {
+            Some(reply) => {
+                self.send(&reply);
+                reply.bytes.len() as u64
+            }
+            None => 0,
+        }
+    }
+
+    /// Puts a frame behind what waits to be sent. A client that lets too much wait is cut: nobody else waits for it.
+    pub(super) fn send(&self, frame: &Frame) {
+        if self.gone.get() {
+            return;
+        }
+        let mut out = self.out.borrow_mut();
+        self.session.borrow_mut().encode(frame, &mut out);
+        if out.len() as u64 > self.listener.spec.config.rpc.queue.0 && !self.cut.replace(true) {
+            self.listener.stats.limit_rpc_queue.inc();
+        }
+        drop(out);
+        self.wake();
+    }
+
+    /// Ends the connection without another word.
+    pub(super) fn cut(&self) {
+        self.cut.set(true);
+        self.wake();
+    }
+
+    /// The client has said its last.
+    pub(super) fn finish(&self) {
+        self.finishing.set(true);
+    }
+
+    pub(super) fn is_finishing(&self) -> bool {
+        self.finishing.get()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finishing.get() && self.is_idle() && self.out.borrow().is_empty()
+    }
+
+    /// Nobody is there any more: answers that are yet to come are dropped.
+    pub(super) fn gone(&self) {
+        self.gone.set(true);
+        while self.out.borrow_mut().take().is_some() {}
+    }
+
+    /// The next bytes to send; none when there will be no more.
+    pub(super) fn poll_out(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, End>> {
+        if self.cut.get() {
+            return Poll::Ready(Err(End::Cut));
+        }
+        if let Some(part) = self.out.borrow_mut().take() {
+            return Poll::Ready(Ok(Some(part)));
+        }
+        if self.is_finished() {
+            return Poll::Ready(Ok(None));
+        }
+        self.listen(cx.waker());
+        Poll::Pending
+    }
+
+    /// The connection's task listens.
+    pub(super) fn listen(&self, waker: &Waker) {
+        let mut old = self.waker.borrow_mut();
+        if !old.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            *old = Some(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A call in flight: counted as long as its task lives, however it ends.
+pub(super) struct InFlight {
+    shared: Rc<Shared>,
+    bytes: u64,
+}
+
+impl InFlight {
+    /// A place for a call of so many bytes; none if the core holds too many already.
+    pub(super) fn enter(shared: &Rc<Shared>, bytes: usize) -> Option<Self> {
+        let bytes = bytes as u64;
+        let held = shared.local.rpc_bytes.get() + bytes;
+        if held > shared.listener.spec.config.rpc.memory.0 {
+            return None;
+        }
+        shared.local.rpc_bytes.set(held);
+        shared.in_flight.set(shared.in_flight.get() + 1);
+        Some(Self {
+            shared: Rc::clone(shared),
+            bytes,
+        })
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        let held = shared.local.rpc_bytes.get() - self.bytes;
+        shared.local.rpc_bytes.set(held);
+        shared.in_flight.set(shared.in_flight.get() - 1);
+        shared.wake();
+    }
+}
+
+impl Keeper for InFlight {
+    fn panicked(&self) {
+        self.shared.local.stats.panics.inc();
+        tracing::error!(listener = %self.shared.listener.spec.config.name, "a panic ended a call");
+        self.shared.cut();
+    }
+}

@@ -1,0 +1,34 @@
+import java.io.Serializable;
+import java.util.List;
+import java.util.Map;
+
+/** What the Java peers serve and call. */
+public interface EchoService {
+    /** A value with a class of its own, others within it, and one of itself. */
+    class Person implements Serializable {
+        public String name;
+        public int age;
+        public double weight = 71.5;
+        public long born = 1L << 40;
+        public Person friend;
+        public List<String> names;
+        public byte[] picture;
+        public java.util.Date date = new java.util.Date(1700000000000L);
+    }
+
+    String echo(String text);
+
+    int plus(int a, int b);
+
+    byte[] bytes(byte[] bytes);
+
+    Map<String, Object> mixed(Map<String, Object> map, List<Person> list, Person[] array, String text);
+
+    String fail(String text);
+
+    String slow(int millis);
+
+    String header(String name);
+
+    void nothing(String text);
+}
