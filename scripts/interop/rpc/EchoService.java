@@ -2,7 +2,7 @@ import java.io.Serializable;
 import java.util.List;
 import java.util.Map;
 
-/** What the Java peers serve and call. */
+/** What the Java peers serve and call; `die` ends the server in the middle of the call. */
 public interface EchoService {
     /** A value with a class of its own, others within it, and one of itself. */
     class Person implements Serializable {
@@ -30,5 +30,9 @@ public interface EchoService {
 
     String header(String name);
 
-    void nothing(String text);
+    void note(String text);
+
+    int noted();
+
+    String die();
 }

@@ -12,48 +12,12 @@ import org.apache.dubbo.rpc.RpcContext;
 import org.apache.dubbo.rpc.RpcException;
 import org.apache.dubbo.rpc.service.GenericService;
 
-/** Apache Dubbo's own provider, and a consumer that says for each call whether it went as it should: `provider PORT`, `consumer PORT [SERIALIZATION]`. */
+/** Apache Dubbo's own provider, and a consumer that says for each call whether it went as it should: `server PORT`, `client PORT [SERIALIZATION]`. */
 public class DubboPeer {
-    static class Echo implements EchoService {
-        public String echo(String text) {
-            return text;
-        }
-
-        public int plus(int a, int b) {
-            return a + b;
-        }
-
-        public byte[] bytes(byte[] bytes) {
-            return bytes;
-        }
-
-        public Map<String, Object> mixed(Map<String, Object> map, List<Person> list, Person[] array, String text) {
-            Map<String, Object> all = new HashMap<>(map);
-            all.put("list", list);
-            all.put("array", array);
-            all.put("text", text);
-            return all;
-        }
-
-        public String fail(String text) {
-            throw new IllegalStateException(text);
-        }
-
-        public String slow(int millis) {
-            try {
-                Thread.sleep(millis);
-            } catch (InterruptedException e) {
-                throw new IllegalStateException(e);
-            }
-            return "slept";
-        }
-
+    static class DubboEcho extends Echo {
+        @Override
         public String header(String name) {
             return String.valueOf(RpcContext.getServerAttachment().getObjectAttachment(name));
-        }
-
-        public void nothing(String text) {
-            System.out.println("nothing " + text);
         }
     }
 
@@ -128,8 +92,45 @@ public class DubboPeer {
         check("exception", "IllegalStateException", () -> echo.fail("boom"));
         check("timeout", "RpcException " + RpcException.TIMEOUT_EXCEPTION, () -> echo.slow(4000));
         check("after the timeout", "again", () -> echo.echo("again"));
+        check("100 at once", 100, () -> {
+            List<Integer> all = new ArrayList<>();
+            for (int i = 0; i < 100; i++) all.add(i);
+            return (int) all.parallelStream().filter(i -> ("call " + i).equals(echo.echo("call " + i))).count();
+        });
+        EchoService quiet = DubboPeer.<EchoService>oneWay(url).get();
+        check("one-way calls", 20, () -> {
+            for (int i = 0; i < 20; i++) quiet.note("x");
+            for (int i = 0; i < 100 && echo.noted() < 20; i++) Thread.sleep(50);
+            return echo.noted();
+        });
+        check("unknown method", "RpcException " + RpcException.NETWORK_EXCEPTION,
+            () -> DubboPeer.<GenericService>generic(url).get().$invoke("missing", new String[0], new Object[0]));
+        check("no route", "RpcException " + RpcException.NETWORK_EXCEPTION, () ->
+            DubboPeer.<GenericService>reference(url.replace("/EchoService", "/org.nowhere.Echo"), null, "org.nowhere.Echo").get()
+                .$invoke("echo", new String[] {"java.lang.String"}, new Object[] {"x"}));
         GenericService generic = DubboPeer.<GenericService>generic(url).get();
         check("generic", "hi", () -> generic.$invoke("echo", new String[] {"java.lang.String"}, new Object[] {"hi"}));
+        check("upstream killed mid-call", "RpcException " + RpcException.NETWORK_EXCEPTION, () -> echo.die());
+        check("after it came back", "back", () -> {
+            for (int i = 0; ; i++) {
+                try {
+                    return echo.echo("back");
+                } catch (RpcException e) {
+                    if (i == 100) throw e;
+                    Thread.sleep(200);
+                }
+            }
+        });
+    }
+
+    static <T> ReferenceConfig<T> oneWay(String url) {
+        ReferenceConfig<T> reference = reference(url, EchoService.class, null);
+        org.apache.dubbo.config.MethodConfig note = new org.apache.dubbo.config.MethodConfig();
+        note.setName("note");
+        note.setReturn(false);
+        note.setSent(true);
+        reference.setMethods(new ArrayList<>(List.of(note)));
+        return reference;
     }
 
     static <T> ReferenceConfig<T> generic(String url) {
@@ -144,12 +145,12 @@ public class DubboPeer {
         application.setQosEnable(false);
         org.apache.dubbo.config.bootstrap.DubboBootstrap bootstrap = org.apache.dubbo.config.bootstrap.DubboBootstrap.getInstance();
         bootstrap.application(application).registry(new RegistryConfig("N/A"));
-        if (args[0].equals("provider")) {
+        if (args[0].equals("server")) {
             ProtocolConfig protocol = new ProtocolConfig("dubbo", port);
             protocol.setHost("127.0.0.1");
             ServiceConfig<EchoService> service = new ServiceConfig<>();
             service.setInterface(EchoService.class);
-            service.setRef(new Echo());
+            service.setRef(new DubboEcho());
             service.setVersion("1.0.0");
             service.setGroup("blue");
             service.setRegister(false);

@@ -1,0 +1,244 @@
+#!/bin/sh
+# Calls of real clients of Bolt, Dubbo, Tars and Thrift through the proxy to real servers, none of them ours: plain and large calls,
+# many at once and out of order, exceptions, what nobody serves, timeouts, one-way calls, an upstream that dies in the middle of a call,
+# clients with equal ids on one upstream connection, under TLS on both sides. Fails if anything is not as it should be.
+#
+#   scripts/interop/rpc.sh [-d DRIVER] [-o WORD] [RINGWAY]
+#     -d DRIVER   io_uring or epoll; default: what the proxy takes
+#     -o WORD     only what has this word in its name
+#     RINGWAY     the binary; default target/debug/ringway
+#
+# Installs the peers with npm, pip and mvn into a folder of its own ($RINGWAY_PEERS, default ~/.cache/ringway/rpc-peers) where they
+# are not yet; what cannot be had is left out, and that is said.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+driver= only=
+while getopts d:o: option; do
+    case $option in
+        d) driver=$OPTARG ;;
+        o) only=$OPTARG ;;
+        *) exit 2 ;;
+    esac
+done
+shift $((OPTIND - 1))
+ringway=${1:-$root/target/debug/ringway}
+peers=${RINGWAY_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/ringway/rpc-peers}
+mkdir -p "$peers"
+dir=$(mktemp -d)
+server= proxy= failed=0
+end_server() {
+    [ -z "$server" ] || { kill "$server" 2>/dev/null || :; kill "$(cat "$dir/server.pid")" 2>/dev/null || :; wait "$server" 2>/dev/null || :; }
+    server=
+}
+end_proxy() {
+    [ -z "$proxy" ] || { kill "$proxy" 2>/dev/null || :; wait "$proxy" 2>/dev/null || :; }
+    proxy=
+}
+stop() {
+    end_server
+    end_proxy
+    rm -rf "$dir"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# Waits until somebody listens.
+await() {
+    python3 - "$1" <<'PY'
+import socket, sys, time
+for _ in range(1200):
+    try:
+        socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1).close()
+        sys.exit(0)
+    except OSError:
+        time.sleep(0.05)
+sys.exit("nobody listens on port " + sys.argv[1])
+PY
+}
+
+# --- the peers ---
+
+node= python= java_dubbo= java_sofa=
+install_node() {
+    command -v npm >/dev/null || { echo "left out: npm is not there"; return; }
+    set -- sofa-rpc-node@2.10.0 sofa-bolt-node@2.0.1 dubbo-remoting@2.1.4 dubbo2.js@2.3.9 apache-dubbo-js@3.0.0-rc6 @tars/rpc@2.0.15 @tars/stream@2.0.3
+    if [ ! -e "$peers/node/ready" ]; then
+        mkdir -p "$peers/node"
+        npm --prefix "$peers/node" install --no-audit --no-fund --ignore-scripts "$@" >"$peers/node.log" 2>&1 \
+            || { echo "left out: npm install failed ($peers/node.log)"; return; }
+        touch "$peers/node/ready"
+    fi
+    node=yes
+    export NODE_PATH="$peers/node/node_modules"
+}
+
+install_python() {
+    command -v python3 >/dev/null || { echo "left out: python3 is not there"; return; }
+    if [ ! -e "$peers/python/ready" ]; then
+        { python3 -m venv "$peers/python" && "$peers/python/bin/pip" install --quiet setuptools==65.5.0 anthunder==0.8.1 dubbo-py==0.2.2 \
+            dubbo-ssl-python==0.9.6 thrift==0.25.0 thriftpy2==0.7.1; } >"$peers/python.log" 2>&1 \
+            || { echo "left out: pip install failed ($peers/python.log)"; return; }
+        touch "$peers/python/ready"
+    fi
+    python=$peers/python/bin/python
+}
+
+# A folder with these jars and what they need, and the classes of these files.
+install_java() {
+    to=$peers/$1 from=$2
+    shift 2
+    if [ ! -e "$to/ready" ]; then
+        mkdir -p "$to/classes"
+        {
+            echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+            echo "<groupId>peers</groupId><artifactId>peers</artifactId><version>1</version><dependencies>"
+            for artifact; do
+                echo "$artifact" | sed 's|\(.*\):\(.*\):\(.*\)|<dependency><groupId>\1</groupId><artifactId>\2</artifactId><version>\3</version></dependency>|'
+            done
+            echo '</dependencies></project>'
+        } >"$to/pom.xml"
+        (cd "$to" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib) >"$to.log" 2>&1 || return 1
+        touch "$to/ready"
+    fi
+    javac -encoding UTF-8 -nowarn -cp "$to/lib/*" -d "$to/classes" "$here/rpc/EchoService.java" "$here/rpc/Echo.java" "$here/rpc/$from.java" \
+        >"$to.javac.log" 2>&1
+}
+
+install_jvm() {
+    command -v mvn >/dev/null && command -v javac >/dev/null || { echo "left out: mvn or javac is not there"; return; }
+    if install_java dubbo DubboPeer org.apache.dubbo:dubbo:3.3.6; then
+        java_dubbo="java -Djava.net.preferIPv4Stack=true -cp $peers/dubbo/classes:$peers/dubbo/lib/*"
+    else
+        echo "left out: Dubbo for Java ($peers/dubbo.log, $peers/dubbo.javac.log)"
+    fi
+    if install_java sofa SofaPeer com.alipay.sofa:sofa-rpc-all:5.14.0; then
+        java_sofa="java -Djava.net.preferIPv4Stack=true --add-opens=java.base/java.lang=ALL-UNNAMED -cp $peers/sofa/classes:$peers/sofa/lib/*"
+    else
+        echo "left out: SOFARPC for Java ($peers/sofa.log, $peers/sofa.javac.log)"
+    fi
+}
+
+# --- a proxy and a server for each pair of peers ---
+
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+        -addext basicConstraints=critical,CA:FALSE -addext "subjectAltName=DNS:localhost,IP:127.0.0.1" -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>"$dir/openssl.log" \
+        || { cat "$dir/openssl.log"; exit 1; }
+}
+
+# A proxy for that protocol before a port: in the clear, and under TLS on both sides.
+start_proxy() {
+    plain=$(free_port) secure=$(free_port) inner=$(free_port) admin=$(free_port)
+    case $1 in
+        bolt) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: "EchoService:1.0" } }, cluster: up }]' ;;
+        bolt-any) routes='[{ cluster: up }]' ;;
+        dubbo) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: EchoService, version: 1.0.0, group: blue } }, cluster: up }]' ;;
+        dubbo-any) routes='[{ cluster: up }]' ;;
+        tars) routes='[{ match: { rpc: { service: "Test.*" } }, cluster: up, request_headers: { set: { tenant: blue } } }]' ;;
+        thrift) routes='[{ match: { rpc: { service: Echo } }, cluster: up }, { match: { rpc: { method: "no*" } }, cluster: up }, { match: { rpc: { method: "e*" } }, cluster: up }, { match: { rpc: { method: fail } }, cluster: up }, { match: { rpc: { method: slow } }, cluster: up, timeout: 500ms }, { match: { rpc: { method: die } }, cluster: up }]' ;;
+    esac
+    [ "$1" != thrift ] || routes="[{ match: { rpc: { method: nowhere } }, cluster: up, filters: [{ fault: { abort: { status: 404 } } }] }, ${routes#?}"
+    cat >"$dir/ringway.yaml" <<YAML
+process: { cores: 1, drain_delay: 0s, drain_timeout: 1s${driver:+, io_driver: $driver} }
+admin: { address: 127.0.0.1:$admin }
+listeners:
+  - { name: plain, address: "127.0.0.1:$plain", protocol: ${1%-any}, routes: $routes }
+  - name: secure
+    address: 127.0.0.1:$secure
+    protocol: ${1%-any}
+    tls: { certificates: [{ cert: $dir/cert.pem, key: $dir/key.pem }] }
+    routes: [{ cluster: inner }]
+  - name: inner
+    address: 127.0.0.1:$inner
+    protocol: ${1%-any}
+    tls: { certificates: [{ cert: $dir/cert.pem, key: $dir/key.pem }] }
+    routes: $routes
+clusters:
+  - { name: up, protocol: ${1%-any}, endpoints: ["127.0.0.1:$2"], rpc: { heartbeat: 1s } }
+  - { name: inner, protocol: ${1%-any}, endpoints: ["127.0.0.1:$inner"], tls: { server_name: localhost, ca: $dir/cert.pem } }
+YAML
+    "$ringway" run -c "$dir/ringway.yaml" >"$dir/ringway.log" 2>&1 &
+    proxy=$!
+    await "$plain"
+}
+
+# Serves until it is stopped; a server that ends in order is started again.
+start_server() {
+    (
+        cd "$here/rpc"
+        trap 'kill "$(cat "$dir/server.pid")" 2>/dev/null; exit' TERM
+        while :; do
+            "$@" >>"$dir/server.log" 2>&1 &
+            echo $! >"$dir/server.pid"
+            wait $! || exit
+        done
+    ) &
+    server=$!
+}
+
+# NAME PROTOCOL "SERVER" "CLIENT"...: each with PORT for the port; SECURE and CA stand for the TLS side.
+pair() {
+    name=$1 protocol=$2 serving=$3
+    shift 3
+    case $name in *$only*) ;; *) return ;; esac
+    echo "== $name"
+    port=$(free_port)
+    # shellcheck disable=SC2046,SC2086
+    start_server $(echo "$serving" | sed "s|PORT|$port|")
+    await "$port"
+    start_proxy "$protocol" "$port"
+    for client; do
+        command=$(echo "$client" | sed "s|PORT|$plain|; s|SECURE|$secure|; s|CA|$dir/cert.pem|")
+        echo "-- ${client#"$peers"/}" | sed "s|$here/rpc/||; s|-cp [^ ]*||; s|$peers/||g"
+        # shellcheck disable=SC2086
+        if ! (cd "$here/rpc" && timeout 180 $command) >"$dir/client.log" 2>&1; then
+            failed=$((failed + 1))
+            grep -v '^ok' "$dir/client.log" | tail -40
+            echo "   FAILED; the proxy said:"
+            tail -5 "$dir/ringway.log"
+        fi
+        echo "   $(grep -c '^ok' "$dir/client.log" || :) as they should be, $(grep -c '^FAIL' "$dir/client.log" || :) not"
+        await "$port"
+    done
+    connections=$(curl -s "http://127.0.0.1:$admin/stats/prometheus" | sed -n 's/^ringway_cluster_upstream_cx_total{cluster="up"} //p')
+    unasked=$(curl -s "http://127.0.0.1:$admin/stats/prometheus" | sed -n 's/^ringway_cluster_rpc_malformed_total{cluster="up".*} //p' | awk '{ n += $1 } END { print n + 0 }')
+    echo "   $connections upstream connections; $unasked frames of theirs could not be read"
+    [ "$unasked" = 0 ] || failed=$((failed + 1))
+    end_proxy
+    end_server
+}
+
+certificate
+install_node
+install_python
+install_jvm
+
+if [ -n "$node" ]; then
+    pair "Bolt: sofa-rpc-node" bolt "node sofa.js bolt server PORT" "node sofa.js bolt client PORT" "node bolt.js client PORT"
+    pair "Dubbo: dubbo-remoting" dubbo "node sofa.js dubbo server PORT" "node sofa.js dubbo client PORT" "node dubbo.js dubbo2.js PORT" \
+        "node dubbo.js apache-dubbo-js PORT" ${python:+"$python dubbo_peer.py ssl PORT" "$python dubbo_peer.py ssl SECURE CA"}
+    pair "Tars: @tars/rpc" tars "node tars.js server PORT" "node tars.js client PORT"
+fi
+if [ -n "$python" ]; then
+    pair "Bolt: anthunder" bolt "$python anthunder_peer.py server PORT" "$python anthunder_peer.py client PORT"
+    pair "Dubbo: dubbo-py" dubbo "$python dubbo_peer.py server PORT" "$python dubbo_peer.py client PORT"
+    for form in framed framed-compact buffered compact header header-compact; do
+        second=
+        case $form in framed | framed-compact | buffered | compact) second="$python thrift_peer.py client2 $form PORT" ;; esac
+        pair "Thrift: $form" thrift "$python thrift_peer.py server $form PORT" "$python thrift_peer.py client $form PORT" ${second:+"$second"}
+    done
+fi
+if [ -n "$java_dubbo" ]; then
+    pair "Dubbo: Java" dubbo "$java_dubbo DubboPeer server PORT" "$java_dubbo DubboPeer client PORT"
+    pair "Dubbo: Java, fastjson2" dubbo-any "$java_dubbo DubboPeer server PORT" "$java_dubbo DubboPeer client PORT fastjson2"
+fi
+if [ -n "$java_sofa" ]; then
+    pair "Bolt: SOFARPC for Java" bolt "$java_sofa SofaPeer server PORT" "$java_sofa SofaPeer client PORT"
+    pair "Bolt: Java, by itself" bolt-any "$java_sofa SofaPeer bolt-server PORT" "$java_sofa SofaPeer bolt-client PORT"
+fi
+[ "$failed" = 0 ] || { echo "$failed of the peers did not get what they should"; exit 1; }
+echo "all as it should be"
