@@ -106,7 +106,8 @@ pub trait Session {
     /// How many more bytes the frame under way needs at least, beside the `have` that are in the input; 0 where that is not known.
     fn wants(&self, have: usize) -> usize;
 
-    /// Writes a frame: the bytes it came in, under the id that it has now.
+    /// Writes a frame: the bytes it came in, under the id and, of a request that was given less ([`Self::limit`]), with the time that it
+    /// has now.
     fn encode(&mut self, frame: &Frame, output: &mut Output);
 
     /// The headers of a request, for matching, hashing and logs. Names may come more than once.
@@ -114,6 +115,13 @@ pub trait Session {
 
     /// The same frame with headers set or removed, everything else as it was.
     fn amend(&self, frame: &Frame, changes: &[Change<'_>]) -> Result<Frame, AmendError>;
+
+    /// The same request with less time, where it says itself how long it may take, or has a place for that which costs nothing; none
+    /// where it has not. Asked behind [`Self::amend`].
+    fn limit(&self, frame: &Frame, left: Duration) -> Option<Frame> {
+        let _no_place_for_it = (frame, left);
+        None
+    }
 
     /// The answer of the proxy's own to a request: one that real clients of the protocol turn into a clean error, in the request's
     /// version and serialization. None where the protocol wants none: one-way requests, and whatever is no request.

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -106,6 +107,7 @@ pub fn trial(
         if frame.broken.is_none() {
             passed_on(codec, side, limits, frame).map_err(|rule| Breach { rule, at })?;
             amended(codec, side, limits, frame).map_err(|rule| Breach { rule, at })?;
+            limited(codec, side, limits, frame).map_err(|rule| Breach { rule, at })?;
         }
         answered(codec, limits, frame).map_err(|rule| Breach { rule, at })?;
     }
@@ -281,6 +283,35 @@ fn amended(
             Err("a header that was removed is there")
         }
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// With less time nothing else changes.
+fn limited(
+    codec: &dyn Codec,
+    side: Side,
+    limits: &Limits,
+    frame: &Frame,
+) -> Result<(), &'static str> {
+    if !matches!(frame.kind, Kind::Request | Kind::OneWay) {
+        return Ok(());
+    }
+    let left = Duration::from_millis(77);
+    let mut session = codec.start(side, limits);
+    let Some(less) = session.limit(frame, left) else {
+        return Ok(());
+    };
+    let bytes = written(&mut *session, &less);
+    let seen = read(codec, side, limits, std::iter::once(&bytes[..])).frames;
+    let [mut again] =
+        <[Frame; 1]>::try_from(seen).map_err(|_| "with less time it is not one frame")?;
+    if again.timeout != Some(left) {
+        return Err("it does not say the time that it was given");
+    }
+    again.timeout = frame.timeout;
+    match again.id == frame.id && facts(&again) == facts(frame) {
+        true => Ok(()),
+        false => Err("with less time it says something else"),
     }
 }
 

@@ -162,6 +162,13 @@ fn limit(
         Some(own) => (!own.is_zero()).then_some(own),
         None => (!outgoing.call).then_some(TIMEOUT),
     };
+    if let Some(call) = outgoing.rpc {
+        let wanted = call.frame.timeout;
+        let left = wanted.map(|wanted| wanted.saturating_sub(request.started.elapsed()));
+        let limit = own.into_iter().chain(left).min();
+        outgoing.expires = limit.and_then(|limit| Instant::now().checked_add(limit));
+        return limit;
+    }
     if !outgoing.call {
         return own;
     }

@@ -33,7 +33,7 @@ pub(crate) struct Outgoing<'r> {
     pub(crate) te_trailers: bool,
     /// It is a call of gRPC.
     pub(crate) call: bool,
-    /// When a call of gRPC that has a limit ends: each try says what is left.
+    /// When a call that has a limit ends: each try says what is left.
     pub(crate) expires: Option<Instant>,
     /// The call, if it is a frame of an RPC protocol.
     pub(crate) rpc: Option<&'r Rc<RpcCall>>,

@@ -152,6 +152,11 @@ impl Head {
         if self.proto == 2 { 6 } else { 5 }
     }
 
+    /// Where the timeout of a request is.
+    pub(super) fn timeout_at(&self) -> usize {
+        self.len() - 12
+    }
+
     /// Where the length of the header block is.
     pub(super) fn header_len_at(&self) -> usize {
         self.len() - 6

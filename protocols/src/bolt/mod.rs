@@ -111,22 +111,41 @@ impl Session for BoltSession {
             return;
         }
         self.spoken = Some((head.proto, head.ver1));
-        let (at, id) = (head.id_at(), id_bytes(frame.id));
-        if id == head.id.to_be_bytes() {
+        let new = Head {
+            id: u32::from_be_bytes(id_bytes(frame.id)),
+            last: frame.timeout.map_or(head.last, millis),
+            ..head
+        };
+        if new == head {
             output.share(frame.bytes.clone());
             return;
         }
+        let mut fixed = Vec::with_capacity(head.len());
+        new.write(&mut fixed);
+        output.put(&fixed);
         match crc_of(&head, &frame.bytes) {
-            None => output.share_patched(&frame.bytes, at, &id),
-            Some(crc) => {
-                let (end, old) = (head.crc_at(), head.id.to_be_bytes());
-                let crc = crc::mended(crc, old, id, end - at - id.len());
-                output.put(frame.bytes.get(..at).unwrap_or_default());
-                output.put(&id);
-                output.share_part(&frame.bytes, at + id.len(), end);
+            None => output.share_part(&frame.bytes, head.len(), frame.bytes.len()),
+            Some(mut crc) => {
+                let end = head.crc_at();
+                let mut change = |old: [u8; 4], new: [u8; 4], at: usize| {
+                    crc = crc::mended(crc, old, new, end - at - new.len());
+                };
+                change(head.id.to_be_bytes(), new.id.to_be_bytes(), head.id_at());
+                if new.last != head.last {
+                    let (old, new) = (head.last.to_be_bytes(), new.last.to_be_bytes());
+                    change(old, new, head.timeout_at());
+                }
+                output.share_part(&frame.bytes, head.len(), end);
                 output.put(&crc.to_be_bytes());
             }
         }
+    }
+
+    fn limit(&self, frame: &Frame, left: Duration) -> Option<Frame> {
+        (frame.kind == Kind::Request).then(|| Frame {
+            timeout: Some(left),
+            ..frame.clone()
+        })
     }
 
     fn headers(&self, frame: &Frame) -> Fields {
@@ -315,6 +334,11 @@ fn crc_of(head: &Head, bytes: &[u8]) -> Option<u32> {
     let at = head.crc_at();
     let crc = head.has_crc().then(|| bytes.get(at..)?.first_chunk());
     crc.flatten().map(|crc| u32::from_be_bytes(*crc))
+}
+
+/// At least one: none and less would say that there is no limit.
+fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1)
 }
 
 fn id_bytes(id: u64) -> [u8; 4] {

@@ -9,6 +9,8 @@ mod serialization;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 
 use self::head::{EVENT, Head, REQUEST, TWO_WAY, status};
@@ -109,6 +111,16 @@ impl Session for DubboSession {
         self.look_inside(&head, &mut amended)
             .map_err(|_| AmendError::TooLarge)?;
         Ok(amended)
+    }
+
+    fn limit(&self, frame: &Frame, left: Duration) -> Option<Frame> {
+        frame.timeout?;
+        let millis = left.as_millis().max(1).to_string();
+        let change = Change {
+            name: b"timeout",
+            value: Some(millis.as_bytes()),
+        };
+        self.amend(frame, &[change]).ok()
     }
 
     fn reply(&mut self, to: &Frame, refusal: &Refusal<'_>) -> Option<Frame> {

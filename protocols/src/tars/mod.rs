@@ -148,6 +148,20 @@ impl Session for TarsSession {
         }
     }
 
+    fn limit(&self, frame: &Frame, left: Duration) -> Option<Frame> {
+        frame.timeout?;
+        let packet = packet::read(&frame.bytes, Layout::Request, &self.limits).ok()?;
+        let (old, part) = (packet.timeout_field, |from, to| frame.bytes.get(from..to));
+        let mut body = part(LENGTH, old.start())?.to_vec();
+        let millis = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+        jce::write_int(packet::TIMEOUT, millis.max(1), &mut body);
+        body.extend_from_slice(part(old.end(), frame.bytes.len())?);
+        Some(Frame {
+            id: frame.id,
+            ..self.describe(framed(&body))
+        })
+    }
+
     fn reply(&mut self, to: &Frame, refusal: &Refusal<'_>) -> Option<Frame> {
         let packet = packet::read_start(&to.bytes, Layout::Request, &self.limits).ok()?;
         let packet = packet::read(&to.bytes, Layout::Request, &self.limits).unwrap_or(packet);

@@ -29,6 +29,8 @@ pub(super) const TUP_CODE: &[u8] = b"STATUS_RESULT_CODE";
 /// See [`TUP_CODE`].
 pub(super) const TUP_DESCRIPTION: &[u8] = b"STATUS_RESULT_DESC";
 
+/// The tag of a request's timeout.
+pub(super) const TIMEOUT: u8 = 8;
 /// The tag of the context in both packets.
 const CONTEXT: u8 = 9;
 
@@ -57,6 +59,8 @@ pub(super) struct Packet {
     pub(super) servant: Span,
     pub(super) function: Span,
     pub(super) timeout: i64,
+    /// Where the timeout's field lies, head and all.
+    pub(super) timeout_field: Span,
     pub(super) code: i64,
     pub(super) description: Span,
     /// Where the context's field lies; where it would begin if there is none.
@@ -114,6 +118,9 @@ fn read_to(
         }
         if head.tag == layout.id_tag() {
             packet.id_field = field;
+        }
+        if head.tag == TIMEOUT {
+            packet.timeout_field = field;
         }
         if head.tag == last_tag {
             break;

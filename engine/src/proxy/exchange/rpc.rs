@@ -1,6 +1,8 @@
 //! One try of a call over a connection of its RPC protocol.
 
 use std::pin::pin;
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use ringway_protocols::Fields;
 use ringway_protocols::codec::{AmendError, Change, Frame, Kind, Verdict};
@@ -14,6 +16,9 @@ use crate::fault::{Fault, FaultKind};
 use crate::request::RpcCall;
 use crate::time::Timer;
 
+/// A call is told of less time only if that is less by this: some protocols have to be copied for it.
+const LESS: Duration = Duration::from_millis(10);
+
 /// Sends the call and waits for its answer, where it gets one. Dropped before, the answer will find nobody.
 pub(super) async fn exchange(
     sending: &Sending<'_>,
@@ -26,6 +31,7 @@ pub(super) async fn exchange(
         return Err(Fault::new(FaultKind::Internal).because("no call of an RPC protocol"));
     };
     let frame = amended(call, sending.request.fields, &slot)?;
+    let frame = limited(frame, sending.request.expires, &slot);
     let stats = &sending.cluster.stats;
     if frame.kind == Kind::OneWay {
         slot.send(frame)?;
@@ -35,6 +41,19 @@ pub(super) async fn exchange(
     let answer = watched(pin!(answering), sending.first_byte, upload, timer).await?;
     stats.bytes_received.add(answer.bytes.len() as u64);
     Ok((head(call, Some(&answer)), Body::new(Some(answer), active)))
+}
+
+/// The frame with the time that is left, if that is less than it says.
+fn limited(frame: Frame, expires: Option<Instant>, slot: &RpcSlot) -> Frame {
+    let Some(expires) = expires else {
+        return frame;
+    };
+    let left = expires.saturating_duration_since(Instant::now());
+    let is_less = |said: Duration| left + LESS < said;
+    match frame.timeout.is_none_or(is_less) {
+        true => slot.limit(&frame, left).unwrap_or(frame),
+        false => frame,
+    }
 }
 
 /// The frame with the headers that filters and the route have changed.

@@ -351,6 +351,11 @@ impl Slot {
         self.session.protocol.borrow().amend(frame, changes)
     }
 
+    /// The call with less time, where it can say so.
+    pub(crate) fn limit(&self, frame: &Frame, left: Duration) -> Option<Frame> {
+        self.session.protocol.borrow().limit(frame, left)
+    }
+
     /// Counts headers that a frame could not carry.
     pub(crate) fn count_unamended(&self) {
         self.session.cluster.rpc_unamended.inc();
