@@ -240,7 +240,13 @@ impl Builder<'_> {
             self.stats,
             last.map(|last| &**last),
         );
-        Arc::new(ClusterSpec { tls, codec, ..spec })
+        let rpc_calls = codec.is_some().then(|| self.stats.rpc_calls(&config.name));
+        Arc::new(ClusterSpec {
+            tls,
+            codec,
+            rpc_calls,
+            ..spec
+        })
     }
 
     /// What the hosts of a cluster speak, if it is an RPC protocol.

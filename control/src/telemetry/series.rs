@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 use ringway_config::Name;
 use ringway_engine::observe::stats::{CertificateId, Entries};
 use ringway_engine::observe::{
-    CallStats, CertificateStats, ClusterStats, CoreStats, HostStats, Metric, PerCore, ProcessStats,
+    ByMethod, CertificateStats, ClusterStats, CoreStats, HostStats, Metric, PerCore, ProcessStats,
     Scope, Stats, Value,
 };
 
@@ -71,7 +71,8 @@ pub(super) fn read(stats: &Stats) -> Vec<Set> {
         named(stats.clusters()),
         named(stats.watches()),
         hosts(stats),
-        calls(stats),
+        calls(stats.all_calls()),
+        calls(stats.all_rpc_calls()),
         certificates(stats),
     ]
 }
@@ -128,16 +129,16 @@ fn hosts(stats: &Stats) -> Set {
     set::<HostStats>(stats.hosts().into_iter().map(member).collect())
 }
 
-fn calls(stats: &Stats) -> Set {
+fn calls<S: Scope>(entries: Entries<Name, ByMethod<S>>) -> Set {
     let mut members = Vec::new();
-    for (cluster, calls) in stats.all_calls() {
+    for (cluster, calls) in entries {
         for (method, values) in calls.by_method() {
             members.push(Member {
                 path: format!(
                     "{}.{}.{}.{method}",
                     ClusterStats::NAME,
                     dotted(&cluster),
-                    CallStats::NAME
+                    S::NAME
                 ),
                 labels: vec![
                     (ClusterStats::NAME, cluster.to_string()),
@@ -147,7 +148,7 @@ fn calls(stats: &Stats) -> Set {
             });
         }
     }
-    set::<CallStats>(members)
+    set::<S>(members)
 }
 
 fn certificates(stats: &Stats) -> Set {

@@ -25,7 +25,7 @@ use ringway_protocols::message::Version;
 
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::{ConnectError, Stream, connect, tls};
-use crate::observe::{Calls, ClusterStats, Slot};
+use crate::observe::{Calls, ClusterStats, RpcCalls, Slot};
 use crate::request::RpcCall;
 use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
@@ -105,6 +105,8 @@ pub(crate) struct Cluster {
     pub(crate) stats: Slot<ClusterStats>,
     /// Calls of gRPC, by method.
     pub(crate) calls: Slot<Calls>,
+    /// Calls of its RPC protocol, by method.
+    pub(crate) rpc_calls: Option<Slot<RpcCalls>>,
     /// Its name, of this core's own, so that a request's copy of it bounces no line between cores.
     pub(crate) name: config::Name,
     core: usize,
@@ -151,6 +153,7 @@ impl Cluster {
             spec: Arc::clone(spec),
             stats: spec.stats.slot(core),
             calls: spec.calls.slot(core),
+            rpc_calls: spec.rpc_calls.as_ref().map(|calls| calls.slot(core)),
             name: config::Name::new(spec.config.name.as_str()),
             core,
             hosts: last.map_or_else(Rc::default, |last| Rc::clone(&last.hosts)),

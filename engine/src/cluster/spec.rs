@@ -15,7 +15,7 @@ use socket2::SockAddr;
 use super::breaker::{Breakers, Full};
 use super::sets::ClusterSets;
 use crate::net::tls;
-use crate::observe::{Calls, ClusterStats, HostStats, PerCore, Stats};
+use crate::observe::{Calls, ClusterStats, HostStats, PerCore, RpcCalls, Stats};
 use crate::time::now_millis;
 
 /// A host as the snapshot knows it.
@@ -356,6 +356,8 @@ pub struct ClusterSpec {
     pub calls: Arc<PerCore<Calls>>,
     /// What its hosts speak, if it is an RPC protocol.
     pub(crate) codec: Option<Arc<dyn Codec>>,
+    /// Calls of that to it, by method.
+    pub(crate) rpc_calls: Option<Arc<PerCore<RpcCalls>>>,
 }
 
 /// A cluster of these hosts, without TLS. `last` is its last version, whose places in use stay.
@@ -377,6 +379,7 @@ pub(crate) fn assemble(
         calls: stats.calls(&config.name),
         breakers,
         codec: None,
+        rpc_calls: None,
         sets: Arc::new(sets),
         config,
         hosts,

@@ -1,4 +1,4 @@
-//! Calls of gRPC by method: as many methods as there is room for, and all others together.
+//! Calls by method, of gRPC and of RPC protocols: as many methods as there is room for, and all others together.
 //!
 //! Methods come from the network, so a name is taken only once an upstream has served it, and up to a number; a table of fixed size
 //! lets control read while the core adds, without a lock.
@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+
+use ringway_protocols::codec::Verdict;
 
 use super::counter::{PerCore, Reason, Reasons};
 use super::histogram::Histogram;
@@ -41,31 +43,85 @@ impl Reason for Status {
     }
 }
 
-struct Method {
-    name: Box<str>,
-    stats: CallStats,
+/// How a call of an RPC protocol ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RpcEnd {
+    /// Well, or nobody waits for an answer.
+    Good,
+    /// By an exception of the service's.
+    Exception,
+    /// By a word of the server's that it could not do it.
+    Failed,
+    /// By the proxy itself.
+    Refused,
 }
 
-/// A core's calls to one cluster.
-pub struct Calls {
-    table: Box<[OnceLock<Box<Method>>]>,
-    /// Written by the core alone.
-    used: AtomicUsize,
-    other: CallStats,
-}
-
-impl std::fmt::Debug for Calls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Calls").field("used", &self.used).finish()
+impl From<Verdict> for RpcEnd {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Good => Self::Good,
+            Verdict::Exception => Self::Exception,
+            Verdict::Failed => Self::Failed,
+        }
     }
 }
 
-impl Default for Calls {
+impl Reason for RpcEnd {
+    const ALL: &'static [Self] = &[Self::Good, Self::Exception, Self::Failed, Self::Refused];
+    const LABEL: &'static str = "end";
+    fn name(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Exception => "exception",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// One counter for each way in which calls of RPC protocols end.
+pub type RpcEnds = Reasons<RpcEnd>;
+
+scope! {
+    /// What a core counts of a method of an RPC protocol. Written by that core.
+    pub struct RpcStats in "rpc" {
+        rq: RpcEnds, "Calls of RPC protocols by how they ended: well, by an exception, by the server's word that it failed, or by the proxy.";
+        rq_time: Histogram, "From a call's frame to its answer.";
+    }
+}
+
+/// Calls of gRPC to one cluster.
+pub type Calls = ByMethod<CallStats>;
+/// Calls of its RPC protocol to one cluster.
+pub type RpcCalls = ByMethod<RpcStats>;
+
+struct Method<S> {
+    name: Box<str>,
+    stats: S,
+}
+
+/// A core's calls to one cluster.
+pub struct ByMethod<S> {
+    table: Box<[OnceLock<Box<Method<S>>>]>,
+    /// Written by the core alone.
+    used: AtomicUsize,
+    other: S,
+}
+
+impl<S> std::fmt::Debug for ByMethod<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ByMethod")
+            .field("used", &self.used)
+            .finish()
+    }
+}
+
+impl<S: Default> Default for ByMethod<S> {
     fn default() -> Self {
         Self {
             table: (0..PLACES).map(|_| OnceLock::new()).collect(),
             used: AtomicUsize::new(0),
-            other: CallStats::default(),
+            other: S::default(),
         }
     }
 }
@@ -80,9 +136,23 @@ impl Calls {
         stats.rq.inc(status.code());
         stats.rq_time.record(time);
     }
+}
 
+impl RpcCalls {
+    /// Counts a call of `/service/method`.
+    pub(crate) fn count(&self, path: &[u8], end: RpcEnd, time: Duration) {
+        let served = matches!(end, RpcEnd::Good | RpcEnd::Exception);
+        let stats = rpc_name_of(path)
+            .and_then(|name| self.find(name, served))
+            .unwrap_or(&self.other);
+        stats.rq.note(end);
+        stats.rq_time.record(time);
+    }
+}
+
+impl<S: Scope> ByMethod<S> {
     /// The numbers of a method; with `add`, a new one is given a place if there is one.
-    fn find(&self, name: &str, add: bool) -> Option<&CallStats> {
+    fn find(&self, name: &str, add: bool) -> Option<&S> {
         let first = hash(name);
         for step in 0..PLACES {
             let place = self.table.get((first + step) % PLACES)?;
@@ -95,7 +165,7 @@ impl Calls {
                     let method = place.get_or_init(|| {
                         Box::new(Method {
                             name: name.into(),
-                            stats: CallStats::default(),
+                            stats: S::default(),
                         })
                     });
                     return Some(&method.stats);
@@ -105,18 +175,18 @@ impl Calls {
         None
     }
 
-    fn methods(&self) -> impl Iterator<Item = (&str, &CallStats)> {
+    fn methods(&self) -> impl Iterator<Item = (&str, &S)> {
         let named = self.table.iter().filter_map(OnceLock::get);
         let named = named.map(|method| (&*method.name, &method.stats));
         named.chain([(OTHER, &self.other)])
     }
 }
 
-impl PerCore<Calls> {
-    /// The sums over all cores by method, in the order of [`CallStats::METRICS`]; nothing for who had no call.
+impl<S: Scope> PerCore<ByMethod<S>> {
+    /// The sums over all cores by method, in the order of its [`Scope::METRICS`]; nothing for who had no call.
     pub fn by_method(&self) -> Vec<(String, Vec<Value>)> {
         let mut sums: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-        for (name, stats) in self.iter().flat_map(Calls::methods) {
+        for (name, stats) in self.iter().flat_map(ByMethod::methods) {
             let values = stats.read();
             match sums.get_mut(name) {
                 Some(sum) => sum.iter_mut().zip(values).for_each(|(sum, n)| sum.add(n)),
@@ -146,6 +216,12 @@ fn name_of(path: &[u8]) -> Option<&str> {
     (name.len() <= NAME_MAX && plain(service) && plain(method)).then_some(name)
 }
 
+/// `service/method` of a call's path, which has no letters that are none already. One that says neither has no name.
+fn rpc_name_of(path: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(path.strip_prefix(b"/")?).ok()?;
+    (name.len() <= NAME_MAX && name != "/").then_some(name)
+}
+
 /// FNV-1a.
 fn hash(name: &str) -> usize {
     let mixed = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
@@ -158,7 +234,7 @@ fn hash(name: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn counts(calls: &PerCore<Calls>) -> Vec<(String, u64)> {
+    fn counts<S: Scope>(calls: &PerCore<ByMethod<S>>) -> Vec<(String, u64)> {
         let total = |values: &[Value]| match values.first() {
             Some(Value::Reasons(tally)) => tally.counts.iter().map(|(_, n)| n).sum(),
             _ => 0,
@@ -186,6 +262,28 @@ mod tests {
         count(0, "a", Status::Ok, true);
         let other = |n| ("other".to_owned(), n);
         assert_eq!(counts(&calls), [("a.B/C".to_owned(), 2), other(5)]);
+    }
+
+    #[test]
+    fn calls_of_rpc_protocols_are_told_apart_by_service_and_method() {
+        let calls = PerCore::new(1, RpcCalls::default);
+        for (path, end) in [
+            ("/com.test.Echo:1.0/say", RpcEnd::Good),
+            ("/com.test.Echo:1.0/say", RpcEnd::Refused),
+            ("/com.test.Echo:1.0/", RpcEnd::Exception),
+            ("/Guess/x", RpcEnd::Failed),
+            ("//", RpcEnd::Good),
+        ] {
+            let time = Duration::from_millis(1);
+            calls.core(0).count(path.as_bytes(), end, time);
+        }
+        let named = |name: &str, count| (name.to_owned(), count);
+        let expect = [
+            named("com.test.Echo:1.0/", 1),
+            named("com.test.Echo:1.0/say", 2),
+            named("other", 2),
+        ];
+        assert_eq!(counts(&calls), expect);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub mod scope;
 pub mod stats;
 mod tls;
 
-pub use calls::{CallStats, Calls};
+pub use calls::{ByMethod, CallStats, Calls, RpcCalls, RpcEnd, RpcStats};
 pub use counter::{Classes, Counter, Gauge, PerCore, Slot, Tally};
 pub use histogram::{Distribution, Histogram};
 pub use scope::{Kind, Metric, Scope, Value};

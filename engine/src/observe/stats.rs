@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ringway_config::Name;
 
-use super::calls::Calls;
+use super::calls::{Calls, RpcCalls};
 use super::counter::{
     Ciphers, Classes, Counter, Gauge, HelloErrors, PerCore, ProxyErrors, RpcErrors, Rules,
     TlsFailures, TlsVersions,
@@ -276,6 +276,7 @@ pub struct Stats {
     hosts: Table<(Name, Name), HostStats>,
     calls: Table<Name, Calls>,
     certificates: Mutex<BTreeMap<CertificateId, CertificateStats>>,
+    rpc_calls: Table<Name, RpcCalls>,
 }
 
 impl Stats {
@@ -297,6 +298,7 @@ impl Stats {
             hosts: Table::default(),
             calls: Table::default(),
             certificates: Mutex::default(),
+            rpc_calls: Table::default(),
         }
     }
 
@@ -357,6 +359,16 @@ impl Stats {
         read.collect()
     }
 
+    /// The calls of its RPC protocol to a cluster.
+    pub fn rpc_calls(&self, name: &Name) -> Arc<PerCore<RpcCalls>> {
+        self.entry(&self.rpc_calls, name)
+    }
+
+    /// Every such cluster's calls, by name.
+    pub fn all_rpc_calls(&self) -> Entries<Name, RpcCalls> {
+        entries(&self.rpc_calls)
+    }
+
     /// Every listener's numbers, by name.
     pub fn listeners(&self) -> Entries<Name, ListenerStats> {
         entries(&self.listeners)
@@ -393,6 +405,7 @@ impl Stats {
         drop(clusters);
         sweep(&self.hosts);
         sweep(&self.calls);
+        sweep(&self.rpc_calls);
     }
 
     fn entry<K: Ord + Clone, S: Default>(&self, table: &Table<K, S>, key: &K) -> Arc<PerCore<S>> {

@@ -17,6 +17,7 @@ use super::{Client, Connection};
 use crate::fault::{Fault, FaultKind};
 use crate::grpc::Status;
 use crate::net::{Reader, Stream, Writer};
+use crate::observe::RpcEnd;
 use crate::proxy::{
     Cx, Duplex, FarEnd, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload,
     client_address, grpc, proxy, tunnel,
@@ -294,6 +295,7 @@ async fn answer<'c>(
         upstream,
         stream: None,
         grpc_status,
+        rpc: None,
     }
 }
 
@@ -310,6 +312,8 @@ pub(super) struct Done {
     pub(super) stream: Option<h2::SendStream<Bytes>>,
     /// How it ended as a call of gRPC, if it was one.
     pub(super) grpc_status: Option<Status>,
+    /// How it ended as a call of an RPC protocol, if it was one.
+    pub(super) rpc: Option<RpcEnd>,
 }
 
 pub(super) fn request_cx(client: &Client, head: RequestHead) -> RequestCx {

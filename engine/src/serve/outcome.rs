@@ -9,6 +9,7 @@ use ringway_protocols::message::{Framing, ResponseHead, Version};
 
 use super::Client;
 use super::http1::{Done, End};
+use crate::cluster::Cluster;
 use crate::fault::FaultKind;
 use crate::net::Writer;
 use crate::proxy::{Reply, ReplyBody, Trace};
@@ -126,11 +127,9 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
         table.stats.rq.inc(sent.status);
         table.stats.rq_time.record(duration);
     }
-    if let (Some(status), Some(cluster)) = (done.grpc_status, &trace.cluster) {
+    if let Some(cluster) = &trace.cluster {
         let served = details == "via_upstream" && sent.fault.is_none();
-        cluster
-            .calls
-            .count(cx.head.path(), status, duration, served);
+        count_call(cluster, cx.head.path(), done, duration, served);
     }
     if client.listener.spec.logs.is_empty() && trace.filters.is_none() {
         return;
@@ -170,6 +169,16 @@ pub(super) fn log(client: &Client, record: &Record<'_>) {
             .local
             .logs
             .line(*target, |out| format.render(record, out));
+    }
+}
+
+/// Counts what was a call, of gRPC or of an RPC protocol, by its method.
+fn count_call(cluster: &Cluster, path: &[u8], done: &Done, duration: Duration, served: bool) {
+    if let Some(status) = done.grpc_status {
+        cluster.calls.count(path, status, duration, served);
+    }
+    if let (Some(end), Some(calls)) = (done.rpc, &cluster.rpc_calls) {
+        calls.count(path, end, duration);
     }
 }
 

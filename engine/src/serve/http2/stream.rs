@@ -186,6 +186,7 @@ async fn answer<'c>(
         upstream,
         stream,
         grpc_status,
+        rpc: None,
     }
 }
 
@@ -211,6 +212,7 @@ fn gone(fault: Fault, received: u64) -> Done {
         upstream: None,
         stream: None,
         grpc_status: None,
+        rpc: None,
     }
 }
 

@@ -11,6 +11,7 @@ use ringway_protocols::message::{Framing, Method, RequestHead, Version};
 
 use super::shared::Shared;
 use crate::fault::Fault;
+use crate::observe::RpcEnd;
 use crate::proxy::{
     Cx, NoInterim, Reply, ReplyBody, RequestBody, SharedUpload, Trace, Upload, proxy,
 };
@@ -63,26 +64,27 @@ fn answer(shared: &Shared, call: &Frame, reply: Reply<'_>) -> Done {
         details,
         ..
     } = reply;
-    let sent = match body {
+    let (sent, end) = match body {
         ReplyBody::Upstream(body) => match body.into_frame() {
             Some(mut frame) => {
                 frame.id = call.id;
                 shared.send(&frame);
-                frame.bytes.len() as u64
+                (frame.bytes.len() as u64, frame.verdict.into())
             }
             // A call that gets no answer.
-            None => 0,
+            None => (0, RpcEnd::Good),
         },
         ReplyBody::Local(text) => {
             let text = std::str::from_utf8(&text).unwrap_or_default().trim_end();
             let text = if text.is_empty() { details } else { text };
             let why = why(flag, head.status);
-            shared.refuse(call, &Refusal { why, text })
+            let sent = shared.refuse(call, &Refusal { why, text });
+            (sent, RpcEnd::Refused)
         }
         ReplyBody::Abort => {
             shared.cut();
             head.status = 0;
-            0
+            (0, RpcEnd::Refused)
         }
     };
     Done {
@@ -100,6 +102,7 @@ fn answer(shared: &Shared, call: &Frame, reply: Reply<'_>) -> Done {
         upstream: None,
         stream: None,
         grpc_status: None,
+        rpc: Some(end),
     }
 }
 
