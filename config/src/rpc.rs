@@ -33,6 +33,8 @@ impl Default for ClientRpc {
 pub struct ClusterRpc {
     /// Connections per host and core, and for each version of the protocol; absent: 1 where calls can share one, else 256.
     pub connections: Option<u32>,
+    /// Each client has connections of its own, on which upstreams may call it.
+    pub bound: bool,
     /// Calls in flight on a connection, and calls that wait for one. Default 4096.
     pub in_flight: u32,
     /// Bytes of a frame. Default 16 MiB.
@@ -49,6 +51,7 @@ impl Default for ClusterRpc {
     fn default() -> Self {
         Self {
             connections: None,
+            bound: false,
             in_flight: 4096,
             max_frame: ByteSize(16 << 20),
             buffer: ByteSize(64 << 20),

@@ -1,8 +1,9 @@
 //! What a filter, a route, a balancer or an access log may know of one request.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -124,6 +125,43 @@ pub const RPC_VERSION: &str = ":version";
 /// The field that holds the group of a call's service.
 pub const RPC_GROUP: &str = ":group";
 
+/// An end of a connection of an RPC protocol, as the other end's side of the proxy knows it.
+pub trait FrameEnd {
+    /// Sends a frame as it is.
+    fn pass(&self, frame: &Frame);
+    /// Ends it, in order.
+    fn leave(&self);
+}
+
+/// What a client's connection of an RPC protocol is tied to where a cluster gives each client upstream connections of its own.
+#[derive(Default)]
+pub struct Tie {
+    /// Which client's connection: no two of a core have the same, ever.
+    pub(crate) id: u64,
+    pub(crate) client: RefCell<Option<Weak<dyn FrameEnd>>>,
+    pub(crate) upstream: RefCell<Option<Weak<dyn FrameEnd>>>,
+    /// The host of that connection: its slot and its id.
+    pub(crate) host: Cell<Option<(usize, u64)>>,
+}
+
+impl fmt::Debug for Tie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tie").field(&self.id).finish()
+    }
+}
+
+impl Tie {
+    /// The client's end, if it is still there.
+    pub(crate) fn to_client(&self) -> Option<Rc<dyn FrameEnd>> {
+        self.client.borrow().as_ref()?.upgrade()
+    }
+
+    /// The upstream's end, if there is one.
+    pub(crate) fn to_upstream(&self) -> Option<Rc<dyn FrameEnd>> {
+        self.upstream.borrow().as_ref()?.upgrade()
+    }
+}
+
 /// A call of an RPC protocol: what a request is made of that came as one frame.
 #[derive(Debug)]
 pub struct RpcCall {
@@ -131,6 +169,8 @@ pub struct RpcCall {
     pub codec: Arc<dyn Codec>,
     /// The frame, as it came.
     pub frame: Frame,
+    /// The client's connection.
+    pub tie: Rc<Tie>,
 }
 
 /// One request on its way: what filters may read and change.

@@ -34,6 +34,7 @@ mod reload;
 mod retries;
 mod routing;
 mod rpc;
+mod rpc_bound;
 mod rpc_timeouts;
 mod rpc_tls;
 mod selfcheck;

@@ -109,7 +109,7 @@ impl Host {
     }
 
     /// Tells it from every other host that the process has had.
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ringway_config::{self as config, Endpoint, Name, Outlier};
-use ringway_protocols::codec::Codec;
+use ringway_protocols::codec::{Codec, Sharing};
 use socket2::SockAddr;
 
 use super::breaker::{Breakers, Full};
@@ -389,6 +389,12 @@ pub(crate) fn assemble(
 }
 
 impl ClusterSpec {
+    /// Whether each client of its RPC protocol has connections of its own.
+    pub(crate) fn is_bound(&self) -> bool {
+        let codec = self.codec.as_ref();
+        self.config.rpc.bound || codec.is_some_and(|codec| codec.sharing() == Sharing::Bound)
+    }
+
     /// What the health of these hosts (their slots), which has changed, makes of `last`.
     pub(crate) fn derive(&self, last: &ClusterSets, changed: &[u32]) -> Arc<ClusterSets> {
         Arc::new(last.after(&self.config, &self.hosts, &self.sources, changed))

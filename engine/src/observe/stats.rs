@@ -169,6 +169,7 @@ scope! {
         rpc_malformed: RpcErrors, "Frames of upstreams that break their protocol, by what is wrong.";
         rpc_late: Counter, "Answers that came after their call had been given up, or twice.";
         rpc_unasked: Counter, "Calls and pushes that came from upstreams, where there was nobody to take them.";
+        rpc_passed: Counter, "Calls, pushes and words of goodbye of upstreams that were passed to the client whose connection it was.";
         rpc_heartbeats: Counter, "Heartbeats sent on quiet connections.";
         rpc_unamended: Counter, "Calls sent without a change of their headers, which their frames cannot carry.";
         rpc_buffer_full: Counter, "Calls refused because too many bytes waited for the upstream.";

@@ -17,7 +17,7 @@ use super::retry::{Tries, Verdict};
 use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, grpc, local_reply, mirror};
 use crate::cluster::{Ask, Cluster, Full, Group, Host, MetadataMatch, Place, RequestPlaces, Want};
 use crate::fault::{Fault, FaultKind, Retry, Side};
-use crate::request::{LocalReply, RequestCx};
+use crate::request::{LocalReply, RequestCx, Tie};
 use crate::route::{BadPath, Forward, Found};
 use crate::time::Deadline;
 use crate::view::Table;
@@ -342,6 +342,16 @@ impl Attempts<'_, '_> {
         }
     }
 
+    /// The host of the connection that is the client's own, where the cluster gives it one.
+    fn tied(&self, tie: Option<&Rc<Tie>>) -> Option<(usize, Rc<Host>)> {
+        if !self.cluster.spec.is_bound() {
+            return None;
+        }
+        let (slot, id) = tie?.host.get()?;
+        let host = self.cluster.asked(slot).filter(|host| host.id() == id)?;
+        (!self.tried.contains(&slot)).then_some((slot, host))
+    }
+
     /// The request's whole time was over while a try was under way.
     fn timed_out(&self) {
         let host = self.tried.last().and_then(|slot| self.cluster.asked(*slot));
@@ -377,7 +387,11 @@ impl Attempts<'_, '_> {
     ) -> Result<Answer<'a>, Fault> {
         self.tries.made += 1;
         self.trace.attempts = self.tries.made;
-        let (slot, host) = self.cluster.pick(&self.ask())?;
+        let tie = sending.request.rpc.map(|call| &call.tie);
+        let (slot, host) = match self.tied(tie) {
+            Some(tied) => tied,
+            None => self.cluster.pick(&self.ask())?,
+        };
         self.tried.push(slot);
         self.trace.host = Some(Rc::clone(&host.label));
         sending.places = self.cluster.admit(&host, self.priority)?;
@@ -390,6 +404,9 @@ impl Attempts<'_, '_> {
                 call: sending.request.rpc,
             };
             let lease = self.cluster.checkout(&host, want, timer).await?;
+            if let Some(tie) = tie {
+                tie.host.set(Some((slot, host.id())));
+            }
             exchange(sending, lease, &host, upload, interim, timer).await
         };
         let limit = Deadline::after_opt(per_try);

@@ -71,6 +71,8 @@ pub(crate) struct Local {
     shared: Arc<Shared>,
     /// Bytes of RPC calls in flight.
     pub(crate) rpc_bytes: Cell<u64>,
+    /// Clients' connections of RPC protocols so far: each has its number.
+    pub(crate) rpc_ties: Cell<u64>,
     /// Accepting tasks that wait for a connection to end.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -98,6 +100,7 @@ impl Local {
             view: RefCell::new(Rc::new(View::empty())),
             shared,
             rpc_bytes: Cell::new(0),
+            rpc_ties: Cell::new(0),
             waiting: RefCell::default(),
         }
     }

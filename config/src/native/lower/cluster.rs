@@ -101,6 +101,7 @@ fn http2(record: Http2Record) -> Http2 {
 fn rpc(record: ClusterRpcRecord) -> ClusterRpc {
     ClusterRpc {
         connections: record.connections.map(|connections| connections.u32()),
+        bound: record.bound,
         in_flight: record.in_flight.u32(),
         max_frame: record.max_frame,
         buffer: record.buffer,

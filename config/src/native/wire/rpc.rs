@@ -24,6 +24,8 @@ record! {
     ClusterRpcRecord {
         /// Connections per host and core, for each version of the protocol. Default: 1 where calls can share one, else 256.
         connections: Option<Int<1, 65_536>>,
+        /// Each client has a connection of its own to a host, and both end together. Ids stay as they are, and what the host says unasked (callbacks of Dubbo, pushes of Tars) goes to that client. `connections` says nothing then.
+        bound: bool = false,
         /// Calls in flight on a connection, and calls that wait for one.
         in_flight: Int<1, 1_000_000> = 4096,
         /// The size of a frame. A larger answer is an error for its call alone.

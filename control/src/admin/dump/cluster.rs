@@ -122,6 +122,7 @@ fn http2(http2: &Http2) -> Value {
 fn rpc(rpc: &ClusterRpc) -> Value {
     let ClusterRpc {
         connections,
+        bound,
         in_flight,
         max_frame,
         buffer,
@@ -130,6 +131,7 @@ fn rpc(rpc: &ClusterRpc) -> Value {
     } = rpc;
     map([
         ("connections", connections.map(Value::from)),
+        ("bound", some(*bound)),
         ("in_flight", some(*in_flight)),
         ("max_frame", some(max_frame.0)),
         ("buffer", some(buffer.0)),

@@ -28,6 +28,7 @@ pub(super) async fn serve(client: Client, shared: Rc<Shared>, frame: Frame) {
     let call = Rc::new(RpcCall {
         codec: shared.codec.clone(),
         frame,
+        tie: Rc::clone(&shared.tie),
     });
     let frame = &call.frame;
     let mut cx = request_cx(&client, head(&shared, frame));

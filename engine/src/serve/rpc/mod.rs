@@ -139,7 +139,8 @@ fn take(client: &mut Client, shared: &Rc<Shared>, frame: Frame) {
         Kind::Request | Kind::OneWay => begin(client, shared, frame),
         Kind::Ping => shared.pong(&frame),
         Kind::Pong | Kind::GoAway | Kind::Resume | Kind::Notice => {}
-        // An answer, to a call that nobody made.
+        // An answer, to a call of its own upstream's, or that nobody made.
+        Kind::Response | Kind::Push if shared.answer_upstream(&frame) => {}
         Kind::Response | Kind::Push => stats.rpc_unasked.inc(),
     }
 }

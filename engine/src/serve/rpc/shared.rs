@@ -1,7 +1,7 @@
 //! What a client's connection and the tasks of its calls share.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -10,6 +10,7 @@ use ringway_protocols::Fields;
 use ringway_protocols::codec::{Codec, DecodeError, Frame, Limits, Output, Refusal, Session, Side};
 
 use super::End;
+use crate::request::{FrameEnd, Tie};
 use crate::serve::Client;
 use crate::serve::root::Keeper;
 use crate::view::{Listener, ListenerId, Local};
@@ -17,6 +18,8 @@ use crate::view::{Listener, ListenerId, Local};
 /// See above.
 pub(super) struct Shared {
     pub(super) codec: Arc<dyn Codec>,
+    /// What ties upstream connections of its own to it.
+    pub(super) tie: Rc<Tie>,
     local: Rc<Local>,
     id: ListenerId,
     /// The listener as the connection found it: its numbers and its limits.
@@ -42,8 +45,15 @@ impl Shared {
             ..Limits::default()
         };
         let session = codec.start(Side::Client, &limits);
-        Rc::new(Self {
+        let id = client.local.rpc_ties.get() + 1;
+        client.local.rpc_ties.set(id);
+        let tie = Rc::new(Tie {
+            id,
+            ..Tie::default()
+        });
+        let shared = Rc::new(Self {
             codec,
+            tie,
             local: Rc::clone(&client.local),
             id: client.id,
             listener: Rc::clone(&client.listener),
@@ -55,7 +65,19 @@ impl Shared {
             cut: Cell::new(false),
             gone: Cell::new(false),
             waker: RefCell::default(),
-        })
+        });
+        let end: Weak<Self> = Rc::downgrade(&shared);
+        *shared.tie.client.borrow_mut() = Some(end);
+        shared
+    }
+
+    /// Passes on what answers an upstream's own call. Whether there is such an upstream.
+    pub(super) fn answer_upstream(&self, frame: &Frame) -> bool {
+        let upstream = self.tie.to_upstream();
+        if let Some(upstream) = &upstream {
+            upstream.pass(frame);
+        }
+        upstream.is_some()
     }
 
     /// Takes the next frame off what came in.
@@ -161,6 +183,9 @@ impl Shared {
     pub(super) fn gone(&self) {
         self.gone.set(true);
         while self.out.borrow_mut().take().is_some() {}
+        if let Some(upstream) = self.tie.to_upstream() {
+            upstream.leave();
+        }
     }
 
     /// The next bytes to send; none when there will be no more.
@@ -190,6 +215,19 @@ impl Shared {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+}
+
+impl FrameEnd for Shared {
+    fn pass(&self, frame: &Frame) {
+        self.listener.stats.bytes_sent.add(frame.bytes.len() as u64);
+        self.send(frame);
+    }
+
+    /// What is in flight is still answered.
+    fn leave(&self) {
+        self.finish();
+        self.wake();
     }
 }
 

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Sessions are told apart by what their protocol pins to a connection (Bolt: version and sub-version): calls that differ in it
-//! never meet on one.
+//! never meet on one. Where a cluster gives each client connections of its own (`rpc.bound`), they are told apart by the client too;
+//! ids stay as they are, what the upstream says unasked goes to that client, and both end together.
 
 mod driver;
 mod session;
@@ -39,7 +40,7 @@ pub(in crate::cluster) struct Pool {
     waiting: RefCell<Vec<Waker>>,
     waiters: Cell<u32>,
     /// Connections being made, by what they are for.
-    connecting: RefCell<Vec<(&'static str, u64)>>,
+    connecting: RefCell<Vec<Key>>,
 }
 
 /// Where a call finds its place.
@@ -61,15 +62,17 @@ impl Pool {
         limits: &config::ClusterRpc,
         fresh: bool,
     ) -> Place {
-        let key = (call.codec.name(), call.frame.pin);
+        let bound = is_bound(call, limits);
+        let key = Key::of(call, bound);
         let exclusive = call.codec.sharing() == Sharing::OneAtATime;
         if !fresh && let Some(slot) = self.slot(key, exclusive, limits) {
             return Place::Here(slot);
         }
-        let max = limits.connections.unwrap_or(match exclusive {
-            true => CONNECTIONS_EXCLUSIVE,
-            false => CONNECTIONS_SHARED,
-        });
+        let max = match (bound, exclusive) {
+            (true, _) => 1,
+            (false, true) => limits.connections.unwrap_or(CONNECTIONS_EXCLUSIVE),
+            (false, false) => limits.connections.unwrap_or(CONNECTIONS_SHARED),
+        };
         let (open, coming) = (self.count(key), self.coming(key));
         if open + coming < max || (fresh && coming == 0) {
             return Place::Connect(Connecting::new(self, key));
@@ -87,7 +90,7 @@ impl Pool {
         let best = fit.min_by_key(|session| session.active()).cloned()?;
         drop(sessions);
         let open = self.count(key) + self.coming(key);
-        let spread = !exclusive && limits.connections.is_some_and(|max| open < max);
+        let spread = !exclusive && key.tie == 0 && limits.connections.is_some_and(|max| open < max);
         let most = match exclusive || spread {
             true => 0,
             false => limits.in_flight.saturating_sub(1),
@@ -144,7 +147,7 @@ impl Pool {
     pub(in crate::cluster) fn close_one(&self) -> bool {
         let idle = {
             let sessions = self.sessions.borrow();
-            let mut idle = sessions.iter().filter(|session| session.active() == 0);
+            let mut idle = sessions.iter().filter(|session| session.is_spare());
             idle.next().cloned()
         };
         if let Some(session) = &idle {
@@ -162,8 +165,30 @@ impl Pool {
     }
 }
 
-/// The codec and what it pins.
-type Key = (&'static str, u64);
+/// Whether the client of a call has upstream connections of its own.
+fn is_bound(call: &RpcCall, limits: &config::ClusterRpc) -> bool {
+    limits.bound || call.codec.sharing() == Sharing::Bound
+}
+
+/// What tells sessions apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    codec: &'static str,
+    /// What the codec pins.
+    pin: u64,
+    /// The client whose it is; 0: everybody's.
+    tie: u64,
+}
+
+impl Key {
+    fn of(call: &RpcCall, bound: bool) -> Self {
+        Self {
+            codec: call.codec.name(),
+            pin: call.frame.pin,
+            tie: if bound { call.tie.id } else { 0 },
+        }
+    }
+}
 
 /// The right to make a connection. Dropped, with or without one, those who wait look again.
 pub(in crate::cluster) struct Connecting {

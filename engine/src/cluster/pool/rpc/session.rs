@@ -20,11 +20,22 @@ use super::{Key, Pool, driver};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::Stream;
 use crate::observe::{ClusterStats, HostStats, Slot as Stats};
-use crate::request::RpcCall;
+use crate::request::{FrameEnd, RpcCall, Tie};
 use crate::time::now_millis;
 
 /// Pings that may go without an answer: with the third the connection is given up.
 const STRIKES: u32 = 3;
+
+/// Whose ids calls go under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ids {
+    /// Ours, up to the largest.
+    Ours(u64),
+    /// The client's: nobody else's calls are here.
+    Theirs,
+    /// There are none, and one call at a time.
+    None,
+}
 
 /// Whether it takes calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +60,9 @@ pub(super) struct Session {
     /// Calls that have a place here.
     active: Cell<u32>,
     begun: Cell<u64>,
-    /// The largest id; none where calls keep theirs.
-    ids: Option<u64>,
+    ids: Ids,
+    /// The client whose it is, if it is one's alone.
+    tie: Option<Rc<Tie>>,
     last_id: Cell<u64>,
     state: Cell<State>,
     strikes: Cell<u32>,
@@ -96,12 +108,15 @@ impl Session {
             frame: usize::try_from(rpc.max_frame.0).unwrap_or(usize::MAX),
             ..Limits::default()
         };
+        let bound = super::is_bound(call, rpc);
         let ids = match call.codec.sharing() {
-            Sharing::Multiplexed { bits } => Some((1_u64 << bits.clamp(1, 63)) - 1),
-            Sharing::OneAtATime | Sharing::Bound => None,
+            Sharing::OneAtATime => Ids::None,
+            Sharing::Multiplexed { bits } if !bound => Ids::Ours((1_u64 << bits.clamp(1, 63)) - 1),
+            Sharing::Multiplexed { .. } | Sharing::Bound => Ids::Theirs,
         };
         let session = Rc::new(Self {
-            key: (call.codec.name(), call.frame.pin),
+            key: Key::of(call, bound),
+            tie: bound.then(|| Rc::clone(&call.tie)),
             pool,
             protocol: RefCell::new(call.codec.start(Side::Upstream, &limits)),
             out: RefCell::default(),
@@ -126,8 +141,17 @@ impl Session {
         });
         session.host.cx_active.inc();
         session.cluster.upstream_cx_active.inc();
+        if let Some(tie) = &session.tie {
+            let end: Weak<Self> = Rc::downgrade(&session);
+            *tie.upstream.borrow_mut() = Some(end);
+        }
         driver::spawn(Rc::clone(&session), stream);
         session
+    }
+
+    /// Whether it may be ended to make room: it has no calls, and is no client's own, who may be waiting for words of the upstream's.
+    pub(super) fn is_spare(&self) -> bool {
+        self.active.get() == 0 && self.tie.is_none()
     }
 
     pub(super) fn active(&self) -> u32 {
@@ -148,6 +172,12 @@ impl Session {
     pub(super) fn take(self: &Rc<Self>, frame: Frame) {
         if let Some(error) = frame.broken {
             self.cluster.rpc_malformed.inc(error.index());
+        }
+        let is_ours = matches!(frame.kind, Kind::Response | Kind::Ping | Kind::Pong);
+        if !is_ours && let Some(client) = self.tie.as_ref().and_then(|tie| tie.to_client()) {
+            self.cluster.rpc_passed.inc();
+            client.pass(&frame);
+            return;
         }
         match frame.kind {
             Kind::Response => self.answer(frame),
@@ -182,7 +212,10 @@ impl Session {
 
     fn answer(&self, frame: Frame) {
         // Without ids there is one call, which everything that comes is the answer to.
-        let id = if self.ids.is_some() { frame.id } else { 0 };
+        let id = match self.ids {
+            Ids::Ours(_) | Ids::Theirs => frame.id,
+            Ids::None => 0,
+        };
         let Some(call) = self.calls.borrow_mut().remove(&id) else {
             self.cluster.rpc_late.inc();
             return;
@@ -223,13 +256,20 @@ impl Session {
     }
 
     fn next_id(&self) -> u64 {
-        let max = self.ids.unwrap_or(u64::from(u32::MAX >> 1));
+        let max = match self.ids {
+            Ids::Ours(max) => max,
+            Ids::Theirs | Ids::None => u64::from(u32::MAX >> 1),
+        };
         let next = match self.last_id.get() >= max {
             true => 1,
             false => self.last_id.get() + 1,
         };
         self.last_id.set(next);
-        next
+        match self.ids {
+            Ids::Ours(_) | Ids::None => next,
+            // Only pings are ours, and out of the way of a client that counts up.
+            Ids::Theirs => max - next,
+        }
     }
 
     fn write(&self, frame: &Frame) {
@@ -280,7 +320,7 @@ impl Session {
     /// Leaves if it was unused for too long, or is too old.
     pub(super) fn sweep(&self, pool: &config::Pool) {
         let since = |then: u64| Duration::from_millis(now_millis().saturating_sub(then));
-        let unused = self.active.get() == 0 && since(self.quiet_since.get()) >= pool.idle_timeout;
+        let unused = self.is_spare() && since(self.quiet_since.get()) >= pool.idle_timeout;
         if unused {
             self.cluster.upstream_cx_closed_idle.inc();
         }
@@ -301,6 +341,20 @@ impl Session {
         for call in calls.into_values() {
             call.settle(Err(kind));
         }
+        // A client with a connection of its own loses more with it than its calls.
+        if let Some(client) = self.tie.as_ref().and_then(|tie| tie.to_client()) {
+            client.leave();
+        }
+    }
+}
+
+impl FrameEnd for Session {
+    fn pass(&self, frame: &Frame) {
+        self.write(frame);
+    }
+
+    fn leave(&self) {
+        Self::leave(self);
     }
 }
 
@@ -364,7 +418,7 @@ impl Slot {
     /// Sends what gets no answer.
     pub(crate) fn send(self, mut frame: Frame) -> Result<(), Fault> {
         self.room()?;
-        if self.session.ids.is_some() {
+        if let Ids::Ours(_) = self.session.ids {
             frame.id = self.session.next_id();
         }
         self.session.write(&frame);
@@ -375,14 +429,19 @@ impl Slot {
     pub(crate) fn call(self, mut frame: Frame) -> Result<Answering, Fault> {
         self.room()?;
         let key = match self.session.ids {
-            Some(_) => self.session.next_id(),
-            None => 0,
+            Ids::Ours(_) => self.session.next_id(),
+            Ids::Theirs => frame.id,
+            Ids::None => 0,
         };
-        if self.session.ids.is_some() {
+        if let Ids::Ours(_) = self.session.ids {
             frame.id = key;
         }
         let call = Rc::new(Call::default());
         let mut calls = self.session.calls.borrow_mut();
+        if self.session.ids == Ids::Theirs && calls.contains_key(&key) {
+            let why = "a call with that id is in flight";
+            return Err(Fault::new(FaultKind::ClientProtocol).because(why));
+        }
         // Ids come round after 2^31 calls; one that still waits then is long past any limit.
         let taken = calls.insert(key, Rc::clone(&call));
         drop(calls);
@@ -456,7 +515,7 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let session = &self.slot.session;
         let waiting = session.calls.borrow_mut().remove(&self.key);
-        if waiting.is_some() && session.ids.is_none() {
+        if waiting.is_some() && session.ids == Ids::None {
             // Its answer would be taken for the next one's: there is no taking a call back.
             session.close(FaultKind::Reset);
         }
