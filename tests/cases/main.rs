@@ -37,6 +37,7 @@ mod rpc;
 mod rpc_bound;
 mod rpc_timeouts;
 mod rpc_tls;
+mod rpc_triple;
 mod selfcheck;
 mod sockets;
 mod stop;

@@ -1,13 +1,19 @@
-//! The conditions of one route: path, methods, fields, query parameters.
+//! The conditions of one route: path, methods, fields, what is called, query parameters.
 
 use ringway_config::{self as config, PathError, PathNormalize};
-use ringway_protocols::message::{Method, RequestHead};
+use ringway_protocols::message::{Method, RequestHead, Version};
 use ringway_protocols::{FieldId, Fields};
 
 use super::normalize::normalize;
 use super::regexes::{Collector, RegexId, Regexes, literal_prefix};
 use super::scratch::Scratch;
 use super::trie::Reach;
+use crate::request::{RPC_GROUP, RPC_METHOD, RPC_SERVICE, RPC_VERSION};
+
+/// Triple's headers for the version and the group of the service.
+const TRIPLE_VERSION: &str = "tri-service-version";
+/// See [`TRIPLE_VERSION`].
+const TRIPLE_GROUP: &str = "tri-service-group";
 
 /// All that must hold.
 #[derive(Debug)]
@@ -15,6 +21,7 @@ pub(super) struct Matcher {
     path: PathTest,
     methods: Box<[Method]>,
     headers: Box<[FieldTest]>,
+    called: Box<[CalledTest]>,
     query: Box<[QueryTest]>,
 }
 
@@ -38,6 +45,21 @@ struct FieldTest {
     invert: bool,
 }
 
+/// What of a call is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    Service,
+    Method,
+    Version,
+    Group,
+}
+
+#[derive(Debug)]
+struct CalledTest {
+    what: Called,
+    test: ValueTest,
+}
+
 #[derive(Debug)]
 struct QueryTest {
     name: Box<[u8]>,
@@ -58,6 +80,7 @@ enum ValueTest {
 /// The parts of a head that routes ask about, split once.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
+    pub(super) version: Version,
     pub(super) method: &'a Method,
     pub(super) path: &'a [u8],
     pub(super) query: Option<&'a [u8]>,
@@ -69,12 +92,40 @@ impl<'a> Subject<'a> {
     pub(super) fn of(head: &'a RequestHead) -> Self {
         let path = head.path();
         Self {
+            version: head.version,
             method: &head.method,
             path,
             query: head.target.get(path.len() + 1..),
             authority: &head.authority,
             fields: &head.fields,
         }
+    }
+
+    /// What a call says of itself: one of an RPC protocol in fields of its own; one of gRPC or Triple (Dubbo 3) by its path,
+    /// `/service/method`, and Triple in two headers.
+    fn called(&self, what: Called) -> Option<&'a [u8]> {
+        let field = match (self.version, what) {
+            (Version::Rpc(_), Called::Service) => RPC_SERVICE,
+            (Version::Rpc(_), Called::Method) => RPC_METHOD,
+            (Version::Rpc(_), Called::Version) => RPC_VERSION,
+            (Version::Rpc(_), Called::Group) => RPC_GROUP,
+            (_, Called::Version) => TRIPLE_VERSION,
+            (_, Called::Group) => TRIPLE_GROUP,
+            (_, Called::Service) => return self.path_parts().map(|(service, _)| service),
+            (_, Called::Method) => return self.path_parts().map(|(_, method)| method),
+        };
+        self.fields.get(field.as_bytes())
+    }
+
+    /// `/service/method` of a POST.
+    fn path_parts(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let path = self.path.strip_prefix(b"/")?;
+        let (service, method) = path.split_at_checked(memchr::memchr(b'/', path)?)?;
+        let method = method.get(1..)?;
+        let is_call = *self.method == Method::Post
+            && ![service, method].contains(&&b""[..])
+            && !method.contains(&b'/');
+        is_call.then_some((service, method))
     }
 }
 
@@ -83,6 +134,10 @@ impl Matcher {
         self.takes_path(subject.path, regexes)
             && (self.methods.is_empty() || self.methods.contains(subject.method))
             && self.headers.iter().all(|test| test.holds(subject, regexes))
+            && self.called.iter().all(|asked| {
+                let said = subject.called(asked.what);
+                asked.test.any(said.into_iter(), regexes)
+            })
             && self.query.iter().all(|test| test.holds(subject, regexes))
     }
 
@@ -171,6 +226,17 @@ impl ValueTest {
     }
 }
 
+fn called_by(name: &[u8]) -> Option<Called> {
+    [
+        (RPC_SERVICE, Called::Service),
+        (RPC_METHOD, Called::Method),
+        (RPC_VERSION, Called::Version),
+        (RPC_GROUP, Called::Group),
+    ]
+    .into_iter()
+    .find_map(|(known, what)| (known.as_bytes() == name).then_some(what))
+}
+
 fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b'=', pair) {
         Some(at) => (&pair[..at], &pair[at + 1..]),
@@ -218,8 +284,8 @@ impl Builder<'_> {
     pub(super) fn build(&mut self, matches: &config::RouteMatch, place: &str) -> Option<Matcher> {
         let before = self.errors.len();
         let path = self.path(&matches.path, place);
-        let mut headers = self.values(&matches.headers, &format!("{place}.headers"));
-        headers.extend(self.values(&matches.rpc, &format!("{place}.rpc")));
+        let headers = self.values(&matches.headers, &format!("{place}.headers"));
+        let called = self.values(&matches.rpc, &format!("{place}.rpc"));
         let query = self.values(&matches.query, &format!("{place}.query"));
         let path = path.filter(|_| self.errors.len() == before)?;
         Some(Matcher {
@@ -236,6 +302,15 @@ impl Builder<'_> {
                     name,
                     test,
                     invert,
+                })
+                .collect(),
+            called: called
+                .into_iter()
+                .filter_map(|(name, test, _)| {
+                    Some(CalledTest {
+                        what: called_by(&name)?,
+                        test,
+                    })
                 })
                 .collect(),
             query: query

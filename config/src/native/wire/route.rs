@@ -97,13 +97,13 @@ record! {
         headers: Vec<HeaderMatchRecord>,
         /// Query parameters, all of them.
         query: Vec<QueryMatchRecord>,
-        /// What a call of an RPC protocol calls. A request of HTTP calls nothing.
+        /// What is called: of a protocol of RPC, or, over HTTP, of gRPC and Triple.
         rpc: RpcMatchRecord = {},
     }
 }
 
 record! {
-    /// What a call of an RPC protocol calls; all that is said must hold. A text that ends with `*` is a beginning.
+    /// What a call calls; all that is said must hold. A text that ends with `*` is a beginning. Of HTTP, a POST to `/service/method` is a call, as those of gRPC and Triple (Dubbo 3) are; its version and group are the headers `tri-service-version` and `tri-service-group`.
     RpcMatchRecord {
         /// The service, as the protocol names it: `com.test.Echo:1.0` of SOFARPC, `com.test.Echo` of Dubbo, a servant of Tars.
         service: Option<Filled>,
