@@ -20,17 +20,17 @@ use ringway_engine::filter::Registry;
 use ringway_engine::{Inputs, Snapshot};
 
 /// Does what is asked for.
-pub(crate) fn run(command: Command) -> ExitCode {
+pub(crate) fn run(command: Command, registry: Registry) -> ExitCode {
     match command {
         Command::Run(args) => match Source::of_argument(&args.config) {
-            Ok(source) => process::run(source, Box::new(|_| {})),
+            Ok(source) => process::run(source, registry, Box::new(|_| {})),
             Err(error) => fail(&error),
         },
-        Command::Validate(args) => validate(&args.config),
-        Command::Demo(args) => demo::run(&args),
+        Command::Validate(args) => validate(&args.config, &registry),
+        Command::Demo(args) => demo::run(&args, registry),
         Command::Init(args) => init(args.file.as_deref()),
         Command::Schema => print(format!("{:#}\n", ringway_config::schema()).as_bytes()),
-        Command::Reload(args) => reload(&args),
+        Command::Reload(args) => reload(&args, &registry),
         Command::Version(args) => {
             say(version(args.json));
             ExitCode::SUCCESS
@@ -58,8 +58,8 @@ fn print(bytes: &[u8]) -> ExitCode {
 }
 
 /// Parses and builds, and starts nothing. Host names are not looked up: a good file is good without a network.
-fn validate(path: &Path) -> ExitCode {
-    match check(path) {
+fn validate(path: &Path, registry: &Registry) -> ExitCode {
+    match check(path, registry) {
         Ok((config, warnings)) => {
             if !warnings.is_empty() {
                 say_error(warnings);
@@ -76,12 +76,12 @@ fn validate(path: &Path) -> ExitCode {
     }
 }
 
-fn check(path: &Path) -> Result<(Config, String), LoadError> {
-    let parsed = Source::of_argument(path)?.load()?;
+fn check(path: &Path, registry: &Registry) -> Result<(Config, String), LoadError> {
+    let parsed = Source::of_argument(path)?.load(registry)?;
     let stats = Arc::new(Stats::new(1));
     let mut inputs = Inputs::default();
     inputs.tls.files = secrets::read(&secrets::wanted(&parsed.config));
-    Snapshot::build(&parsed.config, &Registry::builtin(), &inputs, &stats, None)
+    Snapshot::build(&parsed.config, registry, &inputs, &stats, None)
         .map_err(|errors| LoadError::Config(parsed.spans.errors(errors)))?;
     let mut warnings = parsed.warnings.clone();
     let doubts = certs::doubts(&parsed.config, &inputs.tls.files);
@@ -130,10 +130,10 @@ fn version(json: bool) -> String {
     }
 }
 
-fn reload(args: &ReloadArgs) -> ExitCode {
+fn reload(args: &ReloadArgs, registry: &Registry) -> ExitCode {
     let address = match (&args.admin, &args.config) {
         (Some(address), _) => address.clone(),
-        (None, Some(path)) => match admin_of(path) {
+        (None, Some(path)) => match admin_of(path, registry) {
             Ok(address) => address,
             Err(error) => return fail(&error),
         },
@@ -157,8 +157,8 @@ fn reload(args: &ReloadArgs) -> ExitCode {
 
 /// The address that a configuration names. The file may be the very one that is wrong: then the default is asked, and the running
 /// process says what is wrong with it.
-fn admin_of(path: &Path) -> Result<String, LoadError> {
-    let parsed = match Source::of_argument(path)?.load() {
+fn admin_of(path: &Path, registry: &Registry) -> Result<String, LoadError> {
+    let parsed = match Source::of_argument(path)?.load(registry) {
         Ok(parsed) => parsed,
         Err(LoadError::Config(_)) => return Ok(ADMIN_DEFAULT.to_owned()),
         Err(error) => return Err(error),

@@ -320,7 +320,10 @@ impl Store {
             return Ok(None);
         }
         self.seen.clone_from(&text);
-        let parsed = self.source.parse(&text).map_err(Refusal::Load)?;
+        let parsed = self
+            .source
+            .parse(&text, &self.registry)
+            .map_err(Refusal::Load)?;
         let last = process.snapshot();
         let config = &parsed.config;
         let changes = diff::diff(last.config(), config);

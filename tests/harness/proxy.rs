@@ -128,6 +128,7 @@ pub struct Setup {
     nofile: Option<u64>,
     env: Vec<(String, String)>,
     verbatim: bool,
+    binary: Option<PathBuf>,
 }
 
 impl Setup {
@@ -157,6 +158,13 @@ impl Setup {
         self
     }
 
+    /// Another binary than the one built here: a `ringway` of somebody's own.
+    #[must_use]
+    pub fn binary(mut self, path: &str) -> Self {
+        self.binary = Some(path.into());
+        self
+    }
+
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self, config: &str) -> Proxy {
@@ -176,15 +184,16 @@ impl Setup {
     pub fn spawn_in(self, dir: TempDir, path: &Path, config: &str) -> Proxy {
         let config = self.whole(config, dir.path());
         std::fs::write(path, config).expect("a configuration file");
+        let binary = self.binary.as_deref().unwrap_or_else(|| binary());
         let mut command = match self.nofile {
-            None => Command::new(binary()),
+            None => Command::new(binary),
             Some(limit) => {
                 // The shell's `ulimit` sets both limits, and `exec` keeps the process id.
                 let mut shell = Command::new("sh");
                 shell
                     .arg("-c")
                     .arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\""))
-                    .arg(binary());
+                    .arg(binary);
                 shell
             }
         };
@@ -260,6 +269,7 @@ impl Proxy {
             nofile: None,
             env: Vec::new(),
             verbatim: false,
+            binary: None,
         }
     }
 

@@ -7,6 +7,8 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use ringway_engine::filter::Registry;
+
 use crate::cli::DemoArgs;
 use crate::files::Source;
 use crate::process::{self, Process};
@@ -15,7 +17,7 @@ use backend::Backend;
 use certificate::Certificate;
 
 /// Serves the demo until told to stop.
-pub(crate) fn run(args: &DemoArgs) -> ExitCode {
+pub(crate) fn run(args: &DemoArgs, registry: Registry) -> ExitCode {
     let backends = Backend::start("one").and_then(|one| Ok((one, Backend::start("two")?)));
     let (one, two) = match backends {
         Ok(backends) => backends,
@@ -42,6 +44,7 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
     let ends = format!("one at {}, two at {}", one.address(), two.address());
     let code = process::run(
         source,
+        registry,
         Box::new(move |process| {
             say(banner(process, &ends));
         }),
@@ -260,7 +263,7 @@ mod tests {
             name: "<demo>",
             text: configuration(&args, &one, &two, &certificate),
         };
-        if let Err(error) = source.load() {
+        if let Err(error) = source.load(&Registry::builtin()) {
             panic!("{error}");
         }
         one.stop();

@@ -105,8 +105,8 @@ impl Source {
     }
 
     /// Reads and parses it.
-    pub(crate) fn load(&self) -> Result<Parsed, LoadError> {
-        self.parse(&self.read()?)
+    pub(crate) fn load(&self, registry: &Registry) -> Result<Parsed, LoadError> {
+        self.parse(&self.read()?, registry)
     }
 
     /// Its text as it is now.
@@ -123,7 +123,7 @@ impl Source {
     }
 
     /// Makes a configuration of a text of its.
-    pub(crate) fn parse(&self, text: &str) -> Result<Parsed, LoadError> {
+    pub(crate) fn parse(&self, text: &str, registry: &Registry) -> Result<Parsed, LoadError> {
         let (format, base) = match self {
             Self::File(path) => {
                 let format =
@@ -134,17 +134,19 @@ impl Source {
             Self::Text { .. } => (Format::sniff(text), Path::new("")),
         };
         let env = |name: &str| std::env::var(name).ok();
-        ringway_config::parse_and(text, format, &self.name(), &env, base, &built)
-            .map_err(LoadError::Config)
+        ringway_config::parse_and(text, format, &self.name(), &env, base, &|config| {
+            built(config, registry)
+        })
+        .map_err(LoadError::Config)
     }
 }
 
 /// What only building a configuration shows: regular expressions, filters, formats of logs.
-fn built(config: &Config) -> Vec<PathError> {
-    let (registry, mut inputs) = (Registry::builtin(), Inputs::default());
+fn built(config: &Config, registry: &Registry) -> Vec<PathError> {
+    let mut inputs = Inputs::default();
     inputs.tls.files = secrets::read(&secrets::wanted(config));
     let stats = Arc::new(Stats::new(1));
-    Snapshot::build(config, &registry, &inputs, &stats, None)
+    Snapshot::build(config, registry, &inputs, &stats, None)
         .err()
         .unwrap_or_default()
 }
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_says_so() {
         let missing = Source::File(PathBuf::from("/nonexistent/a.yaml"));
-        let said = missing.load().unwrap_err().to_string();
+        let said = missing.load(&Registry::builtin()).unwrap_err().to_string();
         assert!(
             said.starts_with("error: cannot read `/nonexistent/a.yaml`: No such file"),
             "{said}"

@@ -88,8 +88,8 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Serves until told to stop. What it says on standard error is for a person; the exit code is for the rest.
-pub(crate) fn run(source: Source, banner: Banner) -> ExitCode {
-    match live(source, banner) {
+pub(crate) fn run(source: Source, registry: Registry, banner: Banner) -> ExitCode {
+    match live(source, registry, banner) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             crate::say_error(&failure);
@@ -98,9 +98,9 @@ pub(crate) fn run(source: Source, banner: Banner) -> ExitCode {
     }
 }
 
-fn live(source: Source, banner: Banner) -> Result<(), Failure> {
+fn live(source: Source, registry: Registry, banner: Banner) -> Result<(), Failure> {
     let text = source.read().map_err(Failure::Load)?;
-    let parsed = source.parse(&text).map_err(Failure::Load)?;
+    let parsed = source.parse(&text, &registry).map_err(Failure::Load)?;
     let logging = Logging::start(&parsed.config.process.log);
     store::warn(&parsed);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -109,7 +109,7 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
         .map_err(system("the control thread's runtime"))?;
     let local = LocalSet::new();
     let (process, end) = local.block_on(&runtime, async {
-        let (process, serving) = start(source, text, parsed, logging).await?;
+        let (process, serving) = start(source, registry, text, parsed, logging).await?;
         banner(&process);
         let end = serving.until_told(&process).await;
         Ok::<_, Failure>((process, end))
@@ -137,6 +137,7 @@ fn live(source: Source, banner: Banner) -> Result<(), Failure> {
 
 async fn start(
     source: Source,
+    registry: Registry,
     text: String,
     parsed: Parsed,
     logging: Logging,
@@ -152,7 +153,7 @@ async fn start(
     let stats = Arc::new(Stats::new(cores.cpus.len()));
     let (port, log_source) = log_ring::ring(cores.cpus.len());
     let targets = LogTargets::default();
-    let store = Store::new(source, text, parsed, Registry::builtin(), targets.clone()).await;
+    let store = Store::new(source, text, parsed, registry, targets.clone()).await;
     let snapshot = store.first(&stats).map_err(Failure::Config)?;
     let writer = LogWriter::start(log_source, targets, Arc::clone(&stats))
         .map_err(system("the access logs' thread"))?;
