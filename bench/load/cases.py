@@ -17,6 +17,10 @@ SETUPS = {
     "tls": Setup("tls", "h1", "https", "http"),
     "h2": Setup("h2", "h1", "h2c", "http"),
     "h2-h2": Setup("h2-h2", "h2", "h2c", "http"),
+    # HAProxy passes the bytes on, as a floor; so does Ringway itself in `relay`.
+    "bolt": Setup("bolt", "bolt", "http", "bolt"),
+    "relay": Setup("relay", "bolt", "http", "bolt"),
+    "dubbo": Setup("dubbo", "dubbo", "http", "dubbo"),
 }
 
 # The most that Ringway's figure may be beside the best of these peers'; or, for memory, in itself (KiB a connection).
@@ -73,6 +77,48 @@ CASES = [
         [Bar(0.75, THREE)],
     ),
     Case("tls-resumed", "TLS 1.3, a resumed handshake and one request", "tls", "handshakes", {"resume": True}),
+    Case(
+        "bolt-1k",
+        "Bolt, 1 KiB echo, 64 connections (HAProxy: a TCP relay)",
+        "bolt",
+        "load",
+        {"form": "bolt", "length": 1024, "connections": 64},
+        [Bar(1.5, ["haproxy"])],
+        usual=False,
+    ),
+    Case(
+        "bolt-rate",
+        "Bolt, 1 KiB echo, open loop, 64 connections (HAProxy: a TCP relay)",
+        "bolt",
+        "load",
+        {"form": "bolt", "length": 1024, "connections": 64, "rate": 5000},
+        usual=False,
+    ),
+    Case(
+        "bolt-relay",
+        "the same as bolt-1k, all as TCP relays",
+        "relay",
+        "load",
+        {"form": "bolt", "length": 1024, "connections": 64},
+        usual=False,
+    ),
+    Case(
+        "dubbo-1k",
+        "Dubbo, 1 KiB echo, 64 connections (HAProxy: a TCP relay; Envoy: its dubbo_proxy)",
+        "dubbo",
+        "load",
+        {"form": "dubbo", "length": 1024, "connections": 64},
+        [Bar(0.5, ["envoy"])],
+        usual=False,
+    ),
+    Case(
+        "dubbo-rate",
+        "Dubbo, 1 KiB echo, open loop, 64 connections (HAProxy: a TCP relay; Envoy: its dubbo_proxy)",
+        "dubbo",
+        "load",
+        {"form": "dubbo", "length": 1024, "connections": 64, "rate": 5000},
+        usual=False,
+    ),
     Case("tls-idle", "idle TLS connections", "tls", "idle", {"connections": 2000}),
     Case(
         "h2",

@@ -4,6 +4,7 @@ import email
 import http.client
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 
@@ -72,5 +73,42 @@ def http_proxy(scheme, port):
         raise RuntimeError("the answer to `Connection: close` does not say it")
 
 
+def called(port, call, head):
+    """The answer to a call whose argument comes back: as long as its head says."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.settimeout(10)
+        connection.sendall(call)
+        answer = b""
+        while len(answer) < head or len(answer) < head + int.from_bytes(answer[head - 4 : head], "big"):
+            part = connection.recv(65536)
+            if not part:
+                raise RuntimeError("closed before the answer")
+            answer += part
+        return answer
+
+
+def bolt_proxy(_scheme, port):
+    """A call of Bolt that says its service and method comes back under its id."""
+    texts = [b"service", b"com.test.Echo:1.0", b"sofa_head_method_name", b"echo"]
+    headers = b"".join(len(text).to_bytes(4, "big") + text for text in texts)
+    content = bytes(at % 251 for at in range(1024))
+    head = b"\x01\x01\0\x01\x01\x80\0\0\x2a\x01\0\0\x13\x88\0\0" + len(headers).to_bytes(2, "big")
+    answer = called(port, head + len(content).to_bytes(4, "big") + headers + content, 20)
+    if answer[:12] != b"\x01\0\0\x02\x01\x80\0\0\x2a\x01\0\0" or not answer.endswith(content):
+        raise RuntimeError(f"a call of Bolt was answered with {answer[:40]!r}")
+
+
+def dubbo_proxy(_scheme, port):
+    """A call of Dubbo comes back under its id, a negative one."""
+    short = lambda text: bytes([len(text)]) + text
+    argument = b"S\x04\0" + b"x" * 1024
+    body = b"".join(map(short, [b"2.0.2", b"com.test.Echo", b"1.0.0", b"echo", b"Ljava/lang/String;"])) + argument
+    body += b"H" + b"".join(map(short, [b"path", b"com.test.Echo", b"version", b"1.0.0"])) + b"Z"
+    call = b"\xda\xbb\xc2\0\x80" + bytes(6) + b"\x2a" + len(body).to_bytes(4, "big") + body
+    answer = called(port, call, 16)
+    if answer[:12] != b"\xda\xbb\x02\x14\x80" + bytes(6) + b"\x2a" or answer[16:] != b"\x91" + argument:
+        raise RuntimeError(f"a call of Dubbo was answered with {answer[:40]!r}")
+
+
 # By the name that a setup gives.
-CHECKS = {"http": http_proxy}
+CHECKS = {"http": http_proxy, "bolt": bolt_proxy, "dubbo": dubbo_proxy}

@@ -7,6 +7,8 @@ import peers
 ORIGINS = {
     "h1": ("http", ["origin", "--listen", "{address}"]),
     "h2": ("h2c", ["origin-h2", "--listen", "{address}"]),
+    "bolt": ("http", ["origin", "--listen", "{address}", "--form", "bolt"]),
+    "dubbo": ("http", ["origin", "--listen", "{address}", "--form", "dubbo"]),
 }
 
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::LoadError;
+use crate::form::Form;
 
 /// The options given.
 #[derive(Debug, Default)]
@@ -38,6 +39,11 @@ impl Args {
         parsed
             .transpose()
             .map_err(|_| LoadError::Usage("an option's value makes no sense"))
+    }
+
+    /// What is spoken: HTTP/1.1 unless told.
+    pub(crate) fn form(&self) -> Result<Form, LoadError> {
+        Ok(self.find("form")?.unwrap_or(Form::Http))
     }
 
     /// Seconds, with a fraction.

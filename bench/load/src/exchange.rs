@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::form::Form;
 use crate::poller::Poller;
 
 /// What every request is and every answer must be.
@@ -20,6 +21,8 @@ use crate::poller::Poller;
 pub(crate) struct Script {
     /// Where the proxy is.
     pub target: SocketAddr,
+    /// What is spoken.
+    pub form: Form,
     /// The bytes of one request.
     pub request: Vec<u8>,
     /// The length of a right answer's body.
@@ -201,10 +204,10 @@ impl Exchange {
 
     fn take_head(&mut self, bytes: &[u8], script: &Script) -> Progress {
         let answer = if self.torn.is_empty() {
-            Answer::read(bytes)
+            script.form.answer(bytes)
         } else {
             self.torn.extend_from_slice(bytes);
-            Answer::read(&self.torn)
+            script.form.answer(&self.torn)
         };
         let Some(answer) = answer else {
             if self.torn.is_empty() {
@@ -240,40 +243,6 @@ impl Exchange {
     }
 }
 
-/// What the generator wants to know of an answer's head.
-#[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
-    length: Option<u64>,
-    closes: bool,
-    /// Bytes after the head.
-    body: u64,
-}
-
-impl Answer {
-    /// Reads a head; none until it is whole.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let (head, rest) = bytes.split_at(end);
-        let mut lines = head.split(|byte| *byte == b'\n');
-        let status = lines.next().and_then(|line| decimal(line.get(9..12)?));
-        let mut answer = Self {
-            status: status.and_then(|s| u16::try_from(s).ok()).unwrap_or(0),
-            length: None,
-            closes: false,
-            body: rest.len() as u64 - 4,
-        };
-        for line in lines {
-            if let Some(value) = value_of(line, b"content-length:") {
-                answer.length = decimal(value);
-            } else if let Some(value) = value_of(line, b"connection:") {
-                answer.closes = value.eq_ignore_ascii_case(b"close");
-            }
-        }
-        Some(answer)
-    }
-}
-
 /// `EINPROGRESS`: a connection that is being made.
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
@@ -284,15 +253,6 @@ fn is_not_ready(error: &io::Error) -> bool {
     )
 }
 
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (start, value) = line.split_at_checked(name.len())?;
-    start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-}
-
-fn decimal(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +260,7 @@ mod tests {
     fn script(close: bool) -> Script {
         Script {
             target: SocketAddr::from(([127, 0, 0, 1], 1)),
+            form: Form::Http,
             request: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             length: 4,
             close,

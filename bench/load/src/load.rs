@@ -14,6 +14,7 @@ use crate::args::Args;
 use crate::cpu::Watch;
 use crate::error::LoadError;
 use crate::exchange::{Exchange, Progress, Script};
+use crate::form::{Form, http_request};
 use crate::latency::Latencies;
 use crate::poller::Poller;
 
@@ -68,18 +69,23 @@ struct Plan {
 impl Plan {
     fn parse(args: &Args) -> Result<Self, LoadError> {
         let target: SocketAddr = args.need("target")?;
-        let path: String = args.need("path")?;
         let close = args.find::<String>("close")?.is_some();
-        let connection = if close { "Connection: close\r\n" } else { "" };
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: bench-load\r\nAccept: */*\r\n{connection}\r\n"
-        );
+        let form = args.form()?;
+        let length = args.need("length")?;
+        let request = match form {
+            Form::Http => http_request(target, &args.need::<String>("path")?, close),
+            Form::Bolt | Form::Dubbo => {
+                let length = u16::try_from(length);
+                form.call(length.map_err(|_| LoadError::Usage("a call of up to 64 KiB"))?)
+            }
+        };
         let rate: Option<f64> = args.find("rate")?;
         Ok(Self {
             script: Script {
                 target,
-                request: request.into_bytes(),
-                length: args.need("length")?,
+                form,
+                request,
+                length: form.body_length(length),
                 close,
             },
             connections: args.need("connections")?,

@@ -8,23 +8,26 @@ mod args;
 mod cpu;
 mod error;
 mod exchange;
+mod form;
 mod latency;
 mod load;
 mod origin;
 mod origin_h2;
 mod poller;
 mod pour;
+mod rpc_origin;
 
 use std::process::ExitCode;
 
 use crate::args::Args;
 use crate::error::LoadError;
+use crate::form::Form;
 
 const USAGE: &str = "\
-bench-load origin --listen ADDR
+bench-load origin --listen ADDR [--form bolt|dubbo]
 bench-load origin-h2 --listen ADDR
 bench-load load   --target ADDR --path PATH --connections N --warmup SECONDS --seconds SECONDS
-                  [--rate PER_SECOND] [--close yes] [--proxy PID --origin PID --cores 0,1]
+                  [--form bolt|dubbo --length BYTES] [--rate PER_SECOND] [--close yes] [--proxy PID --origin PID --cores 0,1]
 bench-load pour   --target ADDR --path PATH [--pause-at BYTES --pause SECONDS]
 ";
 
@@ -32,7 +35,10 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let command = words.next().unwrap_or_default();
     let done = Args::parse(words).and_then(|args| match command.as_str() {
-        "origin" => origin::run(&args),
+        "origin" => match args.form()? {
+            Form::Http => origin::run(&args),
+            form @ (Form::Bolt | Form::Dubbo) => rpc_origin::run(&args, form),
+        },
         "origin-h2" => origin_h2::run(&args),
         "load" => load::run(&args),
         "pour" => pour::run(&args),
