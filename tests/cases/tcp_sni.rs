@@ -116,7 +116,9 @@ fn each_name_goes_to_its_server_untouched(driver: Driver) {
 }
 
 fn a_hello_may_come_byte_by_byte_and_in_many_records(driver: Driver) {
-    let site = Site::plain(driver);
+    // Each byte waits for its acknowledgement, which kernels put off.
+    let limits = "client_hello_timeout: 120s";
+    let site = Site::start(driver, limits, "tcp: { cluster: rest }");
     site.check(&in_records("www.example.test", &["h2"], 100), "exact");
     let hello = client_hello("a.example.test", &["h2"]);
     let mut client = site.connect();

@@ -1,21 +1,16 @@
 //! TLS with clients: certificates by name, versions, chains, who is let in.
 
-use std::io::Write;
-use std::net::TcpStream;
-
 use ringway_tests::pattern::Pattern;
 use ringway_tests::secure::{BOTH, ONLY_12, ONLY_13};
 use ringway_tests::{
     Authority, Broken, Client, Driver, Leaf, Origin, Proxy, Secure, TempDir, Wanted, Wire,
-    both_drivers, sys, wait_until,
+    both_drivers, wait_until,
 };
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::ProtocolVersion;
 
 both_drivers! {
     requests_go_through_under_both_versions,
     a_certificate_is_chosen_by_name_and_algorithm,
-    hellos_cut_at_every_byte_are_served,
-    silent_and_half_open_clients_are_closed_in_time,
     a_host_of_another_certificate_is_misdirected,
     chains_are_chosen_by_name_and_some_pass_tls_through,
     a_permissive_listener_takes_both,
@@ -26,9 +21,6 @@ both_drivers! {
     names_and_pins_narrow_who_comes_in,
     revoked_clients_stay_out,
     the_session_is_logged_and_counted,
-    tickets_bring_clients_back_on_any_core,
-    a_ticket_of_a_lax_chain_opens_no_strict_one,
-    half_open_clients_keep_nobody_out,
     http2_is_agreed_on_by_alpn,
 }
 
@@ -207,51 +199,6 @@ pub(crate) fn serial_of(client: &mut Client) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     digits.trim_start_matches('0').to_owned()
-}
-
-fn hellos_cut_at_every_byte_are_served(driver: Driver) {
-    let (site, origin) = (Site::new(), Origin::start("one"));
-    let proxy = Proxy::start(driver, &site.config("", &origin));
-    let mut socket = TcpStream::connect(proxy.addr("web")).unwrap();
-    socket.set_nodelay(true).unwrap();
-    let mut session = site.client().session("localhost");
-    let mut hello = Vec::new();
-    session.write_tls(&mut hello).unwrap();
-    for byte in &hello {
-        socket.write_all(&[*byte]).unwrap();
-    }
-    while session.is_handshaking() {
-        session.complete_io(&mut socket).unwrap();
-    }
-    assert_eq!(Client::secure(session, socket).get("/").status, 200);
-}
-
-fn silent_and_half_open_clients_are_closed_in_time(driver: Driver) {
-    let (site, origin) = (Site::new(), Origin::start("one"));
-    let pair = site.pair("site");
-    let keys = format!(
-        "tls: {{ certificates: [{pair}] }}\nlimits: {{ client_hello_timeout: 300ms, tls_handshake_timeout: 400ms }}"
-    );
-    let proxy = Proxy::start(driver, &listener(&keys, &origin));
-    let mut hello = Vec::new();
-    site.client()
-        .session("localhost")
-        .write_tls(&mut hello)
-        .unwrap();
-    for (cut, limit) in [
-        (0, "client_hello_timeout"),
-        (1, "client_hello_timeout"),
-        (hello.len() / 2, "client_hello_timeout"),
-        (hello.len(), "tls_handshake_timeout"),
-    ] {
-        let before = proxy.metric("ringway_listener_limit_total", &[limit]);
-        let mut wire = Wire::connect(proxy.addr("web"));
-        wire.send(&hello[..cut]);
-        wire.until_closed();
-        wait_until("the limit counts", || {
-            proxy.metric("ringway_listener_limit_total", &[limit]) > before
-        });
-    }
 }
 
 fn a_host_of_another_certificate_is_misdirected(driver: Driver) {
@@ -556,120 +503,6 @@ fn the_session_is_logged_and_counted(driver: Driver) {
         ),
         1.0
     );
-}
-
-fn tickets_bring_clients_back_on_any_core(driver: Driver) {
-    let (site, origin) = (Site::new(), Origin::start("one"));
-    let proxy = Proxy::with(driver)
-        .process("cores: 2")
-        .start(&site.config("", &origin));
-    for versions in [ONLY_12, ONLY_13] {
-        let secure = Secure::with(&site.ca, versions, None).resuming();
-        let mut kinds = Vec::new();
-        // Which core takes a connection is chance: with sixteen of them, both do.
-        for _ in 0..16 {
-            let mut client = secure.connect(proxy.addr("web"), "localhost");
-            assert_eq!(client.get("/").status, 200);
-            kinds.push(client.session().handshake_kind());
-        }
-        assert_eq!(kinds.remove(0), Some(HandshakeKind::Full));
-        assert!(
-            kinds
-                .iter()
-                .all(|kind| *kind == Some(HandshakeKind::Resumed)),
-            "{kinds:?}"
-        );
-    }
-    take(&proxy, &site.config(", tickets: false", &origin));
-    let secure = site.client().resuming();
-    for _ in 0..3 {
-        let mut client = secure.connect(proxy.addr("web"), "localhost");
-        assert_eq!(client.get("/").status, 200);
-        assert_ne!(
-            client.session().handshake_kind(),
-            Some(HandshakeKind::Resumed)
-        );
-    }
-}
-
-fn a_ticket_of_a_lax_chain_opens_no_strict_one(driver: Driver) {
-    let (site, origin) = (Site::new(), Origin::start("one"));
-    let lax = site.config("", &origin);
-    let ca = site.file("ca.pem");
-    let optional = site.config(
-        &format!(", client_ca: {ca}, client_certificate: optional"),
-        &origin,
-    );
-    let named = site.config(
-        &format!(
-            ", client_ca: {ca}, client_certificate: optional, client_sans: [{{ suffix: .test }}]"
-        ),
-        &origin,
-    );
-    let proxy = Proxy::start(driver, &lax);
-    let own = site.ca.issue(&["partner.test"]);
-    let secure = Secure::with(&site.ca, BOTH, Some(&own)).resuming();
-    let kind = || {
-        let mut client = secure.connect(proxy.addr("web"), "localhost");
-        assert_eq!(client.get("/").status, 200);
-        client.session().handshake_kind()
-    };
-    kind();
-    for config in [&optional, &named, &lax] {
-        take(&proxy, config);
-        assert_eq!(kind(), Some(HandshakeKind::Full));
-        assert_eq!(kind(), Some(HandshakeKind::Resumed));
-    }
-    // Another authority in the same file is another context too: the ticket's client was let in by the first.
-    take(&proxy, &optional);
-    kind();
-    assert_eq!(kind(), Some(HandshakeKind::Resumed));
-    let both = format!("{}{}", site.ca.pem, Authority::new("another").pem);
-    site.dir.write("ca.pem", &both);
-    take(
-        &proxy,
-        &optional.replace("name: up", "name: up, dns_refresh: 29s"),
-    );
-    assert_eq!(kind(), Some(HandshakeKind::Full));
-}
-
-/// Many clients that say half a hello and no more, while others come and go.
-fn half_open_clients_keep_nobody_out(driver: Driver) {
-    const HALF_OPEN: usize = 5_000;
-    assert!(
-        sys::raise_nofile(8_192) > 5_500,
-        "too few open files for this test"
-    );
-    let (site, origin) = (Site::new(), Origin::start("one"));
-    let pair = site.pair("site");
-    let keys = format!("tls: {{ certificates: [{pair}] }}\nlimits: {{ tls_handshakes: 100 }}");
-    let proxy = Proxy::with(driver)
-        .process("cores: 1")
-        .start(&listener(&keys, &origin));
-    let addr = proxy.addr("web");
-    let mut hello = Vec::new();
-    site.client()
-        .session("localhost")
-        .write_tls(&mut hello)
-        .unwrap();
-    let mut early = site.client().connect(addr, "localhost");
-    let mut half_open = Vec::new();
-    for round in 0..HALF_OPEN {
-        let mut socket = TcpStream::connect(addr).unwrap();
-        socket.write_all(&hello[..hello.len() / 2]).unwrap();
-        half_open.push(socket);
-        if round % 100 == 0 {
-            let mut client = site.client().connect(addr, "localhost");
-            assert_eq!(client.get("/").status, 200);
-            assert_eq!(early.get("/").status, 200);
-        }
-    }
-    let bites = || proxy.metric("ringway_listener_limit_total", &["tls_handshakes"]);
-    wait_until("the limit bites", || bites() >= (HALF_OPEN - 100) as f64);
-    wait_until("the oldest are closed", || {
-        proxy.metric("ringway_listener_downstream_cx_active", &[]) <= 102.0
-    });
-    assert_eq!(early.get("/").status, 200);
 }
 
 fn http2_is_agreed_on_by_alpn(driver: Driver) {

@@ -4,11 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use ringway_tests::proxy::run;
-use ringway_tests::secure::{BOTH, ONLY_12, ONLY_13};
+use ringway_tests::secure::{BOTH, ONLY_13};
 use ringway_tests::{
     Authority, Driver, Origin, Proxy, Secure, Wanted, WireServer, both_drivers, wait_until,
 };
-use rustls::HandshakeKind;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
@@ -17,7 +16,6 @@ use crate::tls::{Site, listener, take};
 
 both_drivers! {
     a_host_of_another_chain_is_misdirected,
-    tickets_of_one_chain_open_no_other_beside_it,
     secrets_are_written_where_that_is_asked_for,
     an_ocsp_response_is_stapled,
     the_quantum_safe_exchange_comes_first,
@@ -68,48 +66,6 @@ fn a_host_of_another_chain_is_misdirected(driver: Driver) {
     let ask = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
     assert_eq!(client.ask(&ask("strict.test")).status, 200);
     assert_eq!(client.ask(&ask("open.test")).status, 421);
-}
-
-fn tickets_of_one_chain_open_no_other_beside_it(driver: Driver) {
-    let (site, origin) = (Site::new(), Origin::start("one"));
-    let pair = site.pair("site");
-    let mut text = site.config("", &origin);
-    let strict = format!(
-        "  - name: strict\n    address: 127.0.0.1:0\n    tls: {{ certificates: [{pair}], client_ca: {} }}\n    routes: [{{ match: {{ prefix: / }}, cluster: up }}]\nclusters:",
-        site.file("ca.pem")
-    );
-    text = text.replacen("clusters:", &strict, 1);
-    let proxy = Proxy::start(driver, &text);
-    for versions in [ONLY_12, ONLY_13] {
-        let secure = Secure::with(&site.ca, versions, None).resuming();
-        for _ in 0..2 {
-            let mut client = secure.connect(proxy.addr("web"), "localhost");
-            assert_eq!(client.ask(ASK).status, 200);
-        }
-        // The session is the same to the client; to the strict chain it is nothing, and the client shows no certificate.
-        let refused = secure
-            .try_connect(proxy.addr("strict"), "localhost")
-            .map_or(true, |mut client| client.try_ask(ASK).is_err());
-        assert!(refused, "{versions:?}");
-        // One that has a certificate is let in, by it and not by the ticket.
-        let own = site.ca.issue(&["partner.test"]);
-        let secure = Secure::with(&site.ca, versions, Some(&own)).resuming();
-        for (listener, expect) in [
-            ("web", HandshakeKind::Full),
-            ("web", HandshakeKind::Resumed),
-            ("strict", HandshakeKind::Full),
-            ("strict", HandshakeKind::Resumed),
-            ("web", HandshakeKind::Full),
-        ] {
-            let mut client = secure.connect(proxy.addr(listener), "localhost");
-            assert_eq!(client.ask(ASK).status, 200);
-            assert_eq!(
-                client.session().handshake_kind(),
-                Some(expect),
-                "{listener}"
-            );
-        }
-    }
 }
 
 fn secrets_are_written_where_that_is_asked_for(driver: Driver) {
