@@ -256,7 +256,7 @@ impl<'a> Skipper<'a> {
         while units > 0 {
             let rest = self.reader.rest();
             let ascii = rest.get(..units.min(rest.len())).unwrap_or_default();
-            let run = ascii.iter().take_while(|byte| byte.is_ascii()).count();
+            let run = ascii_run(ascii);
             self.skip(run)?;
             units -= run;
             if units == 0 {
@@ -350,6 +350,18 @@ impl<'a> Skipper<'a> {
     }
 }
 
+/// How many bytes are ASCII before the first that is not: most texts are nothing else, so that many are looked at together.
+fn ascii_run(text: &[u8]) -> usize {
+    const MANY: usize = 32;
+    let many = text
+        .chunks_exact(MANY)
+        .take_while(|part| part.is_ascii())
+        .count()
+        * MANY;
+    let rest = text.get(many..).unwrap_or_default();
+    many + rest.iter().take_while(|byte| byte.is_ascii()).count()
+}
+
 /// Writes a text that is valid UTF-8; chunks of it are as long as others write them.
 pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
     /// Above it, Java begins a new chunk.
@@ -399,5 +411,28 @@ fn write_unit(unit: u16, out: &mut Vec<u8>) {
             0x80 | (high & 0x0f) << 2 | low >> 6,
             0x80 | low & 0x3f,
         ]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_ends_where_it_was_written_to_wherever_a_letter_is_no_ascii() {
+        for length in 0..80 {
+            for letter in ["", "\u{e9}", "\u{4e2d}", "\u{1f600}"] {
+                for at in 0..=length {
+                    let text = format!("{}{letter}{}", "a".repeat(at), "b".repeat(length - at));
+                    let mut bytes = Vec::new();
+                    write_text(&text, &mut bytes);
+                    let end = bytes.len();
+                    bytes.push(b'N');
+                    let mut skipper = Skipper::new(Reader::new(&bytes), &Limits::default());
+                    assert!(skipper.string().is_ok(), "{text}");
+                    assert_eq!(skipper.position(), end, "{text}");
+                }
+            }
+        }
     }
 }

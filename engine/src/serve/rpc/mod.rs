@@ -161,7 +161,8 @@ fn begin(client: &mut Client, shared: &Rc<Shared>, frame: Frame) {
         );
         return;
     };
-    let serving = call::serve(client.beside(), Rc::clone(shared), frame);
+    // Boxed, or the whole of it is copied on the way into the runtime's own box, and again on the way to that.
+    let serving = Box::pin(call::serve(client.beside(), Rc::clone(shared), frame));
     spawn(Root::new(serving, place));
 }
 
