@@ -21,6 +21,7 @@ both_drivers! {
     large_calls_pass_whole,
     what_is_no_frame_ends_its_connection_alone,
     a_frame_over_the_limit_is_answered_and_passed_over,
+    a_frame_that_comes_too_slowly_ends_its_connection,
     answers_that_a_client_does_not_read_cut_it_off_alone,
     a_dubbo_provider_that_leaves_is_left,
     a_dubbo_consumer_is_told_when_the_proxy_leaves,
@@ -555,6 +556,22 @@ fn a_frame_over_the_limit_is_answered_and_passed_over(driver: Driver) {
     let refused = Bolt::take(&mut client);
     assert_eq!((refused.id, refused.last), (1, 9));
     assert_eq!(Bolt::take_call(&mut server.accept()).content, b"small");
+}
+
+fn a_frame_that_comes_too_slowly_ends_its_connection(driver: Driver) {
+    let server = WireServer::bind();
+    let config = format!(
+        "listeners:\n  - {{ name: main, address: \"127.0.0.1:0\", protocol: bolt, limits: {{ body_rate: 1KiB, body_rate_grace: 200ms }}, routes: [{{ cluster: up }}] }}\nclusters:\n  - {{ name: up, protocol: bolt, endpoints: [\"{}\"] }}\n",
+        server.addr()
+    );
+    let proxy = Proxy::with(driver).process("cores: 1").start(&config);
+    let mut slow = client(&proxy);
+    let mut bytes = call(1, &[], &"x".repeat(5000)).bytes();
+    bytes.truncate(100);
+    slow.send(bytes);
+    slow.ending();
+    let slow = ["listener=\"main\"", "limit=\"body_too_slow\""];
+    assert_eq!(proxy.metric("ringway_listener_limit_total", &slow), 1.0);
 }
 
 fn answers_that_a_client_does_not_read_cut_it_off_alone(driver: Driver) {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use ringway_protocols::codec::{Codec, Frame, Kind, Refusal, Why};
 
 use self::shared::{InFlight, Shared};
+use super::pace::Pace;
 use super::root::Root;
 use super::{Client, Connection};
 use crate::net::{Reader, Stream, Writer, spawn};
@@ -92,12 +93,14 @@ async fn read(
     ticket: &Ticket,
     reader: &mut Reader,
 ) -> End {
+    let pace = Pace::new(&client.listener.spec.config.limits);
     loop {
         if let Err(end) = decode(client, shared, reader) {
             return end;
         }
-        match next(client, shared, ticket, reader).await {
-            Next::Read(Ok(1..)) | Next::Room => {}
+        match next(client, shared, ticket, reader, &pace).await {
+            Next::Read(Ok(bytes @ 1..)) => pace.moved(bytes),
+            Next::Room => {}
             Next::Read(Ok(0)) => return End::Close,
             Next::Read(Err(_)) => return End::Cut,
             Next::Leave => return End::Close,
@@ -175,8 +178,14 @@ enum Next {
     Leave,
 }
 
-/// Waits for bytes, for room, or for the end.
-async fn next(client: &Client, shared: &Shared, ticket: &Ticket, reader: &mut Reader) -> Next {
+/// Waits for bytes, for room, or for the end. A frame that has begun must keep `pace`.
+async fn next(
+    client: &Client,
+    shared: &Shared,
+    ticket: &Ticket,
+    reader: &mut Reader,
+    pace: &Pace,
+) -> Next {
     let limits = &client.listener.spec.config.limits;
     let partial = !reader.input.is_empty() && shared.has_room();
     let told = shared.is_leaving() && shared.say_goodbye();
@@ -188,6 +197,10 @@ async fn next(client: &Client, shared: &Shared, ticket: &Ticket, reader: &mut Re
     if told && shared.is_idle() {
         deadline = deadline.min(Deadline::after(LEAVE_WITHIN));
     }
+    let coming = match partial {
+        true => pace.deadline(),
+        false => Deadline::NEVER,
+    };
     let (was_idle, had_room) = (shared.is_idle(), shared.has_room());
     let want = shared.wants(reader.input.len()).clamp(READ, READ_MAX);
     let waiting = std::future::poll_fn(|cx| {
@@ -211,8 +224,17 @@ async fn next(client: &Client, shared: &Shared, ticket: &Ticket, reader: &mut Re
         }
         reader.poll_fill(want, cx).map(Next::Read)
     });
-    match client.timer.within(deadline, waiting).await {
+    let came = client.timer.within(deadline.min(coming), waiting).await;
+    pace.stop();
+    match came {
         Ok(next) => next,
+        Err(_elapsed) if coming.has_passed() => {
+            if pace.is_kept() {
+                return Next::Room;
+            }
+            client.listener.stats.limit_body_too_slow.inc();
+            Next::Leave
+        }
         Err(_elapsed) => {
             let stats = &client.listener.stats;
             match (told, partial) {
