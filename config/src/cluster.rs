@@ -1,12 +1,12 @@
 //! A cluster: interchangeable hosts, how one is picked, how connections to them are made, kept and limited.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    Balance, ByteSize, ClientTls, ClusterLimits, ClusterRpc, HealthCheck, Locality, Name, Outlier,
-    Placement, SendProxy, SlowStart, Sticky, Subsets,
+    Balance, ByteSize, ClientTls, ClusterLimits, ClusterRpc, Discovery, HealthCheck, Locality,
+    Name, Outlier, Placement, SendProxy, SlowStart, Sticky, Subsets,
 };
 
 /// Interchangeable hosts.
@@ -18,8 +18,10 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// How a host is picked.
     pub balance: Balance,
-    /// The hosts; not empty.
+    /// The hosts; empty only where they are found.
     pub endpoints: Vec<Endpoint>,
+    /// Hosts that are found by DNS; absent: those listed.
+    pub discovery: Option<Discovery>,
     /// The limit of making a connection. Default 2 s.
     pub connect_timeout: Duration,
     /// From the request's last byte to the first byte of the answer; absent: only the route's limits.
@@ -30,7 +32,9 @@ pub struct Cluster {
     pub http2: Http2,
     /// How an RPC protocol is spoken.
     pub rpc: ClusterRpc,
-    /// How often host names are resolved again. Default 30 s.
+    /// What is asked of the kernel for connections over TCP.
+    pub socket: UpstreamSocket,
+    /// The longest time between two lookups of a listed host's name. Default 30 s.
     pub dns_refresh: Duration,
     /// How hosts that are new or came back get their share; absent: at once.
     pub slow_start: Option<SlowStart>,
@@ -60,11 +64,13 @@ impl Cluster {
             protocol: UpstreamProtocol::default(),
             balance: Balance::default(),
             endpoints,
+            discovery: None,
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: None,
             pool: Pool::default(),
             http2: Http2::default(),
             rpc: ClusterRpc::default(),
+            socket: UpstreamSocket::default(),
             dns_refresh: Duration::from_secs(30),
             slow_start: None,
             placement: Placement::default(),
@@ -132,6 +138,34 @@ pub enum EndpointAddress {
     Name(String, u16),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// What is asked of the kernel for a cluster's connections over TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSocket {
+    /// A silent connection is probed after this; zero: never. Default 30 s.
+    pub keep_alive: Duration,
+    /// Between two probes. Default 10 s.
+    pub keep_alive_interval: Duration,
+    /// It is closed after so many without an answer. Default 3.
+    pub keep_alive_probes: u32,
+    /// It is closed when what was sent is not acknowledged for so long (`TCP_USER_TIMEOUT`); absent: as the kernel retransmits, for a
+    /// quarter of an hour.
+    pub user_timeout: Option<Duration>,
+    /// Where connections come from: the first address of the family of where they go to.
+    pub bind: Vec<IpAddr>,
+}
+
+impl Default for UpstreamSocket {
+    fn default() -> Self {
+        Self {
+            keep_alive: Duration::from_secs(30),
+            keep_alive_interval: Duration::from_secs(10),
+            keep_alive_probes: 3,
+            user_timeout: None,
+            bind: Vec::new(),
+        }
+    }
 }
 
 /// How a cluster's connections are kept, by each core for itself.

@@ -6,6 +6,7 @@
 
 mod balance;
 mod cluster;
+mod discovery;
 mod error;
 pub mod filters;
 mod health;
@@ -21,6 +22,7 @@ mod units;
 
 pub use balance::*;
 pub use cluster::*;
+pub use discovery::*;
 pub use error::*;
 pub use health::*;
 pub use listener::*;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Cluster, Listener, Name, RouteTable};
+use crate::{Cluster, Dns, Listener, Name, RouteTable};
 
 /// A whole configuration. Names are unique within their kind, and every reference by name resolves.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -57,6 +57,8 @@ pub struct Process {
     pub splice_pipes: u32,
     /// A file of the keys that seal TLS tickets, for a fleet; absent: keys of this process, which rotate.
     pub ticket_keys: Option<PathBuf>,
+    /// Who is asked for host names.
+    pub dns: Dns,
     /// The process's own log.
     pub log: Log,
 }
@@ -71,6 +73,7 @@ impl Default for Process {
             max_connections: None,
             splice_pipes: 64,
             ticket_keys: None,
+            dns: Dns::default(),
             log: Log::default(),
         }
     }

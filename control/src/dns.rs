@@ -1,71 +1,69 @@
-//! Host names of endpoints: resolved at start, then again every `dns_refresh`, on the control thread's runtime.
+//! Host names: which, what is known of each, and when it is asked for again; time and chance are arguments.
 //!
-//! [`Names`] is the schedule and what is known, with time as an argument; the lookups themselves are [`lookup`]'s. A failed lookup
-//! keeps the addresses known before; a name never resolved leaves its hosts out and is asked for again soon.
+//! A name is asked for at the latest after its cluster's `refresh`, sooner where its records live shorter, but never before
+//! `min_ttl`; and a little sooner by chance, so that not all proxies ask in step. A failed lookup keeps what is known; a
+//! name of which nothing is known is asked for again soon.
+
+mod lookup;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ringway_config::{Config, EndpointAddress};
+use ringway_config::{Config, EndpointAddress, Records};
+use ringway_engine::ServiceAddress;
+use ringway_engine::rng::Rng;
 
-/// A resolver that does not answer must not hold up a start or a reload for longer than this.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How soon a name without addresses is asked for again, unless `dns_refresh` is shorter.
+pub(crate) use lookup::{LookupError, Resolver};
+
+/// How soon a name of which nothing is known is asked for again, unless its refresh is shorter.
 const RETRY: Duration = Duration::from_secs(2);
-/// `dns_refresh: 0s` would ask without a pause.
+/// A refresh of next to nothing would ask without a pause.
 const REFRESH_MIN: Duration = Duration::from_millis(100);
+/// The part of a wait that chance may take off it, in per cent.
+const JITTER: u64 = 10;
 
-/// Why a name has no addresses.
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    /// Its addresses.
+    Addresses,
+    /// The services behind it.
+    Services,
+}
+
+/// A name, and what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Question {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+}
+
+/// What a name has. Sorted, each once: the same answer in another order is no change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Addresses(Vec<IpAddr>),
+    Services(Vec<ServiceAddress>),
+}
+
+/// An answer, and how long it is good for.
 #[derive(Debug)]
-pub(crate) enum LookupError {
-    /// The resolver said so.
-    Failed(io::Error),
-    /// It answered with nothing.
-    Empty,
-    /// It did not answer in time.
-    Timeout,
-}
-
-impl fmt::Display for LookupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(error) => error.fmt(f),
-            Self::Empty => f.write_str("no addresses"),
-            Self::Timeout => f.write_str("no answer within 5 s"),
-        }
-    }
-}
-
-impl std::error::Error for LookupError {}
-
-/// The addresses of a host name, sorted, each once: the same answer in another order is no change.
-pub(crate) async fn lookup(host: &str) -> Result<Vec<IpAddr>, LookupError> {
-    let found = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, 0)))
-        .await
-        .map_err(|_| LookupError::Timeout)?
-        .map_err(LookupError::Failed)?;
-    let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    if addresses.is_empty() {
-        return Err(LookupError::Empty);
-    }
-    Ok(addresses)
+pub(crate) struct Answer {
+    pub(crate) known: Known,
+    pub(crate) lives: Duration,
 }
 
 /// The names of a configuration, what is known of them, and when each is asked for again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<Question, Entry>,
+    min_ttl: Duration,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     refresh: Duration,
-    addresses: Vec<IpAddr>,
+    known: Option<Known>,
     /// None while it is being asked for.
     due: Option<Instant>,
 }
@@ -73,9 +71,10 @@ struct Entry {
 impl Names {
     /// Takes over the names of a configuration: new ones are due at once, gone ones are forgotten.
     pub(crate) fn adopt(&mut self, config: &Config, now: Instant) {
+        self.min_ttl = config.process.dns.min_ttl;
         let mut old = std::mem::take(&mut self.entries);
-        for (host, refresh) in names_of(config) {
-            let entry = match old.remove(&host) {
+        for (question, refresh) in questions_of(config) {
+            let entry = match old.remove(&question) {
                 Some(entry) => Entry {
                     // A shorter refresh is kept to at once.
                     due: entry.due.map(|due| Instant::min(due, now + refresh)),
@@ -84,23 +83,23 @@ impl Names {
                 },
                 None => Entry {
                     refresh,
-                    addresses: Vec::new(),
+                    known: None,
                     due: Some(now),
                 },
             };
-            self.entries.insert(host, entry);
+            self.entries.insert(question, entry);
         }
     }
 
-    /// The names that are due, marked as being asked for.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<String> {
+    /// What is due, marked as being asked for.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Question> {
         let due = |entry: &Entry| entry.due.is_some_and(|due| due <= now);
         self.entries
             .iter_mut()
             .filter(|(_, entry)| due(entry))
-            .map(|(host, entry)| {
+            .map(|(question, entry)| {
                 entry.due = None;
-                host.clone()
+                question.clone()
             })
             .collect()
     }
@@ -110,69 +109,101 @@ impl Names {
         self.entries.values().filter_map(|entry| entry.due).min()
     }
 
-    /// Takes an answer; true if the addresses are others than before. A failure keeps them.
+    /// Takes an answer; true if another is known than before. A failure keeps what is known.
     pub(crate) fn answer(
         &mut self,
-        host: &str,
-        answer: Result<Vec<IpAddr>, LookupError>,
+        question: &Question,
+        answer: Result<Answer, LookupError>,
         now: Instant,
+        rng: &Rng,
     ) -> bool {
         // A name that a reload dropped while it was being asked for.
-        let Some(entry) = self.entries.get_mut(host) else {
+        let Some(entry) = self.entries.get_mut(question) else {
             return false;
         };
-        let changed = match answer {
-            Ok(addresses) => {
-                let changed = addresses != entry.addresses;
-                entry.addresses = addresses;
-                changed
+        let mut changed = false;
+        let wait = match answer {
+            Ok(Answer { known, lives }) => {
+                changed = entry.known.as_ref() != Some(&known);
+                entry.known = Some(known);
+                lives.max(self.min_ttl).min(entry.refresh)
             }
             Err(error) => {
-                let kept = entry.addresses.len();
-                tracing::warn!(host, %error, kept, "host name not resolved");
-                false
+                let kept = entry.known.is_some();
+                tracing::warn!(name = question.name, %error, kept, "name not resolved");
+                if kept {
+                    entry.refresh
+                } else {
+                    entry.refresh.min(RETRY)
+                }
             }
         };
-        let wait = if entry.addresses.is_empty() {
-            Duration::min(entry.refresh, RETRY)
-        } else {
-            entry.refresh
-        };
-        entry.due = Some(now + wait);
+        entry.due = Some(now + jittered(wait, rng));
         changed
     }
 
-    /// What is known: a name without addresses is absent.
+    /// The addresses that are known.
     pub(crate) fn resolved(&self) -> HashMap<String, Vec<IpAddr>> {
-        self.entries
-            .iter()
-            .filter(|(_, entry)| !entry.addresses.is_empty())
-            .map(|(host, entry)| (host.clone(), entry.addresses.clone()))
-            .collect()
+        let known = self.entries.iter().filter_map(|(question, entry)| {
+            let Some(Known::Addresses(addresses)) = &entry.known else {
+                return None;
+            };
+            Some((question.name.clone(), addresses.clone()))
+        });
+        known.collect()
+    }
+
+    /// The services that are known.
+    pub(crate) fn services(&self) -> HashMap<String, Vec<ServiceAddress>> {
+        let known = self.entries.iter().filter_map(|(question, entry)| {
+            let Some(Known::Services(services)) = &entry.known else {
+                return None;
+            };
+            Some((question.name.clone(), services.clone()))
+        });
+        known.collect()
     }
 }
 
-/// Each host name of the endpoints with the shortest `dns_refresh` of the clusters that use it.
-fn names_of(config: &Config) -> BTreeMap<String, Duration> {
-    let mut names = BTreeMap::new();
+fn jittered(wait: Duration, rng: &Rng) -> Duration {
+    let most = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX) / 100 * JITTER;
+    wait.saturating_sub(Duration::from_micros(rng.below(most + 1)))
+}
+
+/// What a configuration asks for, with the shortest refresh of the clusters that ask for the same.
+fn questions_of(config: &Config) -> BTreeMap<Question, Duration> {
+    let mut questions = BTreeMap::new();
+    let mut add = |name: &str, kind: Kind, refresh: Duration| {
+        let refresh = Duration::max(refresh, REFRESH_MIN);
+        let name = name.to_owned();
+        questions
+            .entry(Question { name, kind })
+            .and_modify(|least: &mut Duration| *least = Duration::min(*least, refresh))
+            .or_insert(refresh);
+    };
     for cluster in &config.clusters {
         for endpoint in &cluster.endpoints {
-            if let EndpointAddress::Name(host, _) = &endpoint.address {
-                let refresh = Duration::max(cluster.dns_refresh, REFRESH_MIN);
-                names
-                    .entry(host.clone())
-                    .and_modify(|least: &mut Duration| *least = Duration::min(*least, refresh))
-                    .or_insert(refresh);
+            if let EndpointAddress::Name(name, _) = &endpoint.address {
+                add(name, Kind::Addresses, cluster.dns_refresh);
             }
         }
+        if let Some(discovery) = &cluster.discovery {
+            let kind = match discovery.records {
+                Records::Addresses(_) => Kind::Addresses,
+                Records::Services => Kind::Services,
+            };
+            add(&discovery.name, kind, discovery.refresh);
+        }
     }
-    names
+    questions
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use ringway_config::{Cluster, Endpoint, Name};
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn config(clusters: &[(&str, u64)]) -> Config {
         let cluster = |&(host, refresh): &(&str, u64)| {
@@ -188,67 +219,90 @@ mod tests {
         }
     }
 
+    fn ask(name: &str) -> Question {
+        Question {
+            name: name.to_owned(),
+            kind: Kind::Addresses,
+        }
+    }
+
     fn ip(last: u8) -> IpAddr {
         IpAddr::from([127, 0, 0, last])
     }
 
+    fn found(last: u8, lives: u64) -> Result<Answer, LookupError> {
+        Ok(Answer {
+            known: Known::Addresses(vec![ip(last)]),
+            lives: Duration::from_secs(lives),
+        })
+    }
+
+    /// Whether the next one is due after so many seconds, or up to a tenth sooner.
+    fn next_is(names: &Names, now: Instant, seconds: u32) -> bool {
+        let wait = names.next_due().unwrap().duration_since(now);
+        (SECOND * seconds * 9 / 10..=SECOND * seconds).contains(&wait)
+    }
+
     #[test]
     fn a_name_is_asked_for_once_and_again_after_its_refresh() {
-        let start = Instant::now();
-        let second = Duration::from_secs(1);
+        let (start, rng) = (Instant::now(), Rng::new(1));
         let mut names = Names::default();
         names.adopt(&config(&[("a", 30), ("a", 10)]), start);
-        assert_eq!(names.take_due(start), ["a"]);
+        assert_eq!(names.take_due(start), [ask("a")]);
         assert!(names.take_due(start).is_empty(), "it is being asked for");
         assert_eq!(names.next_due(), None);
-        assert!(names.answer("a", Ok(vec![ip(1)]), start));
-        assert_eq!(names.next_due(), Some(start + 10 * second));
-        assert!(names.take_due(start + 9 * second).is_empty());
-        assert_eq!(names.take_due(start + 10 * second), ["a"]);
-        assert!(!names.answer("a", Ok(vec![ip(1)]), start + 10 * second));
+        assert!(names.answer(&ask("a"), found(1, 3600), start, &rng));
+        assert!(next_is(&names, start, 10));
+        assert!(names.take_due(start + 8 * SECOND).is_empty());
+        let later = start + 10 * SECOND;
+        assert_eq!(names.take_due(later), [ask("a")]);
+        assert!(!names.answer(&ask("a"), found(1, 3600), later, &rng));
+    }
+
+    #[test]
+    fn records_that_live_shorter_are_asked_for_sooner_down_to_the_floor() {
+        let (start, rng) = (Instant::now(), Rng::new(2));
+        for (lives, expect) in [(60, 30), (7, 7), (1, 1), (0, 1)] {
+            let mut names = Names::default();
+            names.adopt(&config(&[("a", 30)]), start);
+            names.take_due(start);
+            names.answer(&ask("a"), found(1, lives), start, &rng);
+            assert!(next_is(&names, start, expect), "{lives}");
+        }
     }
 
     #[test]
     fn a_failure_keeps_what_is_known_and_an_unknown_name_is_asked_for_soon() {
-        let start = Instant::now();
+        let (start, rng) = (Instant::now(), Rng::new(3));
         let mut names = Names::default();
         names.adopt(&config(&[("a", 30), ("b", 30)]), start);
-        assert_eq!(names.take_due(start), ["a", "b"]);
-        names.answer("a", Ok(vec![ip(1)]), start);
-        names.answer("b", Err(LookupError::Empty), start);
-        assert_eq!(names.next_due(), Some(start + RETRY));
-        assert_eq!(
-            names.resolved(),
-            HashMap::from([("a".to_owned(), vec![ip(1)])])
-        );
-        let later = start + Duration::from_secs(30);
-        assert_eq!(names.take_due(later), ["a", "b"]);
-        assert!(!names.answer("a", Err(LookupError::Timeout), later));
+        assert_eq!(names.take_due(start), [ask("a"), ask("b")]);
+        names.answer(&ask("a"), found(1, 3600), start, &rng);
+        names.answer(&ask("b"), Err(LookupError::Empty), start, &rng);
+        assert!(next_is(&names, start, 2));
+        let known = HashMap::from([("a".to_owned(), vec![ip(1)])]);
+        assert_eq!(names.resolved(), known);
+        let later = start + 30 * SECOND;
+        assert_eq!(names.take_due(later), [ask("a"), ask("b")]);
+        assert!(!names.answer(&ask("a"), Err(LookupError::Timeout), later, &rng));
         assert_eq!(names.resolved()["a"], [ip(1)]);
+        assert!(next_is(&names, later, 30));
     }
 
     #[test]
     fn a_reload_keeps_known_names_and_forgets_gone_ones() {
-        let start = Instant::now();
+        let (start, rng) = (Instant::now(), Rng::new(4));
         let mut names = Names::default();
         names.adopt(&config(&[("a", 30), ("b", 30)]), start);
         names.take_due(start);
-        names.answer("a", Ok(vec![ip(1)]), start);
+        names.answer(&ask("a"), found(1, 3600), start, &rng);
         names.adopt(&config(&[("a", 5), ("c", 30)]), start);
-        assert_eq!(names.take_due(start), ["c"]);
-        assert_eq!(names.next_due(), Some(start + Duration::from_secs(5)));
-        assert!(!names.answer("b", Ok(vec![ip(2)]), start), "nobody uses it");
+        assert_eq!(names.take_due(start), [ask("c")]);
+        assert_eq!(names.next_due(), Some(start + 5 * SECOND));
+        assert!(
+            !names.answer(&ask("b"), found(2, 60), start, &rng),
+            "nobody uses it"
+        );
         assert_eq!(names.resolved().len(), 1);
-    }
-
-    #[test]
-    fn localhost_is_found() {
-        let found = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(lookup("localhost"))
-            .unwrap();
-        assert!(found.iter().all(IpAddr::is_loopback));
     }
 }

@@ -36,6 +36,8 @@ const TIDY: Duration = Duration::from_secs(1);
 
 struct Check {
     config: HealthCheck,
+    /// What is said of the host: it may have moved.
+    revision: u64,
     header: Vec<u8>,
     tls: Secure,
     task: AbortHandle,
@@ -100,7 +102,10 @@ impl Keeper {
                 let header = cluster.own_header();
                 let tls = Secure::of(cluster, host, config);
                 let known = old.remove(&host.id).filter(|check| {
-                    check.config == *config && check.header == header && check.tls.is_same(&tls)
+                    check.config == *config
+                        && check.revision == host.revision
+                        && check.header == header
+                        && check.tls.is_same(&tls)
                 });
                 let check = known.unwrap_or_else(|| self.check(cluster, host, config, header, tls));
                 checks.insert(host.id, check);
@@ -131,6 +136,7 @@ impl Keeper {
         };
         Check {
             config: config.clone(),
+            revision: host.revision,
             header,
             tls,
             task: spawn_local(health::check(checked, Rc::clone(self))).abort_handle(),

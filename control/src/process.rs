@@ -25,7 +25,7 @@ use crate::store::Ask;
 use crate::telemetry::access_log::LogWriter;
 use ringway_engine::{DriverChoice, Handle, Snapshot};
 
-pub(crate) use start::run;
+pub(crate) use start::{run, seed};
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,13 +17,14 @@ use tokio::task::{JoinSet, spawn_local};
 
 use crate::certs;
 use crate::diff::{self, Change};
-use crate::dns::{self, LookupError, Names};
+use crate::dns::{self, LookupError, Names, Question, Resolver};
 use crate::files::{LoadError, Source};
-use crate::process::{Phase, Process};
+use crate::process::{self, Phase, Process};
 use crate::renewal::{self, Renewal};
 use crate::systemd;
 use crate::telemetry::access_log;
 use ringway_engine::filter::Registry;
+use ringway_engine::rng::Rng;
 use ringway_engine::tls::Material;
 use ringway_engine::{Inputs, Snapshot};
 
@@ -50,10 +51,10 @@ pub(crate) enum Ask {
     Renew,
     /// The answer to a name's lookup.
     Resolved {
-        /// The name.
-        host: String,
+        /// What was asked for.
+        question: Question,
         /// What was found.
-        answer: Result<Vec<std::net::IpAddr>, LookupError>,
+        answer: Result<dns::Answer, LookupError>,
     },
 }
 
@@ -109,6 +110,9 @@ pub(crate) struct Store {
     /// The text that was last looked at, good or bad: a watch that sees it again has nothing new.
     seen: String,
     names: Names,
+    resolver: Resolver,
+    /// Chance in when names are asked for.
+    rng: Rng,
     log_targets: LogTargets,
     /// What TLS is made from.
     tls: Renewal,
@@ -123,9 +127,11 @@ impl Store {
         registry: Registry,
         log_targets: LogTargets,
     ) -> Self {
+        let rng = Rng::new(process::seed());
+        let resolver = Resolver::new(&parsed.config.process.dns);
         let mut names = Names::default();
         names.adopt(&parsed.config, Instant::now());
-        resolve(&mut names).await;
+        resolve(&mut names, &resolver, &rng).await;
         let tls = Renewal::new(&parsed.config);
         certs::warn(&parsed, &tls.material.files);
         Self {
@@ -135,6 +141,8 @@ impl Store {
             parsed: Rc::new(parsed),
             seen,
             names,
+            resolver,
+            rng,
             log_targets,
         }
     }
@@ -169,6 +177,7 @@ impl Store {
         Inputs {
             tls: tls.clone(),
             resolved: names.resolved(),
+            services: names.services(),
             log_targets: self.log_targets.clone(),
         }
     }
@@ -201,9 +210,10 @@ impl Store {
                     let _gone = reply.map(|reply| reply.send(outcome));
                 }
                 Some(Ask::Renew) => self.renew(&process),
-                Some(Ask::Resolved { host, answer }) => {
-                    if self.names.answer(&host, answer, Instant::now()) {
-                        self.republish(&process, &host);
+                Some(Ask::Resolved { question, answer }) => {
+                    let now = Instant::now();
+                    if self.names.answer(&question, answer, now, &self.rng) {
+                        self.republish(&process, &question.name);
                     }
                 }
             }
@@ -212,11 +222,11 @@ impl Store {
 
     /// Begins the lookups that are due; their answers come as asks.
     fn refresh(&mut self, process: &Rc<Process>) {
-        for host in self.names.take_due(Instant::now()) {
-            let asks = process.asks.clone();
+        for question in self.names.take_due(Instant::now()) {
+            let (asks, resolver) = (process.asks.clone(), self.resolver.clone());
             spawn_local(async move {
-                let answer = dns::lookup(&host).await;
-                let _stopping = asks.send(Ask::Resolved { host, answer }).await;
+                let answer = resolver.lookup(&question).await;
+                let _stopping = asks.send(Ask::Resolved { question, answer }).await;
             });
         }
     }
@@ -339,7 +349,9 @@ impl Store {
             let version = last.version();
             return Ok(Some(Report { version, changes }));
         }
-        let names = self.names_of(config).await;
+        // What the system says of name servers may have changed too.
+        let resolver = Resolver::new(&config.process.dns);
+        let names = self.names_of(config, &resolver).await;
         let tls = self.tls.read(config);
         let inputs = self.inputs(&names, &tls);
         let version = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
@@ -352,6 +364,7 @@ impl Store {
             process.logging.apply(&config.process.log);
         }
         self.names = names;
+        self.resolver = resolver;
         certs::warn(&parsed, &tls.files);
         self.tls.material = tls;
         self.tls.follow(config, &process.asks);
@@ -360,10 +373,10 @@ impl Store {
     }
 
     /// The names of a configuration that may yet be refused: ours stay as they are until it is not.
-    async fn names_of(&self, config: &Config) -> Names {
+    async fn names_of(&self, config: &Config, resolver: &Resolver) -> Names {
         let mut names = self.names.clone();
         names.adopt(config, Instant::now());
-        resolve(&mut names).await;
+        resolve(&mut names, resolver, &self.rng).await;
         names
     }
 }
@@ -399,17 +412,18 @@ pub(crate) fn warn(parsed: &Parsed) {
 }
 
 /// Asks for every name that is due, all at once, and waits for the answers.
-async fn resolve(names: &mut Names) {
+async fn resolve(names: &mut Names, resolver: &Resolver, rng: &Rng) {
     let mut lookups = JoinSet::new();
-    for host in names.take_due(Instant::now()) {
+    for question in names.take_due(Instant::now()) {
+        let resolver = resolver.clone();
         lookups.spawn_local(async move {
-            let answer = dns::lookup(&host).await;
-            (host, answer)
+            let answer = resolver.lookup(&question).await;
+            (question, answer)
         });
     }
     while let Some(done) = lookups.join_next().await {
-        if let Ok((host, answer)) = done {
-            names.answer(&host, answer, Instant::now());
+        if let Ok((question, answer)) = done {
+            names.answer(&question, answer, Instant::now(), rng);
         }
     }
 }

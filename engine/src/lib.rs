@@ -22,8 +22,10 @@ pub mod snapshot;
 pub mod time;
 mod view;
 
-pub use cluster::{ClusterSpec, HostSpec, HostState, Hosts, Mark, Picker, Report, Streak};
+pub use cluster::{
+    ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, Picker, Report, Streak,
+};
 pub use handle::{Handle, Options, StartError};
 pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe, tls};
-pub use snapshot::{Inputs, Snapshot};
+pub use snapshot::{Inputs, ServiceAddress, Snapshot};
 pub use view::Reports;

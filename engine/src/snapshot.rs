@@ -3,6 +3,8 @@
 //! Built on the control thread. Parts whose configuration and inputs did not change keep their `Arc` from the snapshot
 //! before, by which a core knows that it may keep what hangs on them: pools, cursors, connections.
 
+mod found;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,13 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use ringway_config::{
-    self as config, Config, EndpointAddress, Localities, LogTarget, Name, PathError, Protocol,
-    Service, UpstreamProtocol,
+    self as config, Config, Localities, LogTarget, Name, PathError, Protocol, Service,
+    UpstreamProtocol,
 };
 use ringway_protocols::codec::Codec;
-use socket2::SockAddr;
 
-use crate::cluster::{ClusterSpec, Hosts, assemble};
+use crate::cluster::{ClusterSpec, Hosts, Maker, assemble};
 use crate::filter::{FilterSpec, Registry};
 use crate::net::tls;
 use crate::observe::access_log::Format;
@@ -27,12 +28,25 @@ use crate::route::Router;
 /// What a snapshot is built from beside the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    /// Addresses of the host names among the endpoints; a name that is absent or has none gives no host.
+    /// Addresses of host names; a name that is absent or has none gives no host.
     pub resolved: HashMap<String, Vec<IpAddr>>,
+    /// What is behind names of services.
+    pub services: HashMap<String, Vec<ServiceAddress>>,
     /// The access logs' targets.
     pub log_targets: LogTargets,
     /// What TLS is made from: files, and what seals tickets.
     pub tls: tls::Material,
+}
+
+/// An address of a service, as DNS has it (RFC 2782).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceAddress {
+    /// The least is asked first.
+    pub priority: u16,
+    /// Its share among those of its priority.
+    pub weight: u16,
+    /// Where it is.
+    pub address: SocketAddr,
 }
 
 /// Filters, compiled, in order.
@@ -215,12 +229,13 @@ impl Builder<'_> {
         let last = self.last.and_then(|last| last.clusters.get(&config.name));
         let none = Hosts::default();
         let before = last.map_or(&none, |last| &last.hosts);
-        let hosts = before.next(
-            self.hosts(config),
-            &config.name,
-            self.stats,
-            config.health_check.is_some(),
-        );
+        let found = found::found(config, self.inputs);
+        let maker = Maker {
+            cluster: &config.name,
+            stats: self.stats,
+            checked: config.health_check.is_some(),
+        };
+        let hosts = before.next(&found::wanted(config, &found, self.inputs), maker);
         let sources = self.sources(config, all);
         let files = self.files_of(config);
         if let Some(last) = last
@@ -349,35 +364,14 @@ impl Builder<'_> {
             return zones;
         };
         let source = all.iter().find(|cluster| cluster.name == *source);
-        for (_, _, endpoint) in source.into_iter().flat_map(|source| self.hosts(source)) {
-            *zones.entry(endpoint.locality.zone).or_default() += 1;
-        }
-        zones
-    }
-
-    /// Where each endpoint is, as far as that is known.
-    fn hosts(&self, config: &config::Cluster) -> Vec<(SockAddr, String, config::Endpoint)> {
-        let mut hosts = Vec::with_capacity(config.endpoints.len());
-        for endpoint in &config.endpoints {
-            match &endpoint.address {
-                EndpointAddress::Ip(address) => {
-                    hosts.push(((*address).into(), address.to_string(), endpoint.clone()));
-                }
-                EndpointAddress::Unix(path) => {
-                    // The length of the path was checked when the configuration was read.
-                    if let Ok(address) = SockAddr::unix(path) {
-                        hosts.push((address, path.display().to_string(), endpoint.clone()));
-                    }
-                }
-                EndpointAddress::Name(name, port) => {
-                    for address in self.inputs.resolved.get(name).into_iter().flatten() {
-                        let address = SocketAddr::new(*address, *port);
-                        hosts.push((address.into(), address.to_string(), endpoint.clone()));
-                    }
-                }
+        if let Some(source) = source {
+            let found = found::found(source, self.inputs);
+            for host in found::wanted(source, &found, self.inputs) {
+                let zone = host.endpoint.locality.zone.clone();
+                *zones.entry(zone).or_default() += 1;
             }
         }
-        hosts
+        zones
     }
 
     fn table(&mut self, config: &config::RouteTable, path: &str) -> Option<Arc<TableSpec>> {

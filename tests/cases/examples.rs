@@ -82,7 +82,7 @@ fn remap(text: &str, origin: &Origin, http2: &H2Origin) -> String {
             }
             (Ok(_), _) => out += &origin.addr().to_string(),
             (Err(_), Some((host, port))) if host == "localhost" && port.parse::<u16>().is_ok() => {
-                out += &origin.addr().to_string();
+                out += &format!("localhost:{}", origin.addr().port());
             }
             (Err(_), _) => out += word,
         }

@@ -20,6 +20,7 @@ both_drivers! {
     rests_when_there_is_nothing_to_do,
     tells_the_service_manager,
     an_upstream_that_comes_back_is_used_again,
+    upstream_sockets_are_as_asked_for,
 }
 
 const ALL: &str = "- { match: { prefix: / }, cluster: up, retry: { retries: 0 } }";
@@ -195,4 +196,43 @@ fn an_upstream_that_comes_back_is_used_again(driver: Driver) {
     let origin = Origin::start_at("back", addr);
     wait_until("it is used again", || client.get("/").status == 200);
     drop(origin);
+}
+
+/// The timer of a connection to this port, as the kernel's table has it: 2 is that of keep-alive.
+fn timer_of(to: SocketAddr) -> Option<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{:04X}", to.port());
+    table.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, remote, state, _, timer, ..] = words[..] else {
+            return None;
+        };
+        (remote.ends_with(&port) && state == "01").then(|| timer.to_owned())
+    })
+}
+
+fn upstream_sockets_are_as_asked_for(driver: Driver) {
+    let server = ringway_tests::WireServer::bind();
+    for (keys, from, timer) in [
+        (
+            "bind: [\"::1\", 127.0.77.9], keep_alive: 60s",
+            "127.0.77.9",
+            "02:",
+        ),
+        ("keep_alive: 0, user_timeout: 5s", "127.0.0.1", "00:"),
+    ] {
+        let config = site(ALL, &[("up", &[server.addr()])])
+            .replace("name: up,", &format!("name: up, socket: {{ {keys} }},"));
+        let proxy = Proxy::with(driver).process("cores: 1").start(&config);
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+        let mut wire = server.accept();
+        wire.head();
+        let peer = wire.stream().peer_addr().unwrap();
+        assert_eq!(peer.ip().to_string(), from);
+        let found = wait_for("the request is acknowledged", || {
+            timer_of(server.addr()).filter(|timer| !timer.starts_with("01"))
+        });
+        assert!(found.starts_with(timer), "{keys}: {found}");
+    }
 }

@@ -13,6 +13,7 @@
 pub mod bridge;
 pub mod certs;
 pub mod client;
+pub mod dns;
 pub mod frames;
 pub mod h2_origin;
 pub mod hello;
@@ -33,6 +34,7 @@ pub mod wire;
 
 pub use certs::{Authority, Leaf, Wanted};
 pub use client::Client;
+pub use dns::{Mood, NameServer};
 pub use frames::Frames;
 pub use h2_origin::{H2Origin, H2Seen, H2Setup};
 pub use http::{Broken, Head, Response};

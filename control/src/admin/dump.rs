@@ -14,7 +14,7 @@ mod tls;
 
 use std::time::Duration;
 
-use ringway_config::{Admin, Config, Filter, IoDriver, Log, Parsed, Process, SpanMap};
+use ringway_config::{Admin, Config, Dns, Filter, IoDriver, Log, Parsed, Process, SpanMap};
 use serde_json::{Map, Value, json};
 
 use crate::logging;
@@ -170,6 +170,7 @@ fn process(process: &Process) -> Value {
         max_connections,
         splice_pipes,
         ticket_keys,
+        dns: of_dns,
         log: Log { level, json },
     } = process;
     let driver = match io_driver {
@@ -190,6 +191,7 @@ fn process(process: &Process) -> Value {
                 .as_ref()
                 .map(|path| path.display().to_string().into()),
         ),
+        ("dns", Some(dns(of_dns))),
         (
             "log",
             some(json!({
@@ -197,6 +199,22 @@ fn process(process: &Process) -> Value {
                 "format": if *json { "json" } else { "text" },
             })),
         ),
+    ])
+}
+
+fn dns(dns: &Dns) -> Value {
+    let Dns {
+        servers,
+        min_ttl,
+        timeout,
+    } = dns;
+    map([
+        (
+            "servers",
+            list(each(servers, |server| server.to_string().into())),
+        ),
+        ("min_ttl", some(time(*min_ttl))),
+        ("timeout", some(time(*timeout))),
     ])
 }
 

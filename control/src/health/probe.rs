@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use ringway_config::{EndpointAddress, HttpProbe, Probe};
-use ringway_engine::HostSpec;
+use ringway_engine::{HostSpec, Location};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -79,13 +79,12 @@ pub(super) fn said<E: Display>(what: &'static str) -> impl Fn(E) -> String {
 }
 
 async fn connect(host: &HostSpec) -> std::io::Result<Connection> {
-    if let EndpointAddress::Unix(path) = &host.endpoint.address {
-        return Ok(Box::pin(UnixStream::connect(path).await?));
-    }
-    let Some(address) = host.address.as_socket() else {
-        return Err(std::io::ErrorKind::AddrNotAvailable.into());
+    let stream = match &host.location {
+        Location::Unix(path) => return Ok(Box::pin(UnixStream::connect(path).await?)),
+        Location::Ip(address) => TcpStream::connect(address).await?,
+        // One after the other, as far as the probe's time goes.
+        Location::Name(_, _, addresses) => TcpStream::connect(&addresses[..]).await?,
     };
-    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(Box::pin(stream))
 }

@@ -225,7 +225,7 @@ fn plan(files: u64, cores: &Cores, config: &Config) -> Result<Plan, Failure> {
 }
 
 /// Chance that differs between processes: the clock's nanoseconds, the process's number.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = since.map_or(0, |since| since.as_nanos() as u64);
     nanos.rotate_left(32) ^ u64::from(std::process::id())

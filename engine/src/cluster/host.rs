@@ -1,6 +1,6 @@
 //! One host of a cluster on one core: its load, and its pools.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +26,11 @@ const LEAST_STEP: f64 = 0.01;
 pub(crate) struct Host {
     id: u64,
     state: Arc<HostState>,
-    address: SockAddr,
+    /// What the cluster's newest version says of it; its groups are told the same.
+    told: Rc<Told>,
     tls: Option<HostTls>,
     /// What it has chosen to speak, where that is its choice.
     agreed: Cell<Option<Speaks>>,
-    weight: u32,
     /// Its name in logs.
     pub(crate) label: Rc<str>,
     pub(crate) stats: Slot<HostStats>,
@@ -53,6 +53,15 @@ pub(crate) struct Host {
     retired: Cell<bool>,
 }
 
+/// What a version of a cluster says of a host.
+struct Told {
+    revision: Cell<u64>,
+    /// Where to connect to, in the order of trying.
+    addresses: RefCell<Rc<[SockAddr]>>,
+    /// Its share.
+    weight: Cell<u32>,
+}
+
 impl Host {
     pub(super) fn new(
         spec: &HostSpec,
@@ -65,8 +74,11 @@ impl Host {
             state: Arc::clone(&spec.state),
             tls,
             agreed: Cell::new(None),
-            address: spec.address.clone(),
-            weight: spec.endpoint.weight,
+            told: Rc::new(Told {
+                revision: Cell::new(spec.revision),
+                addresses: RefCell::new(spec.location.addresses().into()),
+                weight: Cell::new(spec.endpoint.weight),
+            }),
             label: Rc::from(spec.label.as_str()),
             stats: spec.stats.slot(core),
             cluster,
@@ -92,8 +104,7 @@ impl Host {
             state: Arc::clone(&self.state),
             tls,
             agreed: Cell::new(None),
-            address: self.address.clone(),
-            weight: self.weight,
+            told: Rc::clone(&self.told),
             label: Rc::clone(&self.label),
             stats: self.stats.clone(),
             cluster: self.cluster.clone(),
@@ -142,9 +153,20 @@ impl Host {
         }
     }
 
+    /// Takes over what the cluster's newest version says of it.
+    #[inline]
+    pub(super) fn follow(&self, spec: &HostSpec) {
+        if self.told.revision.get() != spec.revision {
+            self.told.revision.set(spec.revision);
+            self.told.weight.set(spec.endpoint.weight);
+            let addresses = spec.location.addresses().into();
+            self.told.addresses.replace(addresses);
+        }
+    }
+
     /// Its share.
     pub(super) fn weight(&self) -> u32 {
-        self.weight
+        self.told.weight.get()
     }
 
     /// The moving average of its answers' times in microseconds, and when it was made.
@@ -167,8 +189,9 @@ impl Host {
         self.latency.set((average, now));
     }
 
-    pub(super) fn address(&self) -> &SockAddr {
-        &self.address
+    /// Where to connect to, in the order of trying.
+    pub(super) fn addresses(&self) -> Rc<[SockAddr]> {
+        Rc::clone(&self.told.addresses.borrow())
     }
 
     /// Requests in flight on this core.

@@ -8,6 +8,7 @@ mod breaker;
 mod group;
 mod hash;
 mod host;
+mod hosts;
 mod picker;
 mod pool;
 mod secure;
@@ -20,11 +21,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use ringway_config::{self as config, Balance, Priority, UpstreamProtocol};
+use ringway_config::{self as config, Balance, Priority, UpstreamProtocol, UpstreamSocket};
 use ringway_protocols::message::Version;
 
 use crate::fault::{Fault, FaultKind, Retry};
-use crate::net::{ConnectError, Stream, connect, tls};
+use crate::net::{ConnectError, Stream, connect_any, tls};
 use crate::observe::{Calls, ClusterStats, RpcCalls, Slot};
 use crate::request::RpcCall;
 use crate::rng::Rng;
@@ -36,6 +37,8 @@ pub(crate) use breaker::{Full, Gate, Permit, Place};
 pub(crate) use group::Group;
 pub(crate) use hash::xxh64;
 pub(crate) use host::{Active, Host, RequestPlaces};
+pub(crate) use hosts::{At, Maker, Wanted};
+pub use hosts::{Hosts, Location};
 pub use picker::Picker;
 use pool::http1::Places;
 use pool::http2::Place as StreamPlace;
@@ -50,7 +53,7 @@ use sets::Live;
 pub(crate) use sets::{ClusterSets, MetadataMatch, sticky_id};
 pub(crate) use spec::HostPlace;
 pub(crate) use spec::assemble;
-pub use spec::{ClusterSpec, HostSpec, HostState, Hosts, Mark, Streak};
+pub use spec::{ClusterSpec, HostSpec, HostState, Mark, Streak};
 
 /// What a request for a connection gets.
 enum Admitted {
@@ -184,6 +187,7 @@ impl Cluster {
             && host.id() == spec.id
             && host.is_secured_by(self.client.as_ref())
         {
+            host.follow(spec);
             return Some(Rc::clone(host));
         }
         Some(self.new_host(slot, spec))
@@ -245,9 +249,11 @@ impl Cluster {
         })
     }
 
-    /// The host of a slot, if this core ever asked it.
-    pub(crate) fn asked(&self, slot: usize) -> Option<Rc<Host>> {
-        self.hosts.borrow().get(slot)?.clone()
+    /// The priority of a slot's host as [`Ask::avoid`] has it.
+    pub(crate) fn priority_bit(&self, slot: usize) -> u128 {
+        let slot = u32::try_from(slot).ok();
+        let host = slot.and_then(|slot| self.spec.hosts.get(slot));
+        host.map_or(0, |host| 1 << (host.endpoint.priority & 127))
     }
 
     /// An answer of a host came after so long.
@@ -457,7 +463,8 @@ impl Cluster {
         host.stats.cx_total.inc();
         let deadline = Deadline::after(self.spec.config.connect_timeout);
         let begun = Instant::now();
-        let connected = timer.within(deadline, reach(host)).await;
+        let reaching = reach(host, &self.spec.config.socket);
+        let connected = timer.within(deadline, reaching).await;
         let fault = match connected {
             Ok(Ok(mut stream)) => match self.secure(&mut stream, host, offer, timer).await {
                 Ok(()) => {
@@ -568,6 +575,19 @@ impl Cluster {
         }
         self.retired.set(true);
         let mut gone = Vec::new();
+        if let Some(next) = next
+            && let Some(left) = next.spec.hosts.left(&self.spec.hosts)
+            && self.is_secured_as(next)
+        {
+            let mut hosts = self.hosts.borrow_mut();
+            let places = left
+                .iter()
+                .map(|slot| hosts.get_mut(*slot as usize)?.take());
+            gone.extend(places.flatten());
+            drop(hosts);
+            gone.iter().for_each(|host| host.retire());
+            return;
+        }
         for (slot, place) in (0..).zip(self.hosts.borrow_mut().iter_mut()) {
             let stays = |host: &Rc<Host>| {
                 next.is_some_and(|next| {
@@ -577,6 +597,15 @@ impl Cluster {
             gone.extend(place.take_if(|host| !stays(host)));
         }
         gone.iter().for_each(|host| host.retire());
+    }
+
+    /// Whether its connections are secured by the same side of TLS.
+    fn is_secured_as(&self, other: &Self) -> bool {
+        match (&self.client, &other.client) {
+            (None, None) => true,
+            (Some(own), Some(other)) => own.is_same(other),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
     }
 
     /// Closes what was unused for too long, or what the other end closed.
@@ -590,8 +619,8 @@ impl Cluster {
 }
 
 /// A connection to a host, which has been told whose it is where it is to know.
-async fn reach(host: &Host) -> Result<Stream, ConnectError> {
-    let mut stream = connect(host.address()).await?;
+async fn reach(host: &Host, options: &UpstreamSocket) -> Result<Stream, ConnectError> {
+    let mut stream = connect_any(&host.addresses(), options).await?;
     if let Some(header) = &host.header {
         stream.writer.write_all(header.clone(), |_| ()).await?;
     }

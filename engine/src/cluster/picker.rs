@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringway_config::{self as config, Balance, Endpoint, EndpointAddress, Name};
 
-use super::{Ask, Cluster, Hosts};
+use super::{Ask, At, Cluster, Hosts, Maker, Wanted};
 use crate::cluster::spec::assemble;
 use crate::observe::Stats;
 use crate::rng::Rng;
@@ -22,21 +22,18 @@ impl Picker {
     pub fn new(balance: Balance, hosts: u32) -> Self {
         let stats = Stats::new(1);
         let name = Name::new("picker");
-        let host = |at: u32| {
-            let port = u16::try_from(at % 60_000 + 1).unwrap_or(1);
-            let [a, b, c, _] = (at / 60_000).to_be_bytes();
-            let address = SocketAddr::from(([10 + a, b, c, 1], port));
-            let endpoint = Endpoint {
-                weight: at % 3 + 1,
-                ..Endpoint::new(EndpointAddress::Ip(address))
-            };
-            (address.into(), address.to_string(), endpoint)
-        };
+        let endpoints: Vec<Endpoint> = (0..hosts).map(endpoint).collect();
         let config = config::Cluster {
             balance,
             ..config::Cluster::new(name.clone(), Vec::new())
         };
-        let hosts = Hosts::default().next((0..hosts).map(host).collect(), &name, &stats, false);
+        let wanted: Vec<Wanted<'_>> = endpoints.iter().filter_map(wanted).collect();
+        let maker = Maker {
+            cluster: &name,
+            stats: &stats,
+            checked: false,
+        };
+        let hosts = Hosts::default().next(&wanted, maker);
         let spec = assemble(config, hosts, HashMap::new(), &stats, None);
         let rng = Rng::new(1);
         let cluster = Cluster::new(&Arc::new(spec), 0, &rng, None);
@@ -48,4 +45,22 @@ impl Picker {
         let picked = self.cluster.pick(&Ask::new(&self.rng));
         picked.ok().map(|(index, _)| index)
     }
+}
+
+fn endpoint(at: u32) -> Endpoint {
+    let port = u16::try_from(at % 60_000 + 1).unwrap_or(1);
+    let [a, b, c, _] = (at / 60_000).to_be_bytes();
+    let address = SocketAddr::from(([10 + a, b, c, 1], port));
+    Endpoint {
+        weight: at % 3 + 1,
+        ..Endpoint::new(EndpointAddress::Ip(address))
+    }
+}
+
+fn wanted(endpoint: &Endpoint) -> Option<Wanted<'_>> {
+    let EndpointAddress::Ip(address) = endpoint.address else {
+        return None;
+    };
+    let at = At::Ip(address);
+    Some(Wanted { at, endpoint })
 }

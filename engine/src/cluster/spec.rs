@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ringway_config::{self as config, Endpoint, Name, Outlier};
 use ringway_protocols::codec::{Codec, Sharing};
-use socket2::SockAddr;
 
 use super::breaker::{Breakers, Full};
+use super::hosts::{Hosts, Location};
 use super::sets::ClusterSets;
 use crate::net::tls;
 use crate::observe::{Calls, ClusterStats, HostStats, PerCore, RpcCalls, Stats};
@@ -25,8 +25,10 @@ pub struct HostSpec {
     pub id: u64,
     /// Its number in its cluster.
     pub slot: u32,
-    /// Where to connect to.
-    pub address: SockAddr,
+    /// Tells what is said of it here from what other versions say.
+    pub revision: u64,
+    /// Where it is.
+    pub location: Location,
     /// How it is called in logs and metrics.
     pub label: Name,
     /// What the operator says of it: weight, priority, locality, metadata.
@@ -89,7 +91,7 @@ pub enum Streak {
 
 impl HostState {
     /// Of a host whose health is checked nothing good is known before the first answer.
-    fn new(checked: bool) -> Self {
+    pub(super) fn new(checked: bool) -> Self {
         let marks = if checked { Mark::Unhealthy as u32 } else { 0 };
         Self {
             marks: AtomicU32::new(marks),
@@ -199,142 +201,6 @@ fn is_out(marks: u32) -> bool {
     marks & (Mark::Unhealthy as u32 | Mark::Ejected as u32) != 0
 }
 
-/// The hosts of a cluster, by slot.
-#[derive(Debug, Default)]
-pub struct Hosts {
-    slots: Vec<Option<Arc<HostSpec>>>,
-    count: usize,
-}
-
-impl Hosts {
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<HostSpec>> {
-        self.slots.iter().flatten()
-    }
-
-    /// The host of a slot.
-    pub fn get(&self, slot: u32) -> Option<&Arc<HostSpec>> {
-        self.slots.get(slot as usize)?.as_ref()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// How many slots there are, free ones too.
-    pub(crate) fn slots(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether it is still here.
-    pub fn has(&self, slot: u32, id: u64) -> bool {
-        self.get(slot).is_some_and(|host| host.id == id)
-    }
-
-    /// The next version's hosts: those that stay keep slot, state and numbers. One address is one host; written twice, its
-    /// weights add up. `checked`: new ones count as unhealthy until a health check has said otherwise.
-    pub(crate) fn next(
-        &self,
-        wanted: Vec<(SockAddr, String, Endpoint)>,
-        cluster: &Name,
-        stats: &Stats,
-        checked: bool,
-    ) -> Self {
-        let mut last: HashMap<&str, &Arc<HostSpec>> = self
-            .iter()
-            .map(|host| (host.label.as_str(), host))
-            .collect();
-        let mut slots: Vec<Option<Arc<HostSpec>>> = vec![None; self.slots.len()];
-        let mut fresh = Vec::new();
-        for (address, label, endpoint) in merged(wanted) {
-            let Some(old) = last.remove(label.as_str()) else {
-                fresh.push((address, label, endpoint));
-                continue;
-            };
-            let same = old.endpoint == endpoint && old.address == address;
-            let host = if same {
-                Arc::clone(old)
-            } else {
-                Arc::new(HostSpec {
-                    id: old.id,
-                    slot: old.slot,
-                    address,
-                    label: old.label.clone(),
-                    endpoint,
-                    stats: Arc::clone(&old.stats),
-                    state: Arc::clone(&old.state),
-                })
-            };
-            if let Some(slot) = slots.get_mut(old.slot as usize) {
-                *slot = Some(host);
-            }
-        }
-        let count = self.count - last.len() + fresh.len();
-        let mut free: Vec<usize> = (0..slots.len())
-            .rev()
-            .filter(|slot| slots[*slot].is_none())
-            .collect();
-        for (address, label, endpoint) in fresh {
-            let slot = free.pop().unwrap_or_else(|| {
-                slots.push(None);
-                slots.len() - 1
-            });
-            let label = Name::new(&label);
-            slots[slot] = Some(Arc::new(HostSpec {
-                id: next_id(),
-                slot: u32::try_from(slot).unwrap_or(u32::MAX),
-                address,
-                endpoint,
-                stats: stats.host(cluster, &label),
-                state: Arc::new(HostState::new(checked)),
-                label,
-            }));
-        }
-        Self { slots, count }
-    }
-
-    /// Whether every host is the very same as in `other`.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.slots.len() == other.slots.len()
-            && self
-                .slots
-                .iter()
-                .zip(&other.slots)
-                .all(|(a, b)| match (a, b) {
-                    (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-                    (None, None) => true,
-                    (Some(_), None) | (None, Some(_)) => false,
-                })
-    }
-}
-
-/// One entry for each address.
-fn merged(wanted: Vec<(SockAddr, String, Endpoint)>) -> Vec<(SockAddr, String, Endpoint)> {
-    let mut places: HashMap<String, usize> = HashMap::with_capacity(wanted.len());
-    let mut out: Vec<(SockAddr, String, Endpoint)> = Vec::with_capacity(wanted.len());
-    for (address, label, endpoint) in wanted {
-        if let Some(place) = places.get(&label) {
-            let (_, _, first) = &mut out[*place];
-            first.weight = first.weight.saturating_add(endpoint.weight);
-            continue;
-        }
-        places.insert(label.clone(), out.len());
-        out.push((address, label, endpoint));
-    }
-    out
-}
-
-fn next_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Relaxed)
-}
-
 /// A cluster as the snapshot knows it: addresses resolved.
 #[derive(Debug)]
 pub struct ClusterSpec {
@@ -403,50 +269,7 @@ impl ClusterSpec {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
-    use ringway_config::EndpointAddress;
-
     use super::*;
-
-    fn wanted(ports: &[u16]) -> Vec<(SockAddr, String, Endpoint)> {
-        let one = |port: &u16| {
-            let address = SocketAddr::from(([127, 0, 0, 1], *port));
-            let endpoint = Endpoint::new(EndpointAddress::Ip(address));
-            (address.into(), address.to_string(), endpoint)
-        };
-        ports.iter().map(one).collect()
-    }
-
-    #[test]
-    fn a_host_keeps_its_slot_and_a_free_one_is_given_anew() {
-        let (stats, name) = (Stats::new(1), Name::new("c"));
-        let first = Hosts::default().next(wanted(&[1, 2, 3]), &name, &stats, false);
-        let slots = |hosts: &Hosts| -> Vec<(u32, String)> {
-            hosts
-                .iter()
-                .map(|host| (host.slot, host.label.to_string()))
-                .collect()
-        };
-        let second = first.next(wanted(&[3, 1, 9]), &name, &stats, false);
-        let expect = [(0, "127.0.0.1:1"), (1, "127.0.0.1:9"), (2, "127.0.0.1:3")];
-        let expect: Vec<_> = expect.iter().map(|(n, l)| (*n, (*l).to_owned())).collect();
-        assert_eq!(slots(&second), expect);
-        assert_eq!((first.len(), second.len()), (3, 3));
-        let (old, new) = (first.get(1).unwrap(), second.get(1).unwrap());
-        assert!(old.id != new.id && !second.has(1, old.id));
-        assert!(second.is_same(&second.next(wanted(&[1, 3, 9]), &name, &stats, false)));
-        let third = second.next(wanted(&[9]), &name, &stats, false);
-        assert_eq!((third.len(), third.slots()), (1, 3));
-    }
-
-    #[test]
-    fn one_address_is_one_host_with_the_sum_of_its_weights() {
-        let hosts =
-            Hosts::default().next(wanted(&[1, 1, 2]), &Name::new("c"), &Stats::new(1), false);
-        let weights: Vec<_> = hosts.iter().map(|host| host.endpoint.weight).collect();
-        assert_eq!(weights, [2, 1]);
-    }
 
     #[test]
     fn a_streak_is_reported_once_by_who_completes_it() {

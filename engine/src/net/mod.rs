@@ -17,7 +17,7 @@ mod stream;
 pub mod tls;
 
 pub(crate) use alarm::Alarm;
-pub(crate) use connect::{ConnectError, connect};
+pub(crate) use connect::{ConnectError, connect_any};
 pub(crate) use doorbell::{Bell, Doorbell};
 pub use listen::BoundAddress;
 pub(crate) use listen::{AcceptError, Accepted, Acceptor};

@@ -6,13 +6,14 @@ use super::health::{health_check, limits, outlier};
 use super::route::{at_most_one, exactly_one};
 use super::{proxy_protocol, tls, unique};
 use crate::native::wire::{
-    BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, ClusterRpcRecord, Cx, FallbackWord,
-    HashCookieRecord, HashKeyRecord, Http2Record, LocalityRecord, MetadataPairs, OrFalse,
-    PlacementRecord, StickyRecord, SubsetsRecord,
+    BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, ClusterRpcRecord, Cx, DiscoveryRecord,
+    EndpointItem, FallbackWord, HashCookieRecord, HashKeyRecord, Http2Record, LocalityRecord,
+    MetadataPairs, OrFalse, PlacementRecord, RecordsWord, StickyRecord, SubsetsRecord,
 };
 use crate::{
-    Balance, Choices, Cluster, ClusterRpc, Cookie, Endpoint, Fallback, HashFunction, HashKey,
-    HashPart, Http2, Localities, Locality, Placement, Pool, SlowStart, Sticky, Subsets,
+    Balance, Choices, Cluster, ClusterRpc, Cookie, Discovery, DiscoveryKind, Endpoint, Fallback,
+    HashFunction, HashKey, HashPart, Http2, Localities, Locality, Placement, Pool, Records,
+    SlowStart, Sticky, Subsets, UpstreamSocket,
 };
 
 /// How long a moving average of times remembers, where nothing else is said.
@@ -27,10 +28,11 @@ pub(super) fn clusters(records: Vec<ClusterRecord>, cx: &mut Cx) -> Vec<Cluster>
         .collect()
 }
 
-fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
-    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(record.endpoints.0.len());
+/// The hosts as they are listed.
+fn endpoints(items: Vec<EndpointItem>, cx: &mut Cx) -> Vec<Endpoint> {
+    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(items.len());
     let mut seen = HashMap::new();
-    for item in record.endpoints.0 {
+    for item in items {
         if let Some(first) = seen.insert(item.address.clone(), item.at.clone())
             && item.at != first
         {
@@ -47,6 +49,44 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
             metadata: metadata(item.metadata),
         });
     }
+    endpoints
+}
+
+fn discovery(record: DiscoveryRecord, cx: &mut Cx) -> Discovery {
+    let path = format!("{}.dns", record.at);
+    let records = match (record.records, record.dns.port) {
+        (RecordsWord::Address, Some(port)) => Records::Addresses(port),
+        (RecordsWord::Address, None) => {
+            cx.problem(
+                &path,
+                "write a port after the name, as in `api.internal:8080`, or ask for `records: srv`",
+            );
+            Records::Services
+        }
+        (RecordsWord::Srv, None) => Records::Services,
+        (RecordsWord::Srv, Some(_)) => {
+            cx.problem(&path, "leave the port out: each service says its own");
+            Records::Services
+        }
+    };
+    if record.records == RecordsWord::Srv && record.kind == DiscoveryKind::Logical {
+        let message = "write `strict`: services differ in port, priority and weight";
+        cx.problem(&format!("{}.kind", record.at), message);
+    }
+    Discovery {
+        name: record.dns.name,
+        records,
+        kind: record.kind,
+        family: record.family,
+        refresh: record.refresh.0,
+    }
+}
+
+fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
+    let sources = ["endpoints", "discovery"];
+    exactly_one(&record.at, &record.keys, &sources, cx);
+    let listed = record.endpoints.map_or(Vec::new(), |items| items.0);
+    let endpoints = endpoints(listed, cx);
     let slow_start = record.slow_start.map(|record| SlowStart {
         window: record.window.0,
         min_weight: record.min_weight,
@@ -56,6 +96,7 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
         protocol: record.protocol,
         balance: balance(record.balance, cx),
         endpoints,
+        discovery: record.discovery.map(|record| discovery(record, cx)),
         connect_timeout: record.connect_timeout.0,
         first_byte_timeout: record.first_byte_timeout.map(|limit| limit.0),
         pool: Pool {
@@ -67,6 +108,13 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
         },
         http2: http2(record.http2),
         rpc: rpc(record.rpc),
+        socket: UpstreamSocket {
+            keep_alive: record.socket.keep_alive,
+            keep_alive_interval: record.socket.keep_alive_interval.0,
+            keep_alive_probes: record.socket.keep_alive_probes.u32(),
+            user_timeout: record.socket.user_timeout.map(|limit| limit.0),
+            bind: record.socket.bind.iter().map(|bind| bind.0).collect(),
+        },
         dns_refresh: record.dns_refresh.0,
         tls: record.tls.map(|tls| tls::client(tls, cx)),
         proxy_protocol: record

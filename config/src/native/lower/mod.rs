@@ -13,7 +13,7 @@ mod tls;
 use std::collections::HashMap;
 
 use super::wire::{Cx, LogStyle, ProcessRecord, Root};
-use crate::{Admin, AdminAddress, Config, Log, Name, Process};
+use crate::{Admin, AdminAddress, Config, Dns, Log, Name, Process};
 
 /// A part of the model, and the path of what it was made from.
 pub(crate) struct Placed<T> {
@@ -56,6 +56,11 @@ fn process(record: ProcessRecord) -> Process {
         max_connections: record.max_connections.map(|limit| limit.0),
         splice_pipes: record.splice_pipes.u32(),
         ticket_keys: record.ticket_keys,
+        dns: Dns {
+            servers: record.dns.servers.iter().map(|server| server.0).collect(),
+            min_ttl: record.dns.min_ttl.0,
+            timeout: record.dns.timeout.0,
+        },
         log: Log {
             level: record.log.level,
             json: record.log.format == LogStyle::Json,

@@ -1,10 +1,12 @@
 //! Clusters, endpoints and pools.
 
+use std::time::Duration;
+
 use super::{
-    BalanceItem, ClusterLimitsRecord, ClusterRpcRecord, ClusterTlsRecord, Cx, HeadSize,
-    HealthCheckRecord, Int, LocalityRecord, MetadataPairs, NonEmpty, OutlierRecord,
-    PlacementRecord, Positive, SendProxyItem, Shape, SlowStartRecord, StickyRecord, SubsetsRecord,
-    Window, Wire, fields::record, fields::wrong_shape,
+    BalanceItem, BindAddress, ClusterLimitsRecord, ClusterRpcRecord, ClusterTlsRecord, Cx,
+    DiscoveryRecord, HeadSize, HealthCheckRecord, Int, LocalityRecord, MetadataPairs, NonEmpty,
+    OutlierRecord, PlacementRecord, Positive, SendProxyItem, Shape, SlowStartRecord, StickyRecord,
+    SubsetsRecord, Window, Wire, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
 use crate::{EndpointAddress, Name, UpstreamProtocol};
@@ -18,8 +20,10 @@ record! {
         protocol: UpstreamProtocol = "auto",
         /// How a host is picked: a word, or a map of one key where the algorithm has something to set.
         balance: BalanceItem = "round_robin",
-        /// The hosts.
-        endpoints: NonEmpty<EndpointItem>,
+        /// The hosts: this or `discovery`.
+        endpoints: Option<NonEmpty<EndpointItem>>,
+        /// Hosts that are found by DNS instead.
+        discovery: Option<DiscoveryRecord>,
         /// The limit of making a connection.
         connect_timeout: Positive = "2s",
         /// The limit from the request's last byte to the answer's first. Without this key: only the route's limits.
@@ -30,7 +34,9 @@ record! {
         http2: Http2Record = {},
         /// How an RPC protocol is spoken.
         rpc: ClusterRpcRecord = {},
-        /// How often host names are resolved again.
+        /// What is asked of the kernel for connections over TCP.
+        socket: SocketRecord = {},
+        /// The longest time between two lookups of a host name among the `endpoints`. A record that lives shorter is asked for sooner, but not before `process.dns.min_ttl`.
         dns_refresh: Positive = "30s",
         /// How hosts that are new or came back get their share. Without this key: the whole of it at once.
         slow_start: Option<SlowStartRecord>,
@@ -135,6 +141,22 @@ record! {
         max_age: Option<Positive>,
         /// Kinds of connections that are kept apart per host and core: for each name with `tls.server_name_from_host`, for each client with `proxy_protocol`. Beyond it those that were unused for longest are closed.
         groups: Int<1, 1_000_000> = 1024,
+    }
+}
+
+record! {
+    /// What is asked of the kernel for a cluster's connections over TCP.
+    SocketRecord {
+        /// A silent connection is probed after this; 0: never.
+        keep_alive: Duration = "30s",
+        /// From one probe to the next.
+        keep_alive_interval: Positive = "10s",
+        /// A connection is closed after so many without an answer.
+        keep_alive_probes: Int<1, 127> = 3,
+        /// A connection is closed when what was sent on it is not acknowledged for so long (`TCP_USER_TIMEOUT`). Without this key: as the kernel retransmits, for about a quarter of an hour.
+        user_timeout: Option<Positive>,
+        /// Addresses of this machine that connections come from: the first of the family of where one goes to. Without this key: as the kernel routes.
+        bind: Vec<BindAddress>,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod balance;
 mod cluster;
+mod discovery;
 mod fields;
 mod filter;
 mod health;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use balance::*;
 pub(crate) use cluster::*;
+pub(crate) use discovery::*;
 pub(crate) use fields::{Fields, entry_shape};
 pub(crate) use filter::*;
 pub(crate) use health::*;

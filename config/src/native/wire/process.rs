@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ClusterRecord, Int, ListenerRecord, RouteTableRecord, Stated, choice, fields::record};
+use super::{
+    ClusterRecord, DnsRecord, Int, ListenerRecord, RouteTableRecord, Stated, choice, fields::record,
+};
 use crate::{AdminAddress, IoDriver, LogLevel};
 
 record! {
@@ -39,6 +41,8 @@ record! {
         splice_pipes: Int<0, 65_536> = 64,
         /// A file of the keys that seal TLS tickets, 64 hexadecimal digits a line, the newest first: it seals, all of them open. Processes with the same file take each other's tickets. Without this key: keys of this process alone, a new one every six hours.
         ticket_keys: Option<PathBuf>,
+        /// Who is asked for host names, and how.
+        dns: DnsRecord = {},
         /// The process's own log, on standard error.
         log: LogRecord = {},
     }

@@ -1,15 +1,16 @@
 //! Clusters, in the words of a configuration file.
 
 use ringway_config::{
-    Balance, Choices, Cluster, ClusterRpc, Cookie, Endpoint, EndpointAddress, Fallback,
-    HashFunction, HashKey, HashPart, Http2, Localities, Locality, Placement, Pool, SlowStart,
-    Sticky, Subsets, UpstreamProtocol,
+    Balance, Choices, Cluster, ClusterRpc, Cookie, Discovery, DiscoveryKind, Endpoint,
+    EndpointAddress, Fallback, Family, HashFunction, HashKey, HashPart, Http2, Localities,
+    Locality, Placement, Pool, Records, SlowStart, Sticky, Subsets, UpstreamProtocol,
+    UpstreamSocket,
 };
 use serde_json::{Map, Value, json};
 
 use super::health::{health_check, limits, outlier};
 use super::routes::share;
-use super::{each, list, map, proxy_protocol, some, time, tls};
+use super::{each, list, map, proxy_protocol, some, texts, time, tls};
 
 pub(super) fn cluster(cluster: &Cluster) -> Value {
     let Cluster {
@@ -17,11 +18,13 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         protocol,
         balance: of_balance,
         endpoints,
+        discovery: of_discovery,
         connect_timeout,
         first_byte_timeout,
         pool: of_pool,
         http2: of_http2,
         rpc: of_rpc,
+        socket: of_socket,
         dns_refresh,
         tls: of_tls,
         proxy_protocol: of_proxy,
@@ -40,7 +43,8 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         ("name", some(name.as_str())),
         ("protocol", some(protocol_name(protocol))),
         ("balance", Some(balance(*of_balance))),
-        ("endpoints", Some(each(endpoints, endpoint))),
+        ("endpoints", list(each(endpoints, endpoint))),
+        ("discovery", of_discovery.as_ref().map(discovery)),
         ("connect_timeout", some(time(*connect_timeout))),
         (
             "first_byte_timeout",
@@ -49,6 +53,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         ("pool", Some(pool(of_pool))),
         ("http2", Some(http2(of_http2))),
         ("rpc", Some(rpc(of_rpc))),
+        ("socket", Some(socket(of_socket))),
         ("dns_refresh", some(time(*dns_refresh))),
         ("tls", of_tls.as_ref().map(tls::client)),
         (
@@ -63,6 +68,34 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         ("outlier", of_outlier.as_ref().map(outlier)),
         ("limits", limits(of_limits)),
     ])
+}
+
+fn discovery(discovery: &Discovery) -> Value {
+    let Discovery {
+        name,
+        records,
+        kind,
+        family,
+        refresh,
+    } = discovery;
+    let (name, records) = match records {
+        Records::Addresses(port) => (format!("{name}:{port}"), "address"),
+        Records::Services => (name.clone(), "srv"),
+    };
+    json!({
+        "dns": name,
+        "records": records,
+        "kind": match kind {
+            DiscoveryKind::Strict => "strict",
+            DiscoveryKind::Logical => "logical",
+        },
+        "family": match family {
+            Family::Any => "any",
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        },
+        "refresh": time(*refresh),
+    })
 }
 
 fn protocol_name(protocol: &UpstreamProtocol) -> &str {
@@ -89,6 +122,23 @@ fn pool(pool: &Pool) -> Value {
         ("max_requests", max_requests.map(Value::from)),
         ("max_age", max_age.map(|age| time(age).into())),
         ("groups", some(*groups)),
+    ])
+}
+
+fn socket(socket: &UpstreamSocket) -> Value {
+    let UpstreamSocket {
+        keep_alive,
+        keep_alive_interval,
+        keep_alive_probes,
+        user_timeout,
+        bind,
+    } = socket;
+    map([
+        ("keep_alive", some(time(*keep_alive))),
+        ("keep_alive_interval", some(time(*keep_alive_interval))),
+        ("keep_alive_probes", some(*keep_alive_probes)),
+        ("user_timeout", user_timeout.map(|t| time(t).into())),
+        ("bind", list(texts(bind))),
     ])
 }
 

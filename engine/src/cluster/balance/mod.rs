@@ -192,7 +192,7 @@ impl HostSet {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cluster::spec::Hosts;
+    use crate::cluster::hosts::{Hosts, tests::next};
     use crate::observe::Stats;
     use ringway_config::{Endpoint, EndpointAddress, Name};
 
@@ -201,14 +201,13 @@ pub(super) mod tests {
         let stats = Stats::new(1);
         let one = |(n, weight): (u16, &u32)| {
             let address = std::net::SocketAddr::from(([127, 0, 0, 1], 90 + n));
-            let endpoint = Endpoint {
+            Endpoint {
                 weight: *weight,
                 ..Endpoint::new(EndpointAddress::Ip(address))
-            };
-            (address.into(), address.to_string(), endpoint)
+            }
         };
-        let wanted = (0..).zip(weights).map(one).collect();
-        let hosts = Hosts::default().next(wanted, &Name::new("c"), &stats, false);
+        let endpoints: Vec<_> = (0..).zip(weights).map(one).collect();
+        let hosts = next(&Hosts::default(), &endpoints, &stats);
         hosts.iter().cloned().collect()
     }
 

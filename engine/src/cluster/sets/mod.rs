@@ -24,7 +24,8 @@ use ringway_config::{Cluster, Fallback, Localities, Locality};
 use super::Host;
 use super::balance::{Ask, Cursor, HostSet};
 use super::hash::xxh64;
-use super::spec::{HostSpec, Hosts};
+use super::hosts::Hosts;
+use super::spec::HostSpec;
 use crate::rng::Rng;
 
 use levels::Counts;

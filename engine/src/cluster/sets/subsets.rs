@@ -8,7 +8,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use ringway_config::Subsets;
 
 use crate::cluster::hash::xxh64;
-use crate::cluster::spec::Hosts;
+use crate::cluster::hosts::Hosts;
 
 /// What a route asks of the hosts' metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

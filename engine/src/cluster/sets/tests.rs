@@ -8,6 +8,7 @@ use ringway_config::{
 
 use super::*;
 use crate::cluster::Mark;
+use crate::cluster::hosts::tests::next;
 use crate::observe::Stats;
 
 /// A cluster and a core's side of it, which nobody connects from.
@@ -25,14 +26,7 @@ fn endpoint(n: u32) -> Endpoint {
 
 impl Pick {
     fn new(config: Cluster) -> Self {
-        let wanted = config.endpoints.iter().map(|endpoint| {
-            let EndpointAddress::Ip(address) = endpoint.address else {
-                panic!("an address");
-            };
-            (address.into(), address.to_string(), endpoint.clone())
-        });
-        let name = Name::new("c");
-        let hosts = Hosts::default().next(wanted.collect(), &name, &Stats::new(1), false);
+        let hosts = next(&Hosts::default(), &config.endpoints, &Stats::new(1));
         let sets = ClusterSets::build(&config, &hosts, &HashMap::new(), 0);
         let rng = Rng::new(7);
         let live = Live::new(&Arc::new(sets), &rng);

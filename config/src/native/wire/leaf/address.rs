@@ -219,6 +219,87 @@ impl Leaf for PortsText {
     }
 }
 
+/// The name of a discovery, with a port where one is written.
+#[derive(Clone, Debug)]
+pub(crate) struct DnsName {
+    pub name: String,
+    pub port: Option<u16>,
+}
+
+impl Leaf for DnsName {
+    const FORM: Form = Form {
+        name: "DNS name",
+        what: "a name such as `api.internal:8080` or `_http._tcp.api.internal`",
+    };
+    fn parse(text: &str, _: &Cx) -> Result<Self, Wrong> {
+        let (name, port) = match text.rsplit_once(':') {
+            Some((name, port)) => {
+                let number = port.bytes().all(|byte| byte.is_ascii_digit());
+                let port = port.parse().ok().filter(|port| number && *port > 0);
+                (name, Some(port.ok_or(Wrong::Form)?))
+            }
+            None => (text, None),
+        };
+        if name.parse::<IpAddr>().is_ok() {
+            return because("write a name: an address belongs into `endpoints`");
+        }
+        let name = name.to_ascii_lowercase();
+        is_host(&name)
+            .then_some(Self { name, port })
+            .ok_or(Wrong::Form)
+    }
+    fn hole() -> Self {
+        Self {
+            name: String::new(),
+            port: None,
+        }
+    }
+}
+
+/// An address that connections come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BindAddress(pub IpAddr);
+
+impl Leaf for BindAddress {
+    const FORM: Form = Form {
+        name: "source address",
+        what: "an address of this machine without a port, such as `10.0.0.2`",
+    };
+    fn parse(text: &str, _: &Cx) -> Result<Self, Wrong> {
+        text.parse().map(Self).map_err(|_| Wrong::Form)
+    }
+    fn hole() -> Self {
+        Self(NO_ADDRESS.ip())
+    }
+}
+
+/// A name server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DnsServer(pub SocketAddr);
+
+/// The port of DNS (RFC 1035 §4.2).
+const DNS_PORT: u16 = 53;
+
+impl Leaf for DnsServer {
+    const FORM: Form = Form {
+        name: "name server",
+        what: "an address such as `10.0.0.2`, `10.0.0.2:53` or `[fd00::2]:53`",
+    };
+    fn parse(text: &str, _: &Cx) -> Result<Self, Wrong> {
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Ok(Self(SocketAddr::new(ip, DNS_PORT)));
+        }
+        let address = socket(text)?;
+        if address.port() == 0 {
+            return because("write a port from 1 to 65535");
+        }
+        Ok(Self(address))
+    }
+    fn hole() -> Self {
+        Self(NO_ADDRESS)
+    }
+}
+
 /// The mode of a Unix socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mode(pub u32);

@@ -1,0 +1,212 @@
+//! Lookups, by `hickory` on the control thread's runtime: hosts files, search lists and name servers as the system has them, or
+//! the name servers of the configuration.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+use ringway_config::Dns;
+use ringway_engine::ServiceAddress;
+use tokio::task::JoinSet;
+
+use super::{Answer, Kind, Known, Question};
+
+/// Tries of a lookup, each within its part of the lookup's time: a datagram that is lost is sent again.
+const TRIES: u32 = 3;
+
+/// Why a name has nothing.
+#[derive(Clone, Debug)]
+pub(crate) enum LookupError {
+    /// The name servers said so, or none could be asked.
+    Failed(Box<NetError>),
+    /// They answered with nothing.
+    Empty,
+    /// They did not answer in time.
+    Timeout,
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::Empty => f.write_str("no records"),
+            Self::Timeout => f.write_str("no answer in time"),
+        }
+    }
+}
+
+impl std::error::Error for LookupError {}
+
+impl From<NetError> for LookupError {
+    fn from(error: NetError) -> Self {
+        if error.is_no_records_found() && !error.is_nx_domain() {
+            Self::Empty
+        } else {
+            Self::Failed(Box::new(error))
+        }
+    }
+}
+
+/// Who looks names up.
+#[derive(Clone)]
+pub(crate) struct Resolver {
+    /// Or why there is none.
+    resolver: Result<TokioResolver, LookupError>,
+    timeout: Duration,
+}
+
+impl Resolver {
+    /// As the configuration wants it; what the system says is read anew.
+    pub(crate) fn new(dns: &Dns) -> Self {
+        let provider = TokioRuntimeProvider::default();
+        let mut builder = match dns.servers.is_empty() {
+            true => TokioResolver::builder_tokio().unwrap_or_else(|error| {
+                tracing::warn!(%error, "the system's name servers are not known");
+                TokioResolver::builder_with_config(ResolverConfig::default(), provider)
+            }),
+            false => {
+                let servers = dns.servers.iter().copied().map(server).collect();
+                let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+                TokioResolver::builder_with_config(config, provider)
+            }
+        };
+        options(builder.options_mut(), dns.timeout);
+        Self {
+            resolver: builder.build().map_err(LookupError::from),
+            timeout: dns.timeout,
+        }
+    }
+
+    fn resolver(&self) -> Result<&TokioResolver, LookupError> {
+        self.resolver.as_ref().map_err(LookupError::clone)
+    }
+
+    /// What a name has now.
+    pub(crate) async fn lookup(&self, question: &Question) -> Result<Answer, LookupError> {
+        let looking = async {
+            match question.kind {
+                Kind::Addresses => self.addresses(&question.name).await,
+                Kind::Services => self.services(&question.name).await,
+            }
+        };
+        tokio::time::timeout(self.timeout, looking)
+            .await
+            .unwrap_or(Err(LookupError::Timeout))
+    }
+
+    async fn ips(&self, name: &str) -> Result<(Vec<IpAddr>, Instant), LookupError> {
+        let found = self.resolver()?.lookup_ip(name).await?;
+        let mut addresses: Vec<IpAddr> = found.iter().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses.is_empty() {
+            return Err(LookupError::Empty);
+        }
+        Ok((addresses, found.valid_until()))
+    }
+
+    async fn addresses(&self, name: &str) -> Result<Answer, LookupError> {
+        let (addresses, until) = self.ips(name).await?;
+        Ok(Answer {
+            known: Known::Addresses(addresses),
+            lives: until.saturating_duration_since(Instant::now()),
+        })
+    }
+
+    /// Services with their addresses. One whose name has none is left out, as long as another has some.
+    async fn services(&self, name: &str) -> Result<Answer, LookupError> {
+        let found = self.resolver()?.srv_lookup(name).await?;
+        let mut until = found.valid_until();
+        let mut lookups = JoinSet::new();
+        for record in found.answers() {
+            let RData::SRV(service) = &record.data else {
+                continue;
+            };
+            // A target of `.` says that there is none (RFC 2782).
+            if service.target.is_root() {
+                continue;
+            }
+            let (this, service) = (self.clone(), service.clone());
+            lookups.spawn_local(async move {
+                let target = service.target.to_utf8();
+                (service, this.ips(&target).await)
+            });
+        }
+        let (mut services, mut last) = (Vec::new(), LookupError::Empty);
+        while let Some(done) = lookups.join_next().await {
+            match done {
+                Ok((service, Ok((addresses, good)))) => {
+                    until = until.min(good);
+                    services.extend(addresses.into_iter().map(|address| ServiceAddress {
+                        priority: service.priority,
+                        weight: service.weight,
+                        address: SocketAddr::new(address, service.port),
+                    }));
+                }
+                Ok((service, Err(error))) => {
+                    tracing::warn!(target = %service.target, %error, "service without an address");
+                    last = error;
+                }
+                Err(_panicked) => {}
+            }
+        }
+        services.sort_unstable();
+        services.dedup();
+        if services.is_empty() {
+            return Err(last);
+        }
+        Ok(Answer {
+            known: Known::Services(services),
+            lives: until.saturating_duration_since(Instant::now()),
+        })
+    }
+}
+
+fn server(address: SocketAddr) -> NameServerConfig {
+    let at = |mut connection: ConnectionConfig| {
+        connection.port = address.port();
+        connection
+    };
+    let connections = vec![at(ConnectionConfig::udp()), at(ConnectionConfig::tcp())];
+    NameServerConfig::new(address.ip(), true, connections)
+}
+
+fn options(options: &mut ResolverOpts, timeout: Duration) {
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    // Names are asked for when they are due; an answer from a store would be an old one.
+    options.cache_size = 0;
+    options.timeout = timeout / TRIES;
+    options.attempts = TRIES as usize - 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_is_found() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let found = runtime.block_on(async {
+            let resolver = Resolver::new(&Dns::default());
+            let question = Question {
+                name: "localhost".to_owned(),
+                kind: Kind::Addresses,
+            };
+            resolver.lookup(&question).await.unwrap()
+        });
+        let Known::Addresses(addresses) = found.known else {
+            panic!("addresses");
+        };
+        assert!(!addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback));
+    }
+}
