@@ -207,8 +207,26 @@ pub struct Retry {
     pub retries: u32,
     /// The limit of each try, to the answer's head; absent: only the route's timeout.
     pub per_try_timeout: Option<Duration>,
-    /// The base of the back-off, of which each wait is a random part, doubled each time up to ten times. Default 25 ms.
+    /// The limit of a try's silence after the whole request, and while its answer streams; absent: none.
+    pub per_try_idle_timeout: Option<Duration>,
+    /// A try that outlasts `per_try_timeout` goes on beside the next. Default false.
+    pub hedge: bool,
+    /// The base of the back-off, of which each wait is a random part, doubled each time. Default 25 ms.
     pub back_off: Duration,
+    /// What the doubled base stays below; absent: ten times the base.
+    pub back_off_max: Option<Duration>,
+    /// Statuses that `status_codes` means.
+    pub status_codes: Vec<u16>,
+    /// Fields of an answer that `headers` means, in lower case.
+    pub headers: Vec<String>,
+    /// Fields of an answer that say how long to wait; empty: none is looked at.
+    pub wait_headers: Vec<WaitHeader>,
+    /// A longer wait that an answer asks for is disregarded. Default 300 s.
+    pub wait_max: Duration,
+    /// Which hosts a further try may go to.
+    pub hosts: RetryHosts,
+    /// Further tries go to another priority, where one has a load. Default false.
+    pub other_priorities: bool,
     /// Tries again even what may have had an effect (POST, PATCH). Default false.
     pub non_idempotent: bool,
     /// Body bytes kept for another try; a body that streamed further is not sent again. Default 64 KiB.
@@ -221,7 +239,16 @@ impl Default for Retry {
             on: vec![RetryOn::ConnectFailure, RetryOn::Reset],
             retries: 1,
             per_try_timeout: None,
+            per_try_idle_timeout: None,
+            hedge: false,
             back_off: Duration::from_millis(25),
+            back_off_max: None,
+            status_codes: Vec::new(),
+            headers: Vec::new(),
+            wait_headers: Vec::new(),
+            wait_max: Duration::from_secs(300),
+            hosts: RetryHosts::Untried,
+            other_priorities: false,
             non_idempotent: false,
             buffer: ByteSize(64 << 10),
         }
@@ -249,6 +276,45 @@ pub enum RetryOn {
     ResourceExhausted,
     /// Likewise with `UNAVAILABLE`.
     Unavailable,
+    /// The upstream closed or reset before it took the request up.
+    ResetBeforeRequest,
+    /// The upstream refused the stream (HTTP/2).
+    RefusedStream,
+    /// It answered 409.
+    Retriable4xx,
+    /// It answered with one of `status_codes`.
+    StatusCodes,
+    /// Its answer has one of `headers`.
+    Headers,
+}
+
+/// Which hosts a further try may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RetryHosts {
+    /// Those that this request has not tried; with none left, it is not tried again.
+    #[default]
+    Untried,
+    /// Any, as if nothing had been tried.
+    Any,
+}
+
+/// A field of an answer that says how long to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitHeader {
+    /// Its name, in lower case.
+    pub name: String,
+    /// What its value is.
+    pub is: WaitValue,
+}
+
+/// What a field says of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WaitValue {
+    /// Seconds from now.
+    #[default]
+    Seconds,
+    /// Seconds since 1970.
+    UnixTime,
 }
 
 /// A copy of requests to another cluster; its answers are thrown away.

@@ -60,6 +60,8 @@ pub enum FaultKind {
     FirstByteTimeout,
     /// `per_try_timeout`.
     PerTryTimeout,
+    /// `per_try_idle_timeout`, before the answer's head.
+    PerTryIdleTimeout,
     /// The route's `timeout` or the listener's `request_timeout`.
     RequestTimeout,
     /// `idle_timeout` of a stream or tunnel.
@@ -93,6 +95,7 @@ impl FaultKind {
             Self::Reset | Self::UpstreamProtocol | Self::NoTunnel | Self::Truncated => 502,
             Self::FirstByteTimeout
             | Self::PerTryTimeout
+            | Self::PerTryIdleTimeout
             | Self::RequestTimeout
             | Self::IdleTimeout => 504,
             Self::ClientGone | Self::ClientProtocol => 400,
@@ -114,7 +117,10 @@ impl FaultKind {
             | Self::TlsTimeout => "UF",
             Self::Reset | Self::Truncated => "UC",
             Self::UpstreamProtocol | Self::NoTunnel => "UPE",
-            Self::FirstByteTimeout | Self::PerTryTimeout | Self::RequestTimeout => "UT",
+            Self::FirstByteTimeout
+            | Self::PerTryTimeout
+            | Self::PerTryIdleTimeout
+            | Self::RequestTimeout => "UT",
             Self::IdleTimeout => "SI",
             Self::ClientGone => "DC",
             Self::ClientProtocol => "DPE",
@@ -140,6 +146,7 @@ impl FaultKind {
             Self::Truncated => "upstream_reset_after_response_started{connection_termination}",
             Self::FirstByteTimeout => "upstream_first_byte_timeout",
             Self::PerTryTimeout => "upstream_per_try_timeout",
+            Self::PerTryIdleTimeout => "upstream_per_try_idle_timeout",
             Self::RequestTimeout => "response_timeout",
             Self::IdleTimeout => "stream_idle_timeout",
             Self::ClientGone => "downstream_remote_disconnect",
@@ -167,6 +174,7 @@ impl FaultKind {
             | Self::Truncated
             | Self::FirstByteTimeout
             | Self::PerTryTimeout
+            | Self::PerTryIdleTimeout
             | Self::RequestTimeout
             | Self::IdleTimeout
             | Self::ClientGone
@@ -197,6 +205,7 @@ impl FaultKind {
             | Self::Truncated
             | Self::FirstByteTimeout
             | Self::PerTryTimeout
+            | Self::PerTryIdleTimeout
             | Self::IdleTimeout => Side::Upstream,
             Self::ClientGone | Self::ClientProtocol | Self::ClientTooSlow | Self::BodyTooLarge => {
                 Side::Client

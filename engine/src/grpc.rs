@@ -95,6 +95,7 @@ impl Status {
             | FaultKind::Truncated => Self::Unavailable,
             FaultKind::FirstByteTimeout
             | FaultKind::PerTryTimeout
+            | FaultKind::PerTryIdleTimeout
             | FaultKind::RequestTimeout
             | FaultKind::IdleTimeout
             | FaultKind::ClientTooSlow => Self::DeadlineExceeded,

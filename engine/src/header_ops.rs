@@ -165,6 +165,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         | FieldId::Server
         | FieldId::UserAgent
         | FieldId::Via
+        | FieldId::XEnvoyUpstreamRqTimeoutMs
         | FieldId::XForwardedClientCert
         | FieldId::XForwardedFor
         | FieldId::XForwardedHost

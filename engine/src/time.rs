@@ -49,6 +49,11 @@ impl Deadline {
         duration.map_or(Self::NEVER, Self::after)
     }
 
+    /// So much after a reading of the coarse clock.
+    pub fn since(millis: u64, duration: Duration) -> Self {
+        Self(millis.saturating_add(GRAIN_MILLIS)).later(duration)
+    }
+
     /// So much later.
     #[must_use]
     pub fn later(self, duration: Duration) -> Self {

@@ -43,6 +43,7 @@ field_ids! {
     Upgrade = "upgrade",
     UserAgent = "user-agent",
     Via = "via",
+    XEnvoyUpstreamRqTimeoutMs = "x-envoy-upstream-rq-timeout-ms",
     XForwardedClientCert = "x-forwarded-client-cert",
     XForwardedFor = "x-forwarded-for",
     XForwardedHost = "x-forwarded-host",
@@ -75,6 +76,7 @@ impl FieldId {
             (17, b'x') => Self::XForwardedProto,
             (18, b'p') => Self::ProxyAuthenticate,
             (23, b'x') => Self::XForwardedClientCert,
+            (30, b'x') => Self::XEnvoyUpstreamRqTimeoutMs,
             _ => Self::Other,
         }
     }

@@ -256,6 +256,11 @@ impl Cluster {
         host.map_or(0, |host| 1 << (host.endpoint.priority & 127))
     }
 
+    /// The host of a slot, if this core ever asked it.
+    pub(crate) fn asked(&self, slot: usize) -> Option<Rc<Host>> {
+        self.hosts.borrow().get(slot)?.clone()
+    }
+
     /// An answer of a host came after so long.
     pub(crate) fn observe(&self, host: &Host, elapsed: Duration) {
         if let Some(decay) = self.decay {

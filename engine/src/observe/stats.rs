@@ -154,6 +154,8 @@ scope! {
         upstream_rq_pending_overflow: Counter, "Requests turned away because too many waited for a connection.";
         upstream_rq_timeout: Counter, "Requests that reached their whole timeout.";
         upstream_rq_per_try_timeout: Counter, "Tries that reached `per_try_timeout`.";
+        upstream_rq_per_try_idle_timeout: Counter, "Tries that reached `per_try_idle_timeout`.";
+        upstream_rq_hedged: Counter, "Tries begun beside one that had reached `per_try_timeout`.";
         upstream_rq_first_byte_timeout: Counter, "Tries that reached `first_byte_timeout`.";
         upstream_rq_reset: Counter, "Tries whose connection broke before the head of the answer.";
         upstream_rq_refused: Counter, "HTTP/2 streams refused by the upstream.";

@@ -5,19 +5,16 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringway_config::{self as config, Priority};
+use ringway_config as config;
 use ringway_protocols::message::{Framing, Version};
 
 use super::affinity::Affinity;
-use super::answer::Answer;
-use super::exchange::{Sending, exchange};
+use super::attempts::{Attempts, Way};
 use super::head;
 use super::outgoing::Outgoing;
-use super::retry::{Tries, Verdict};
 use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, grpc, local_reply, mirror};
-use crate::cluster::{Ask, Cluster, Full, Group, Host, MetadataMatch, Place, RequestPlaces, Want};
-use crate::fault::{Fault, FaultKind, Retry, Side};
-use crate::request::{LocalReply, RequestCx, Tie};
+use crate::fault::{Fault, FaultKind};
+use crate::request::{LocalReply, RequestCx};
 use crate::route::{BadPath, Forward, Found};
 use crate::time::Deadline;
 use crate::view::Table;
@@ -53,6 +50,7 @@ pub(super) async fn forward<'a, 'c>(
     trace.cluster = Some(Rc::clone(cluster));
     let affinity = Affinity::of(config, &cluster.spec.config, request, &cx.local.rng);
     let framing = upload.borrow().framing();
+    let wanted = head::wanted_timeout(&request.head, cx.intro);
     let rewritten = match prepare(cx, found, request) {
         Ok(rewritten) => rewritten,
         Err(bad) => {
@@ -62,7 +60,7 @@ pub(super) async fn forward<'a, 'c>(
     };
     let request = &*request;
     let mut outgoing = outgoing(cx, forward, request, rewritten.as_ref(), framing);
-    let limit = limit(config, request, &mut outgoing);
+    let limit = limit(wanted.or(config.timeout), request, &mut outgoing);
     let again = config.retry.retries > 0 || cluster.may_refuse();
     if framing != Framing::Empty && again {
         let limit = usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX);
@@ -72,33 +70,30 @@ pub(super) async fn forward<'a, 'c>(
     let group = cluster.group(Some(outgoing.authority), &request.peer)?;
 
     let deadline = Deadline::after_opt(limit).min(cx.deadline);
-    let idle = (!config.idle_timeout.is_zero()).then_some(config.idle_timeout);
+    let idle = idle(cx, config);
     let silence = idle.filter(|_| limit.is_none() && outgoing.call);
-    let mut attempts = Attempts {
+    let way = Way {
         cx,
         cluster,
-        tries: Tries::new(&config.retry, &request.head.method),
-        tried: Vec::new(),
-        affinity: &affinity,
+        request: &outgoing,
+        upload,
+        idle: config.retry.per_try_idle_timeout,
         group: group.as_ref(),
-        priority: config.priority,
-        metadata: MetadataMatch::new(&config.metadata_match),
-        trace,
     };
+    let mut attempts = Attempts::new(&way, config, &affinity, deadline, trace);
     let outcome = {
-        let mut all = pin!(attempts.run(&outgoing, config, upload, interim));
+        let mut all = pin!(attempts.run(&way, interim));
         in_time(cx, deadline, silence, upload, all.as_mut()).await
     };
     let mut answer = match outcome {
         Ok(answer) => answer?,
         Err(why) => {
             cluster.stats.upstream_rq_timeout.inc();
-            attempts.timed_out();
+            attempts.timed_out(silence.or_else(|| whole_time(cx, config, outgoing.call)));
             return Err(Fault::new(why));
         }
     };
-    let slot = attempts.tried.last().copied();
-    affinity.give(&cluster.spec, slot, &mut answer.head.fields);
+    affinity.give(&cluster.spec, attempts.last, &mut answer.head.fields);
     trace.service_time = Some(answer.service_time);
     trace.response_duration = Some(request.started.elapsed());
     Ok(Reply {
@@ -109,6 +104,27 @@ pub(super) async fn forward<'a, 'c>(
         deadline,
         idle,
     })
+}
+
+/// The limit of silence while the answer streams, or in a tunnel, which is no try any more.
+fn idle(cx: &Cx<'_>, config: &config::Forward) -> Option<Duration> {
+    let own = Some(config.idle_timeout).filter(|limit| !limit.is_zero());
+    let of_try = config.retry.per_try_idle_timeout;
+    let of_try = of_try.filter(|_| cx.upgrade.is_none());
+    own.into_iter().chain(of_try).min()
+}
+
+/// What the operator allows a request: against it is held how long a host took, whatever its client wanted.
+fn whole_time(cx: &Cx<'_>, config: &config::Forward, call: bool) -> Option<Duration> {
+    allowed(config.timeout, call).or(cx.listener.spec.config.limits.request_timeout)
+}
+
+/// A limit as it is written, or not.
+fn allowed(timeout: Option<Duration>, call: bool) -> Option<Duration> {
+    match timeout {
+        Some(own) => (!own.is_zero()).then_some(own),
+        None => (!call).then_some(TIMEOUT),
+    }
 }
 
 /// The answer to an upgrade that the route does not let through: without it a GET of HTTP/1 is one still, but a CONNECT (RFC 8441)
@@ -151,17 +167,15 @@ fn outgoing<'r>(
     outgoing
 }
 
-/// How long the request may take from here on: the route's limit, and of a call its client's too, of which each try says what is left.
+/// How long the request may take from here on: the route's limit, or that of a client in its place (`timeout`), and of a call its
+/// client's too, of which each try says what is left.
 fn limit(
-    config: &config::Forward,
+    timeout: Option<Duration>,
     request: &RequestCx,
     outgoing: &mut Outgoing<'_>,
 ) -> Option<Duration> {
     outgoing.call = grpc::is_call(&request.head);
-    let own = match config.timeout {
-        Some(own) => (!own.is_zero()).then_some(own),
-        None => (!outgoing.call).then_some(TIMEOUT),
-    };
+    let own = allowed(timeout, outgoing.call);
     if let Some(call) = outgoing.rpc {
         let wanted = call.frame.timeout;
         let left = wanted.map(|wanted| wanted.saturating_sub(request.started.elapsed()));
@@ -230,236 +244,5 @@ fn copy(
     let feed = mirror::start(cluster, &cx.local.rng, mirror.max_in_flight, group, request);
     if let Some(feed) = feed {
         upload.borrow_mut().copy_to(feed);
-    }
-}
-
-/// The tries of one request.
-struct Attempts<'t, 'c> {
-    cx: &'t Cx<'c>,
-    cluster: &'t Rc<Cluster>,
-    tries: Tries<'t>,
-    /// Hosts tried, by slot.
-    tried: Vec<usize>,
-    affinity: &'t Affinity,
-    /// For whom connections must be.
-    group: Option<&'t Rc<Group>>,
-    priority: Priority,
-    metadata: Option<MetadataMatch<'t>>,
-    trace: &'t mut Trace<'c>,
-}
-
-impl Attempts<'_, '_> {
-    async fn run<'a>(
-        &mut self,
-        request: &Outgoing<'_>,
-        config: &config::Forward,
-        upload: &SharedUpload<'a>,
-        interim: &mut dyn Interim,
-    ) -> Result<Answer<'a>, Fault> {
-        let per_try = config.retry.per_try_timeout;
-        let mut fresh = false;
-        let mut _retry = None;
-        self.cluster.gate.first_try(self.priority);
-        loop {
-            let sending = Sending {
-                cluster: self.cluster,
-                request,
-                first_byte: self.cluster.spec.config.first_byte_timeout,
-                expects_continue: self.cx.expects_continue,
-                places: RequestPlaces::default(),
-            };
-            let tried = self.attempt(sending, fresh, per_try, upload, interim).await;
-            let verdict = match &tried {
-                Ok(answer) => self.after_answer(request, answer),
-                Err(fault) => self.tries.after_fault(fault),
-            };
-            let rewound = || upload.borrow_mut().rewind();
-            match verdict {
-                Verdict::AgainFresh | Verdict::Again
-                    if !self.admit(verdict, tried.is_ok(), &mut _retry) =>
-                {
-                    return tried;
-                }
-                Verdict::AgainFresh if rewound() => {
-                    // It was the connection's fault and not the host's, which may be picked again.
-                    self.tried.pop();
-                    fresh = true;
-                }
-                Verdict::Again if rewound() => {
-                    fresh = false;
-                    drop(tried);
-                    crate::time::sleep(self.tries.back_off(&self.cx.local.rng)).await;
-                }
-                Verdict::Stop | Verdict::Exhausted | Verdict::Again | Verdict::AgainFresh => {
-                    self.count_end(verdict, tried.is_ok());
-                    return tried;
-                }
-            }
-            self.cluster.stats.upstream_rq_retry.inc();
-        }
-    }
-
-    /// Whether there is a host for another try, and the cluster's limits admit one.
-    fn admit(&self, verdict: Verdict, answered: bool, retry: &mut Option<Place>) -> bool {
-        // The last try's place is free again.
-        *retry = None;
-        if verdict == Verdict::Again && !self.has_untried() {
-            self.count_end(verdict, answered);
-            return false;
-        }
-        match self.cluster.gate.retry(self.priority) {
-            Ok(place) => {
-                *retry = place;
-                true
-            }
-            Err(Full) => {
-                self.cluster.stats.upstream_rq_retry_limit.inc();
-                false
-            }
-        }
-    }
-
-    fn after_answer(&self, request: &Outgoing<'_>, answer: &Answer<'_>) -> Verdict {
-        let status = request.call.then(|| grpc::at_once(answer)).flatten();
-        match status.map(|status| self.tries.after_grpc(status)) {
-            None | Some(Verdict::Stop) => self.tries.after_status(answer.head.status),
-            Some(verdict) => verdict,
-        }
-    }
-
-    /// Whether there is a host to go to that was not tried yet.
-    fn has_untried(&self) -> bool {
-        self.cluster.has_other(&self.ask())
-    }
-
-    fn ask(&self) -> Ask<'_> {
-        Ask {
-            tried: &self.tried,
-            hash: self.affinity.hash,
-            sticky: self.affinity.sticky,
-            metadata: self.metadata,
-            ..Ask::new(&self.cx.local.rng)
-        }
-    }
-
-    /// The host of the connection that is the client's own, where the cluster gives it one.
-    fn tied(&self, tie: Option<&Rc<Tie>>) -> Option<(usize, Rc<Host>)> {
-        if !self.cluster.spec.is_bound() {
-            return None;
-        }
-        let (slot, id) = tie?.host.get()?;
-        let host = self.cluster.asked(slot).filter(|host| host.id() == id)?;
-        (!self.tried.contains(&slot)).then_some((slot, host))
-    }
-
-    /// The request's whole time was over while a try was under way.
-    fn timed_out(&self) {
-        let host = self.tried.last().and_then(|slot| self.cluster.asked(*slot));
-        if let Some(host) = host {
-            self.failed(&host);
-        }
-    }
-
-    /// A host gave no answer.
-    fn failed(&self, host: &Host) {
-        host.stats.rq_error.inc();
-        host.stats.rq_local_error.inc();
-        self.cx.local.report(self.cluster.judge(host, None));
-    }
-
-    fn count_end(&self, verdict: Verdict, answered: bool) {
-        let stats = &self.cluster.stats;
-        if verdict == Verdict::Exhausted && self.tries.made > 1 {
-            stats.upstream_rq_retry_overflow.inc();
-        } else if answered && self.tries.made > 1 {
-            stats.upstream_rq_retry_success.inc();
-        }
-    }
-
-    /// One try, with its own limit.
-    async fn attempt<'a>(
-        &mut self,
-        mut sending: Sending<'_>,
-        fresh: bool,
-        per_try: Option<Duration>,
-        upload: &SharedUpload<'a>,
-        interim: &mut dyn Interim,
-    ) -> Result<Answer<'a>, Fault> {
-        self.tries.made += 1;
-        self.trace.attempts = self.tries.made;
-        let tie = sending.request.rpc.map(|call| &call.tie);
-        let (slot, host) = match self.tied(tie) {
-            Some(tied) => tied,
-            None => self.cluster.pick(&self.ask())?,
-        };
-        self.tried.push(slot);
-        self.trace.host = Some(Rc::clone(&host.label));
-        sending.places = self.cluster.admit(&host, self.priority)?;
-        let timer = self.cx.timer;
-        let one = async {
-            let want = Want {
-                fresh,
-                version: sending.request.version,
-                group: self.group,
-                call: sending.request.rpc,
-            };
-            let lease = self.cluster.checkout(&host, want, timer).await?;
-            if let Some(tie) = tie {
-                tie.host.set(Some((slot, host.id())));
-            }
-            exchange(sending, lease, &host, upload, interim, timer).await
-        };
-        let limit = Deadline::after_opt(per_try);
-        let result = timer.within(limit, one).await.unwrap_or_else(|_elapsed| {
-            Err(Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent))
-        });
-        self.trace.failure = None;
-        if let Err(fault) = &result
-            && fault.kind.is_of_transport()
-        {
-            let source = fault.source.as_ref();
-            self.trace.failure = source.map(|source| source.to_string().into());
-        }
-        match &result {
-            Ok(answer) => {
-                let report = self.cluster.judge(&host, Some(answer.head.status));
-                self.cx.local.report(report);
-            }
-            // A kept connection that had gone stale says nothing of its host.
-            Err(fault) if fault.retry == Retry::IfReused => self.count_fault(fault.kind),
-            Err(fault) if fault.kind.side() == Side::Upstream => {
-                self.failed(&host);
-                self.count_fault(fault.kind);
-            }
-            Err(_ours) => {}
-        }
-        result
-    }
-
-    fn count_fault(&self, kind: FaultKind) {
-        let stats = &self.cluster.stats;
-        match kind {
-            FaultKind::Reset => stats.upstream_rq_reset.inc(),
-            FaultKind::PerTryTimeout => stats.upstream_rq_per_try_timeout.inc(),
-            FaultKind::FirstByteTimeout => stats.upstream_rq_first_byte_timeout.inc(),
-            FaultKind::NoRoute
-            | FaultKind::NoHost
-            | FaultKind::ConnectRefused
-            | FaultKind::ConnectTimeout
-            | FaultKind::ConnectFailed
-            | FaultKind::TlsFailed
-            | FaultKind::TlsTimeout
-            | FaultKind::UpstreamProtocol
-            | FaultKind::NoTunnel
-            | FaultKind::Truncated
-            | FaultKind::RequestTimeout
-            | FaultKind::IdleTimeout
-            | FaultKind::ClientGone
-            | FaultKind::ClientProtocol
-            | FaultKind::ClientTooSlow
-            | FaultKind::BodyTooLarge
-            | FaultKind::Overflow
-            | FaultKind::Internal => {}
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -63,6 +64,13 @@ pub(crate) fn client_address(fields: &Fields, peer: &Peer, trusted: &[IpNet]) ->
     client
 }
 
+/// The limit that a client we trust wants instead of the route's; zero: none at all.
+pub(crate) fn wanted_timeout(head: &RequestHead, intro: &Introduction) -> Option<Duration> {
+    let value = head.fields.get_id(FieldId::XEnvoyUpstreamRqTimeoutMs)?;
+    let millis = std::str::from_utf8(value).ok()?.parse().ok()?;
+    intro.trusted.then_some(Duration::from_millis(millis))
+}
+
 /// Takes off a request what concerns one connection only, and sets what we say of the client (RFC 9110 §7.6).
 pub(crate) fn forward(
     head: &mut RequestHead,
@@ -73,6 +81,10 @@ pub(crate) fn forward(
     let fields = &mut head.fields;
     // First what the client's `Connection` names, so that it cannot name what is set here (CVE-2022-31813).
     strip_hop_by_hop(fields);
+    // What it says is said to us.
+    if fields.get_id(FieldId::XEnvoyUpstreamRqTimeoutMs).is_some() {
+        fields.retain(|field| field.id != FieldId::XEnvoyUpstreamRqTimeoutMs);
+    }
     if !intro.trusted {
         fields.retain(|field| {
             !matches!(

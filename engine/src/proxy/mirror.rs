@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ringway_protocols::Fields;
 use ringway_protocols::message::{Framing, RequestHead};
 
-use super::exchange::{Sending, exchange};
+use super::exchange::{NOT_YET, Sending, exchange};
 use super::outgoing::Outgoing;
 use super::upload::{RequestBody, Upload};
 use crate::cluster::{Ask, Cluster, Group, RequestPlaces, Want};
@@ -175,6 +175,7 @@ async fn copy(
         first_byte: None,
         expects_continue: false,
         places: RequestPlaces::default(),
+        whole: &Cell::new(NOT_YET),
     };
     let mut answer = exchange(sending, lease, &host, &upload, &mut super::NoInterim, timer).await?;
     while answer.body.next().await?.is_some() {}

@@ -6,10 +6,12 @@
 
 mod affinity;
 mod answer;
+mod attempts;
 mod exchange;
 mod forward;
 pub(crate) mod grpc;
 mod head;
+mod hedge;
 mod mirror;
 mod outbox;
 mod outgoing;
@@ -326,9 +328,10 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
         FaultKind::Reset | FaultKind::Truncated => "the upstream closed before it answered\n",
         FaultKind::UpstreamProtocol => "the upstream's answer is not valid HTTP\n",
         FaultKind::NoTunnel => "the upstream does not take WebSocket over HTTP/2\n",
-        FaultKind::FirstByteTimeout | FaultKind::PerTryTimeout | FaultKind::IdleTimeout => {
-            "the upstream did not answer in time\n"
-        }
+        FaultKind::FirstByteTimeout
+        | FaultKind::PerTryTimeout
+        | FaultKind::PerTryIdleTimeout
+        | FaultKind::IdleTimeout => "the upstream did not answer in time\n",
         // It may have been a filter that waited.
         FaultKind::RequestTimeout => "the request took too long\n",
         FaultKind::ClientTooSlow => "the request came too slowly\n",

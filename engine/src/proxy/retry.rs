@@ -1,9 +1,10 @@
 //! Whether a request may be sent again, and when.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use ringway_config::{Retry as Policy, RetryOn};
-use ringway_protocols::message::Method;
+use ringway_config::{Retry as Policy, RetryOn, WaitValue};
+use ringway_protocols::Fields;
+use ringway_protocols::message::{Method, ResponseHead};
 
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::grpc::Status;
@@ -52,15 +53,49 @@ impl<'p> Tries<'p> {
 
     /// After a fault.
     pub(crate) fn after_fault(&mut self, fault: &Fault) -> Verdict {
-        let wanted = match fault.kind {
+        let wanted = self.is_wanted(fault);
+        match fault.retry {
+            Retry::Never => Verdict::Stop,
+            Retry::Safe if wanted => self.again(),
+            Retry::Safe => Verdict::Stop,
+            Retry::Unprocessed if self.unprocessed < UNPROCESSED_MAX => {
+                self.unprocessed += 1;
+                Verdict::AgainFresh
+            }
+            // That host takes none of it: where the policy says so, another may.
+            Retry::Unprocessed if wanted => self.again(),
+            Retry::Unprocessed => Verdict::Stop,
+            Retry::IfIdempotent if wanted && self.repeatable => self.again(),
+            Retry::IfIdempotent => Verdict::Stop,
+            Retry::IfReused if self.repeatable && self.stale == 0 => {
+                self.stale += 1;
+                Verdict::AgainFresh
+            }
+            Retry::IfReused => Verdict::Stop,
+        }
+    }
+
+    /// Whether the policy asks for another try after it.
+    fn is_wanted(&self, fault: &Fault) -> bool {
+        let on = |wanted: &[RetryOn]| self.policy.on.iter().any(|on| wanted.contains(on));
+        match fault.kind {
             FaultKind::ConnectRefused
             | FaultKind::ConnectTimeout
             | FaultKind::ConnectFailed
             | FaultKind::TlsFailed
-            | FaultKind::TlsTimeout => self.policy.on.contains(&RetryOn::ConnectFailure),
-            FaultKind::Reset | FaultKind::FirstByteTimeout | FaultKind::PerTryTimeout => {
-                self.policy.on.contains(&RetryOn::Reset)
-            }
+            | FaultKind::TlsTimeout => on(&[RetryOn::ConnectFailure]),
+            FaultKind::Reset => match fault.retry {
+                Retry::Unprocessed => on(&[
+                    RetryOn::Reset,
+                    RetryOn::ResetBeforeRequest,
+                    RetryOn::RefusedStream,
+                ]),
+                Retry::Safe => on(&[RetryOn::Reset, RetryOn::ResetBeforeRequest]),
+                Retry::IfIdempotent | Retry::IfReused | Retry::Never => on(&[RetryOn::Reset]),
+            },
+            FaultKind::FirstByteTimeout
+            | FaultKind::PerTryTimeout
+            | FaultKind::PerTryIdleTimeout => on(&[RetryOn::Reset]),
             FaultKind::NoRoute
             | FaultKind::NoHost
             | FaultKind::UpstreamProtocol
@@ -74,33 +109,25 @@ impl<'p> Tries<'p> {
             | FaultKind::BodyTooLarge
             | FaultKind::Overflow
             | FaultKind::Internal => false,
-        };
-        match fault.retry {
-            Retry::Never => Verdict::Stop,
-            Retry::Safe if wanted => self.again(),
-            Retry::Safe => Verdict::Stop,
-            Retry::Unprocessed if self.unprocessed < UNPROCESSED_MAX => {
-                self.unprocessed += 1;
-                Verdict::AgainFresh
-            }
-            Retry::Unprocessed => Verdict::Stop,
-            Retry::IfIdempotent if wanted && self.repeatable => self.again(),
-            Retry::IfIdempotent => Verdict::Stop,
-            Retry::IfReused if self.repeatable && self.stale == 0 => {
-                self.stale += 1;
-                Verdict::AgainFresh
-            }
-            Retry::IfReused => Verdict::Stop,
         }
     }
 
-    /// After an answer with that status.
-    pub(crate) fn after_status(&self, status: u16) -> Verdict {
+    /// After an answer with that head.
+    pub(crate) fn after_answer(&self, head: &ResponseHead) -> Verdict {
+        let status = head.status;
         let wanted = self.policy.on.iter().any(|on| match on {
             RetryOn::GatewayError => matches!(status, 502..=504),
             RetryOn::ServerError => status >= 500,
+            RetryOn::Retriable4xx => status == 409,
+            RetryOn::StatusCodes => self.policy.status_codes.contains(&status),
+            RetryOn::Headers => {
+                let mut names = self.policy.headers.iter();
+                names.any(|name| head.fields.get(name.as_bytes()).is_some())
+            }
             RetryOn::ConnectFailure
             | RetryOn::Reset
+            | RetryOn::ResetBeforeRequest
+            | RetryOn::RefusedStream
             | RetryOn::Cancelled
             | RetryOn::DeadlineExceeded
             | RetryOn::Internal
@@ -143,6 +170,29 @@ impl<'p> Tries<'p> {
         }
     }
 
+    /// How long an answer asks to wait, with a random part of a half of it more, so that not all come back at once.
+    pub(crate) fn asked_wait(
+        &self,
+        fields: &Fields,
+        now: SystemTime,
+        rng: &Rng,
+    ) -> Option<Duration> {
+        let said = self.policy.wait_headers.iter().find_map(|header| {
+            let value = fields.get(header.name.as_bytes())?;
+            let seconds: u64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+            match header.is {
+                WaitValue::Seconds => Some(Duration::from_secs(seconds)),
+                WaitValue::UnixTime => {
+                    let then = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+                    then.duration_since(now).ok()
+                }
+            }
+        });
+        let wait = said.filter(|wait| *wait <= self.policy.wait_max)?;
+        let half = u64::try_from(wait.as_micros() / 2).unwrap_or(u64::MAX);
+        Some(wait + Duration::from_micros(rng.below(half)))
+    }
+
     fn again(&self) -> Verdict {
         if self.made.saturating_sub(self.stale + self.unprocessed) > self.policy.retries {
             Verdict::Exhausted
@@ -151,147 +201,17 @@ impl<'p> Tries<'p> {
         }
     }
 
-    /// How long to wait before the next try: a random part of the base, which doubles with each try up to tenfold.
+    /// How long to wait before the next try: a random part of the base, which doubles with each try up to its bound.
     pub(crate) fn back_off(&self, rng: &Rng) -> Duration {
         let doubled = self
             .policy
             .back_off
-            .saturating_mul(1 << self.made.saturating_sub(1).min(4));
-        let bound = doubled.min(self.policy.back_off.saturating_mul(10));
+            .saturating_mul(1 << self.made.saturating_sub(1).min(20));
+        let most = self.policy.back_off_max;
+        let bound = doubled.min(most.unwrap_or(self.policy.back_off.saturating_mul(10)));
         Duration::from_micros(rng.below(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn after(
-        policy: &Policy,
-        method: &Method,
-        made: u32,
-        kind: FaultKind,
-        retry: Retry,
-    ) -> Verdict {
-        let mut tries = Tries::new(policy, method);
-        tries.made = made;
-        tries.after_fault(&Fault::new(kind).retry(retry))
-    }
-
-    #[test]
-    fn a_post_is_sent_again_only_if_nothing_of_it_was_sent() {
-        let policy = Policy::default();
-        assert_eq!(
-            after(
-                &policy,
-                &Method::Post,
-                1,
-                FaultKind::ConnectRefused,
-                Retry::Safe
-            ),
-            Verdict::Again
-        );
-        assert_eq!(
-            after(
-                &policy,
-                &Method::Post,
-                1,
-                FaultKind::Reset,
-                Retry::IfIdempotent
-            ),
-            Verdict::Stop
-        );
-        assert_eq!(
-            after(&policy, &Method::Post, 1, FaultKind::Reset, Retry::IfReused),
-            Verdict::Stop
-        );
-        assert_eq!(
-            after(
-                &policy,
-                &Method::Get,
-                1,
-                FaultKind::Reset,
-                Retry::IfIdempotent
-            ),
-            Verdict::Again
-        );
-        let policy = Policy {
-            non_idempotent: true,
-            ..Policy::default()
-        };
-        assert_eq!(
-            after(
-                &policy,
-                &Method::Post,
-                1,
-                FaultKind::Reset,
-                Retry::IfIdempotent
-            ),
-            Verdict::Again
-        );
-    }
-
-    #[test]
-    fn tries_are_counted_and_stale_connections_are_not() {
-        let policy = Policy {
-            retries: 0,
-            ..Policy::default()
-        };
-        assert_eq!(
-            after(
-                &policy,
-                &Method::Get,
-                1,
-                FaultKind::ConnectRefused,
-                Retry::Safe
-            ),
-            Verdict::Exhausted
-        );
-        let mut tries = Tries::new(&policy, &Method::Get);
-        tries.made = 1;
-        let stale = Fault::new(FaultKind::Reset).retry(Retry::IfReused);
-        assert_eq!(tries.after_fault(&stale), Verdict::AgainFresh);
-        tries.made = 2;
-        assert_eq!(tries.after_fault(&stale), Verdict::Stop);
-        assert_eq!(
-            tries.after_fault(&Fault::new(FaultKind::Reset).retry(Retry::IfIdempotent)),
-            Verdict::Exhausted
-        );
-    }
-
-    #[test]
-    fn statuses_are_tried_again_as_asked() {
-        let policy = Policy {
-            on: vec![RetryOn::GatewayError],
-            ..Policy::default()
-        };
-        let mut tries = Tries::new(&policy, &Method::Get);
-        tries.made = 1;
-        assert_eq!(tries.after_status(503), Verdict::Again);
-        assert_eq!(tries.after_status(500), Verdict::Stop);
-        tries.made = 2;
-        assert_eq!(tries.after_status(502), Verdict::Exhausted);
-    }
-
-    #[test]
-    fn the_back_off_doubles_to_tenfold() {
-        let policy = Policy {
-            back_off: Duration::from_millis(10),
-            ..Policy::default()
-        };
-        let rng = Rng::new(5);
-        for (made, bound) in [(1, 10), (2, 20), (4, 80), (5, 100), (90, 100)] {
-            let mut tries = Tries::new(&policy, &Method::Get);
-            tries.made = made;
-            let longest = (0..2000)
-                .map(|_| tries.back_off(&rng))
-                .max()
-                .unwrap_or_default();
-            assert!(
-                longest <= Duration::from_millis(bound)
-                    && longest > Duration::from_millis(bound * 9 / 10),
-                "{made}: {longest:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -36,6 +36,8 @@ pub(crate) struct Upload<'a> {
     /// More was sent than could be kept.
     overflowed: bool,
     ended: bool,
+    /// The newest try has been told of its end.
+    drained: bool,
     /// It broke off: where the next request begins is not known.
     failed: bool,
     trailers: Option<Fields>,
@@ -57,6 +59,7 @@ impl<'a> Upload<'a> {
             cursor: 0,
             overflowed: false,
             ended,
+            drained: false,
             failed: false,
             trailers: None,
             mirror: None,
@@ -104,10 +107,20 @@ impl<'a> Upload<'a> {
         self.failed
     }
 
-    /// Goes back to its beginning for another try; `false` if that is gone.
-    pub(crate) fn rewind(&mut self) -> bool {
-        self.cursor = 0;
+    /// Whether its beginning is still there for another try.
+    pub(crate) fn can_rewind(&self) -> bool {
         !self.overflowed
+    }
+
+    /// Whether another try can be made beside the one under way, which has taken all of it already.
+    pub(crate) fn can_fork(&self) -> bool {
+        self.can_rewind() && (self.drained || self.body.framing() == Framing::Empty)
+    }
+
+    /// Goes back to its beginning for another try.
+    pub(crate) fn rewind(&mut self) {
+        self.cursor = 0;
+        self.drained = false;
     }
 
     /// The next bytes to send; `None` at the end.
@@ -117,6 +130,7 @@ impl<'a> Upload<'a> {
             return Poll::Ready(Ok(Some(again.clone())));
         }
         if self.ended {
+            self.drained = true;
             return Poll::Ready(Ok(None));
         }
         let next = match self.transforms.take() {
@@ -138,6 +152,7 @@ impl<'a> Upload<'a> {
             }
             Poll::Ready(Ok(None)) => {
                 self.ended = true;
+                self.drained = true;
                 self.trailers = match &self.transforms {
                     None => self.body.trailers(),
                     Some(transforms) => transforms.trailers().cloned(),
@@ -263,7 +278,9 @@ mod tests {
         let mut upload = Upload::new(&mut parts);
         upload.keep(4);
         assert_eq!(drain(&mut upload), b"abcd");
-        assert!(upload.rewind());
+        assert!(upload.can_rewind() && upload.can_fork());
+        upload.rewind();
+        assert!(!upload.can_fork(), "the next try has taken nothing yet");
         assert_eq!(drain(&mut upload), b"abcd");
         assert_eq!(upload.received, 4);
     }
@@ -274,6 +291,6 @@ mod tests {
         let mut upload = Upload::new(&mut parts);
         upload.keep(3);
         assert_eq!(drain(&mut upload), b"abcde");
-        assert!(!upload.rewind());
+        assert!(!upload.can_rewind() && !upload.can_fork());
     }
 }

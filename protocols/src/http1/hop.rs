@@ -74,6 +74,7 @@ pub fn is_hop_by_hop(id: FieldId) -> bool {
         | FieldId::Trailer
         | FieldId::UserAgent
         | FieldId::Via
+        | FieldId::XEnvoyUpstreamRqTimeoutMs
         | FieldId::XForwardedClientCert
         | FieldId::XForwardedFor
         | FieldId::XForwardedHost

@@ -207,6 +207,7 @@ impl Section {
             | FieldId::Upgrade
             | FieldId::UserAgent
             | FieldId::Via
+            | FieldId::XEnvoyUpstreamRqTimeoutMs
             | FieldId::XForwardedClientCert
             | FieldId::XForwardedFor
             | FieldId::XForwardedHost

@@ -244,6 +244,7 @@ fn known(fields: &Fields, limits: &Limits) -> Result<Known, Violation> {
             | FieldId::Upgrade
             | FieldId::UserAgent
             | FieldId::Via
+            | FieldId::XEnvoyUpstreamRqTimeoutMs
             | FieldId::XForwardedClientCert
             | FieldId::XForwardedFor
             | FieldId::XForwardedHost

@@ -12,8 +12,8 @@ use crate::native::wire::{
 };
 use crate::{
     Action, Domain, Forward, HeaderOps, Mirror, Name, PathMatch, PathRewrite, Pattern, Redirect,
-    RedirectPath, Respond, Retry, Rewrite, Route, RouteMatch, RouteTable, ValueMatch, ValueTest,
-    VirtualHost, WeightedCluster,
+    RedirectPath, Respond, Retry, RetryOn, Rewrite, Route, RouteMatch, RouteTable, ValueMatch,
+    ValueTest, VirtualHost, WaitHeader, WeightedCluster,
 };
 
 /// Notes when not exactly one of some keys is there.
@@ -221,7 +221,7 @@ fn forward(record: RouteRecord, path: &PathMatch, cx: &mut Cx) -> Forward {
         rewrite: rewrite(record.rewrite, path, cx),
         timeout: record.timeout,
         idle_timeout: record.idle_timeout.0,
-        retry: retry(record.retry),
+        retry: retry(record.retry, cx),
         mirror: record.mirror.map(|mirror| Mirror {
             cluster: mirror.cluster.0,
             share: mirror.share,
@@ -398,12 +398,57 @@ fn literal_only(path: &PathMatch, at: &str, cx: &mut Cx) {
     }
 }
 
-fn retry(record: RetryRecord) -> Retry {
+/// What goes with another key of `retry` and is not there, or is there for nothing.
+fn retry_pairs(record: &RetryRecord, cx: &mut Cx) {
+    for (on, key, absent) in [
+        (
+            RetryOn::StatusCodes,
+            "status_codes",
+            record.status_codes.is_empty(),
+        ),
+        (RetryOn::Headers, "headers", record.headers.is_empty()),
+    ] {
+        match (record.on.0.contains(&on), absent) {
+            (true, true) => {
+                let message = format!("write which in `{key}`, or leave `{key}` out of `on`");
+                cx.problem(&format!("{}.on", record.at), message);
+            }
+            (false, false) => {
+                let message = format!("write `{key}` in `on` too: without it this has no effect");
+                cx.problem(&format!("{}.{key}", record.at), message);
+            }
+            (true, false) | (false, true) => {}
+        }
+    }
+    if record.hedge && record.per_try_timeout.is_none() {
+        let message = "write `per_try_timeout` too: after it the next try begins";
+        cx.problem(&format!("{}.hedge", record.at), message);
+    }
+}
+
+fn retry(record: RetryRecord, cx: &mut Cx) -> Retry {
+    retry_pairs(&record, cx);
     Retry {
         on: record.on.0,
         retries: record.retries.u32(),
         per_try_timeout: record.per_try_timeout.map(|limit| limit.0),
+        per_try_idle_timeout: record.per_try_idle_timeout.map(|limit| limit.0),
+        hedge: record.hedge,
         back_off: record.back_off,
+        back_off_max: record.back_off_max.map(|max| max.0),
+        status_codes: record.status_codes.iter().map(|code| code.u16()).collect(),
+        headers: record.headers.into_iter().map(|name| name.0).collect(),
+        wait_headers: record
+            .wait_headers
+            .into_iter()
+            .map(|header| WaitHeader {
+                name: header.name.0,
+                is: header.is,
+            })
+            .collect(),
+        wait_max: record.wait_max.0,
+        hosts: record.hosts,
+        other_priorities: record.other_priorities,
         non_idempotent: record.non_idempotent,
         buffer: record.buffer,
     }

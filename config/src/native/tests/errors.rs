@@ -60,7 +60,7 @@ error: listeners[0].routes[0]: unknown key `tiemout`: did you mean `timeout`?
 7 |         tiemout: 5s
   |         ^^^^^^^
 
-error: listeners[0].routes[0].retry.on[1]: write `connect_failure`, `reset`, `gateway_error`, `server_error`, `cancelled`, `deadline_exceeded`, `internal`, `resource_exhausted` or `unavailable` here, not `rset`: did you mean `reset`?
+error: listeners[0].routes[0].retry.on[1]: write `connect_failure`, `reset`, `gateway_error`, `server_error`, `cancelled`, `deadline_exceeded`, `internal`, `resource_exhausted`, `unavailable`, `reset_before_request`, `refused_stream`, `retriable_4xx`, `status_codes` or `headers` here, not `rset`: did you mean `reset`?
  --> site:8:40
   |
 8 |         retry: { on: [connect_failure, rset], retries: two }
@@ -90,7 +90,7 @@ error: clusters[0].endpoints[0]: write a port after the address, as in `127.0.0.
 13 |     endpoints: [127.0.0.1]
    |                 ^^^^^^^^^
 
-error: clusters[1]: `endpoints` is missing: write a list, each item an address such as `127.0.0.1:9001`, `[::1]:9001`, `api.internal:8080` or `unix:/run/api.sock` or a map with keys such as `address`, `weight` and `priority`
+error: clusters[1]: write one of `endpoints` or `discovery` here
   --> site:14:5
    |
 14 |   - name: web
@@ -424,6 +424,41 @@ fn listeners_are_checked() {
         (
             flat("access_log: [{ stdout: true, format: x, json: { a: b } }]"),
             "either `format` or `json`",
+        ),
+    ] {
+        let said = said(&text);
+        assert!(
+            said.iter().any(|line| line.contains(expect)),
+            "{text}: {said:#?}"
+        );
+    }
+}
+
+#[test]
+fn discoveries_and_sockets_are_checked() {
+    let cluster = |keys: &str| format!("listeners: []\nclusters:\n  - {{ name: a, {keys} }}\n");
+    for (text, expect) in [
+        (
+            cluster("endpoints: [\"a:1\"], discovery: { dns: \"a:1\" }"),
+            "either `endpoints` or `discovery`",
+        ),
+        (cluster("discovery: { dns: a }"), "a port after the name"),
+        (cluster("discovery: { dns: \"a:0\" }"), "a name such as"),
+        (
+            cluster("discovery: { dns: \"10.0.0.1:80\" }"),
+            "belongs into",
+        ),
+        (
+            cluster("discovery: { dns: \"a:1\", records: srv }"),
+            "leave the port out",
+        ),
+        (
+            cluster("discovery: { dns: a, records: srv, kind: logical }"),
+            "write `strict`",
+        ),
+        (
+            cluster("endpoints: [\"a:1\"], socket: { bind: [\"10.0.0.1:80\"] }"),
+            "without a port",
         ),
     ] {
         let said = said(&text);

@@ -8,7 +8,9 @@ use super::{
     UrlPath, Wire, choice, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
-use crate::{ByteSize, Domain, Name, PathNormalize, Percent, Priority, RetryOn};
+use crate::{
+    ByteSize, Domain, Name, PathNormalize, Percent, Priority, RetryHosts, RetryOn, WaitValue,
+};
 
 record! {
     /// A route table that listeners share: exactly one of `virtual_hosts` and `routes`.
@@ -240,8 +242,26 @@ record! {
         retries: Int<0, 100> = 1,
         /// The limit of each try, to the answer's headers. Without this key: only the route's timeout.
         per_try_timeout: Option<Positive>,
-        /// The base of the wait before a try, of which each wait is a random part; it doubles each time, up to ten times.
+        /// The limit of a try's silence: from the whole request, or an interim answer, to the answer's headers, and then while its body streams.
+        per_try_idle_timeout: Option<Positive>,
+        /// A try that outlasts `per_try_timeout` goes on beside the next one, and the first answer that needs no other try counts.
+        hedge: bool = false,
+        /// The base of the wait before a try, of which each wait is a random part; it doubles each time.
         back_off: Duration = "25ms",
+        /// What the doubled base stays below. Default: ten times the base.
+        back_off_max: Option<Positive>,
+        /// The statuses of `on: [status_codes]`.
+        status_codes: Vec<Int<200, 599>>,
+        /// The headers of `on: [headers]`: an answer that has one of them is tried again.
+        headers: Vec<FieldName>,
+        /// Headers of an answer that say how long to wait before another try, instead of the back-off: the first that is there.
+        wait_headers: Vec<WaitHeaderRecord>,
+        /// A longer wait that an answer asks for is disregarded.
+        wait_max: Positive = "5m",
+        /// Which hosts a further try may go to.
+        hosts: RetryHosts = "untried",
+        /// Further tries go to another priority of the cluster, where another gets any requests.
+        other_priorities: bool = false,
         /// Try again even what may have had an effect (POST, PATCH).
         non_idempotent: bool = false,
         /// Bytes of a body kept for another try; a body that streamed further is not sent again.
@@ -254,9 +274,29 @@ choice!(Priority {
     High = "high": "apart, against `limits.high`",
 });
 
+record! {
+    /// A header that says how long to wait.
+    WaitHeaderRecord {
+        /// Its name, such as `retry-after`.
+        name: FieldName,
+        /// What its value is.
+        is: WaitValue = "seconds",
+    }
+}
+
+choice!(WaitValue {
+    Seconds = "seconds": "seconds from now",
+    UnixTime = "unix_time": "seconds since 1970",
+});
+
+choice!(RetryHosts {
+    Untried = "untried": "those that this request has not tried; with none left, it is not tried again",
+    Any = "any": "any, the same too",
+});
+
 choice!(RetryOn {
     ConnectFailure = "connect_failure": "the connection could not be made",
-    Reset = "reset": "the upstream closed, reset or timed out before its answer's headers, or sent nonsense",
+    Reset = "reset": "the upstream closed, reset or timed out before its answer's headers",
     GatewayError = "gateway_error": "it answered 502, 503 or 504",
     ServerError = "server_error": "it answered 500 to 599",
     Cancelled = "cancelled": "it ended a call of gRPC, before any message, with `CANCELLED`; this and the others of gRPC whatever the method",
@@ -264,6 +304,11 @@ choice!(RetryOn {
     Internal = "internal": "likewise with `INTERNAL`",
     ResourceExhausted = "resource_exhausted": "likewise with `RESOURCE_EXHAUSTED`",
     Unavailable = "unavailable": "likewise with `UNAVAILABLE`",
+    ResetBeforeRequest = "reset_before_request": "the upstream closed or reset and cannot have taken the request up; this whatever the method",
+    RefusedStream = "refused_stream": "the upstream refused the stream (HTTP/2), and did so again at once; this whatever the method",
+    Retriable4xx = "retriable_4xx": "it answered 409",
+    StatusCodes = "status_codes": "it answered with one of `status_codes`",
+    Headers = "headers": "its answer has one of `headers`",
 });
 
 record! {

@@ -2,8 +2,9 @@
 
 use ringway_config::{
     Action, Domain, Forward, HeaderOps, Mirror, PathMatch, PathNormalize, PathRewrite, Percent,
-    Priority, Redirect, RedirectPath, Respond, Retry, RetryOn, Rewrite, Route, RouteMatch,
-    RouteTable, ValueMatch, ValueTest, VirtualHost, WeightedCluster,
+    Priority, Redirect, RedirectPath, Respond, Retry, RetryHosts, RetryOn, Rewrite, Route,
+    RouteMatch, RouteTable, ValueMatch, ValueTest, VirtualHost, WaitHeader, WaitValue,
+    WeightedCluster,
 };
 use serde_json::{Value, json};
 
@@ -201,7 +202,16 @@ fn retry(retry: &Retry) -> Value {
         on,
         retries,
         per_try_timeout,
+        per_try_idle_timeout,
+        hedge,
         back_off,
+        back_off_max,
+        status_codes,
+        headers,
+        wait_headers,
+        wait_max,
+        hosts,
+        other_priorities,
         non_idempotent,
         buffer,
     } = retry;
@@ -216,16 +226,48 @@ fn retry(retry: &Retry) -> Value {
             RetryOn::Internal => "internal",
             RetryOn::ResourceExhausted => "resource_exhausted",
             RetryOn::Unavailable => "unavailable",
+            RetryOn::ResetBeforeRequest => "reset_before_request",
+            RetryOn::RefusedStream => "refused_stream",
+            RetryOn::Retriable4xx => "retriable_4xx",
+            RetryOn::StatusCodes => "status_codes",
+            RetryOn::Headers => "headers",
         })
     });
     map([
         ("on", Some(on)),
         ("retries", some(*retries)),
         ("per_try_timeout", per_try_timeout.map(|t| time(t).into())),
+        (
+            "per_try_idle_timeout",
+            per_try_idle_timeout.map(|t| time(t).into()),
+        ),
+        ("hedge", some(*hedge)),
         ("back_off", some(time(*back_off))),
+        ("back_off_max", back_off_max.map(|t| time(t).into())),
+        ("status_codes", list(json!(status_codes))),
+        ("headers", list(json!(headers))),
+        ("wait_headers", list(each(wait_headers, wait_header))),
+        ("wait_max", some(time(*wait_max))),
+        (
+            "hosts",
+            some(match hosts {
+                RetryHosts::Untried => "untried",
+                RetryHosts::Any => "any",
+            }),
+        ),
+        ("other_priorities", some(*other_priorities)),
         ("non_idempotent", some(*non_idempotent)),
         ("buffer", some(buffer.0)),
     ])
+}
+
+fn wait_header(header: &WaitHeader) -> Value {
+    let WaitHeader { name, is } = header;
+    let is = match is {
+        WaitValue::Seconds => "seconds",
+        WaitValue::UnixTime => "unix_time",
+    };
+    json!({ "name": name, "is": is })
 }
 
 fn mirror(mirror: &Mirror) -> Value {

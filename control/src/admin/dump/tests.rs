@@ -43,7 +43,7 @@ fn times_and_shares_are_written_as_a_file_does() {
 /// Nearly every key there is.
 const ALL: &str = r#"
 process:
-  { cores: 2, io_driver: epoll, drain_delay: 1s, drain_timeout: 250ms, max_connections: 100, log: { level: debug, format: json } }
+  { cores: 2, io_driver: epoll, drain_delay: 1s, drain_timeout: 250ms, max_connections: 100, dns: { servers: [127.0.0.1, "[::1]:5353"], min_ttl: 2s, timeout: 3s }, log: { level: debug, format: json } }
 listeners:
   - name: web
     address: 127.0.0.1:8080
@@ -57,7 +57,7 @@ listeners:
         cluster: { one: 9, two: 1 }
         rewrite: { regex: { pattern: "a(.)", substitution: "$$1" }, host: other }
         timeout: 3s
-        retry: { on: [server_error], retries: 3, per_try_timeout: 1s, back_off: 10ms, non_idempotent: true, buffer: 1KiB }
+        retry: { on: [server_error, reset_before_request, refused_stream, retriable_4xx, status_codes, headers], retries: 3, per_try_timeout: 1s, per_try_idle_timeout: 2s, hedge: true, back_off: 10ms, back_off_max: 20ms, status_codes: [418], headers: [x-a], wait_headers: [{ name: retry-after }, { name: x-b, is: unix_time }], wait_max: 9s, hosts: any, other_priorities: true, non_idempotent: true, buffer: 1KiB }
         mirror: { cluster: two, share: 2.5%, max_in_flight: 3 }
         upgrade: false
         hash: [{ header: x-h, terminal: true }, { cookie: { name: c, ttl: 0, path: /p } }, { query: q }, { source: true }, { path: true }]
@@ -90,7 +90,8 @@ clusters:
     endpoints: [127.0.0.1:9001, { address: "unix:/tmp/y.sock", weight: 3 }, "api.internal:80"]
     connect_timeout: 100ms
     first_byte_timeout: 4s
-    pool: { idle_timeout: 1s, max_idle: 2, max_requests: 3 }
+    pool: { idle_timeout: 1s, max_idle: 2, max_requests: 3, max_age: 4s }
+    socket: { keep_alive: 1s, keep_alive_interval: 2s, keep_alive_probes: 3, user_timeout: 4s, bind: [127.0.0.9, "::1"] }
     dns_refresh: 5s
     slow_start: { window: 7s, min_weight: 5% }
     placement: { overprovisioning: 200, panic_threshold: 10%, locality_weights: [{ locality: { zone: a }, weight: 3 }] }
@@ -126,6 +127,8 @@ clusters:
   - { name: four, endpoints: ["[::1]:9002"], balance: { peak_ewma: { choices: 3, full_scan: 4, decay: 5s } } }
   - { name: five, endpoints: ["[::1]:9002"], balance: { least_connection: { choices: 4 } } }
   - { name: six, endpoints: ["[::1]:9002"], balance: request_round_robin, health_check: { tcp: { send: a, expect: b } }, outlier: {} }
+  - { name: eight, discovery: { dns: "api.internal:80", kind: logical, family: ipv6, refresh: 3s } }
+  - { name: nine, discovery: { dns: _x._tcp.internal, records: srv, family: ipv4 } }
   - { name: seven, endpoints: ["[::1]:9002"], health_check: { grpc: { service: s, authority: a.test } } }
 admin: { address: "unix:/tmp/admin.sock" }
 "#;

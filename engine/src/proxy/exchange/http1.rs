@@ -140,8 +140,8 @@ impl Heads<'_> {
         upload: &SharedUpload<'_>,
         timer: &Timer,
     ) -> Result<Response, Fault> {
-        let first_byte = self.sending.first_byte;
-        watched(pin!(self.last(reader)), first_byte, upload, timer).await
+        let sending = self.sending;
+        watched(pin!(self.last(reader)), sending, upload, timer).await
     }
 
     /// The final head; a late or unasked `100 Continue` is dropped.

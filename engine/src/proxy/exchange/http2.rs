@@ -41,7 +41,7 @@ pub(super) async fn exchange<'a>(
     };
     let mut heads = Heads { answering, interim };
     let (mut head, rest) = if empty {
-        let head = watched(pin!(heads.last()), sending.first_byte, upload, timer).await?;
+        let head = watched(pin!(heads.last()), sending, upload, timer).await?;
         (head, Rest::Sent(sender))
     } else {
         heads.send_and_read(sending, sender, upload, timer).await?
@@ -107,7 +107,7 @@ impl Heads<'_> {
             (_, Some(head)) => Ok((head, Rest::Going(outgoing))),
             (Some((_, Err(Stopped::Client(fault)))), None) => Err(fault),
             (Some((sender, _)), None) => {
-                let head = watched(pin!(self.last()), sending.first_byte, upload, timer).await?;
+                let head = watched(pin!(self.last()), sending, upload, timer).await?;
                 Ok((head, Rest::Sent(sender)))
             }
             (None, None) => Err(Fault::new(FaultKind::Internal)),

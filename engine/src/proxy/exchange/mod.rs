@@ -10,6 +10,7 @@ pub(super) mod http2;
 pub(super) mod rpc;
 mod websocket;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use super::outgoing::Outgoing;
 use super::upload::SharedUpload;
 use crate::cluster::{Active, Cluster, Host, Lease, RequestPlaces};
 use crate::fault::{Fault, FaultKind, Retry};
-use crate::time::{Deadline, Timer};
+use crate::time::{Deadline, Timer, now_millis};
 
 /// How long an answer may take before the client is watched for going away: a watch costs a read, and most answers are quicker.
 const WATCH_AFTER: Duration = Duration::from_millis(50);
@@ -39,7 +40,12 @@ pub(crate) struct Sending<'s> {
     pub(crate) expects_continue: bool,
     /// What it takes of its cluster's and its host's limits.
     pub(crate) places: RequestPlaces,
+    /// Noted here: since when the upstream has the whole request, in milliseconds of the coarse clock.
+    pub(crate) whole: &'s Cell<u64>,
 }
+
+/// It does not have it yet.
+pub(crate) const NOT_YET: u64 = u64::MAX;
 
 /// Why sending a body stopped before its end.
 pub(super) enum Stopped {
@@ -112,11 +118,12 @@ async fn race<S, T>(
 /// Waits for an answer's head after the whole request was sent, as long as the limit allows and the client is there.
 async fn watched<T>(
     mut answer: Pin<&mut impl Future<Output = Result<T, Fault>>>,
-    first_byte: Option<Duration>,
+    sending: &Sending<'_>,
     upload: &SharedUpload<'_>,
     timer: &Timer,
 ) -> Result<T, Fault> {
-    let first_byte = Deadline::after_opt(first_byte);
+    let first_byte = Deadline::after_opt(sending.first_byte);
+    sending.whole.set(now_millis());
     let watched = async {
         // Most answers come before a watch would be worth its read.
         if let Ok(head) = timer

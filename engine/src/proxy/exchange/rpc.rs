@@ -38,7 +38,7 @@ pub(super) async fn exchange(
         return Ok((head(call, None), Body::new(None, active)));
     }
     let answering = slot.call(frame)?;
-    let answer = watched(pin!(answering), sending.first_byte, upload, timer).await?;
+    let answer = watched(pin!(answering), sending, upload, timer).await?;
     stats.bytes_received.add(answer.bytes.len() as u64);
     Ok((head(call, Some(&answer)), Body::new(Some(answer), active)))
 }

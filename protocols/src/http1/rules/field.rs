@@ -126,6 +126,7 @@ pub(crate) fn is_forbidden_trailer(id: FieldId, name: &[u8]) -> bool {
         | FieldId::TransferEncoding
         | FieldId::Upgrade
         | FieldId::Via
+        | FieldId::XEnvoyUpstreamRqTimeoutMs
         | FieldId::XForwardedClientCert
         | FieldId::XForwardedFor
         | FieldId::XForwardedHost

@@ -1,0 +1,453 @@
+//! The tries of one request: at which hosts, how many, and what separates them.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use ringway_config::{Forward, Priority, Retry as Policy, RetryHosts};
+use ringway_protocols::message::ResponseHead;
+
+use super::affinity::Affinity;
+use super::answer::Answer;
+use super::exchange::{NOT_YET, Sending, exchange};
+use super::outgoing::Outgoing;
+use super::retry::{Tries, Verdict};
+use super::{Cx, Interim, SharedUpload, Trace, grpc, hedge};
+use crate::cluster::{Ask, Cluster, Full, Group, Host, MetadataMatch, Place, RequestPlaces, Want};
+use crate::fault::{Fault, FaultKind, Retry, Side};
+use crate::request::Tie;
+use crate::time::{Deadline, Timer, now_millis};
+
+/// The tries of one request.
+pub(super) struct Attempts<'t, 'c> {
+    pub(super) cx: &'t Cx<'c>,
+    pub(super) cluster: &'t Rc<Cluster>,
+    pub(super) policy: &'t Policy,
+    pub(super) tries: Tries<'t>,
+    /// Hosts tried, by slot.
+    pub(super) tried: Vec<usize>,
+    /// Priorities that are not to be asked again, a bit for each.
+    pub(super) avoid: u128,
+    pub(super) affinity: &'t Affinity,
+    pub(super) priority: Priority,
+    pub(super) metadata: Option<MetadataMatch<'t>>,
+    /// When the request's whole time is over.
+    pub(super) deadline: Deadline,
+    pub(super) trace: &'t mut Trace<'c>,
+    /// The host, by its slot, of the try that ended last.
+    pub(super) last: Option<usize>,
+    /// Who is asked, and since when it has the whole request.
+    pub(super) asked: Option<Rc<Host>>,
+    pub(super) whole: Cell<u64>,
+    /// The same of tries that go on beside one another.
+    pub(super) beside: Vec<(Rc<Host>, Rc<Cell<u64>>)>,
+}
+
+/// What all tries of a request have in common.
+pub(super) struct Way<'w, 'a, 'c> {
+    pub(super) cx: &'w Cx<'c>,
+    pub(super) cluster: &'w Rc<Cluster>,
+    pub(super) request: &'w Outgoing<'w>,
+    pub(super) upload: &'w SharedUpload<'a>,
+    /// For whom connections must be.
+    pub(super) group: Option<&'w Rc<Group>>,
+    /// `per_try_idle_timeout`.
+    pub(super) idle: Option<Duration>,
+}
+
+/// A try about to be made.
+pub(super) struct Begun {
+    pub(super) slot: usize,
+    pub(super) host: Rc<Host>,
+    places: RequestPlaces,
+}
+
+/// How the next try is made.
+#[derive(Default)]
+pub(super) struct Next {
+    /// Over a connection that was not kept.
+    pub(super) fresh: bool,
+    /// After so long.
+    pub(super) wait: Duration,
+    /// Its place under the cluster's limit of further tries.
+    pub(super) place: Option<Place>,
+}
+
+impl<'t, 'c> Attempts<'t, 'c> {
+    pub(super) fn new(
+        way: &Way<'t, '_, 'c>,
+        config: &'t Forward,
+        affinity: &'t Affinity,
+        deadline: Deadline,
+        trace: &'t mut Trace<'c>,
+    ) -> Self {
+        Self {
+            cx: way.cx,
+            cluster: way.cluster,
+            policy: &config.retry,
+            tries: Tries::new(&config.retry, way.request.method),
+            tried: Vec::new(),
+            avoid: 0,
+            affinity,
+            priority: config.priority,
+            metadata: MetadataMatch::new(&config.metadata_match),
+            deadline,
+            trace,
+            last: None,
+            asked: None,
+            whole: Cell::new(NOT_YET),
+            beside: Vec::new(),
+        }
+    }
+
+    /// Tries until an answer does or no more may be tried.
+    pub(super) async fn run<'a>(
+        &mut self,
+        way: &Way<'_, 'a, 'c>,
+        interim: &mut dyn Interim,
+    ) -> Result<Answer<'a>, Fault> {
+        self.cluster.gate.first_try(self.priority);
+        // Who waits for `100 Continue` is told by one try, and the others could not know whether it was.
+        if self.policy.hedge && !self.cx.expects_continue {
+            return Box::pin(hedge::run(self, way, interim)).await;
+        }
+        let mut next = Next::default();
+        loop {
+            let tried = self.attempt(way, next.fresh, interim).await;
+            // The last try's place is free again.
+            next.place = None;
+            let verdict = self.verdict(&tried, way);
+            match self.go_on(verdict, &tried, way) {
+                None => return tried,
+                Some(another) => next = another,
+            }
+            drop(tried);
+            if !next.fresh {
+                crate::time::sleep(next.wait).await;
+            }
+        }
+    }
+
+    /// One try, with its own limit.
+    async fn attempt<'a>(
+        &mut self,
+        way: &Way<'_, 'a, 'c>,
+        fresh: bool,
+        interim: &mut dyn Interim,
+    ) -> Result<Answer<'a>, Fault> {
+        let mut begun = self.begin(way)?;
+        let timer = self.cx.timer;
+        let limit = Deadline::after_opt(self.policy.per_try_timeout);
+        let one = way.one(&mut begun, fresh, &self.whole, interim, timer);
+        let result = timer.within(limit, one).await;
+        let result = result.unwrap_or_else(|_elapsed| Err(too_slow()));
+        self.conclude(&begun, &result, true);
+        result
+    }
+
+    /// Picks a host, and takes what it needs of the limits.
+    pub(super) fn begin(&mut self, way: &Way<'_, '_, '_>) -> Result<Begun, Fault> {
+        self.tries.made += 1;
+        self.trace.attempts = self.tries.made;
+        let tie = way.request.rpc.map(|call| &call.tie);
+        let (slot, host) = match self.tied(tie) {
+            Some(tied) => tied,
+            None => self.cluster.pick(&self.ask())?,
+        };
+        self.tried.push(slot);
+        if self.policy.other_priorities {
+            self.avoid |= self.cluster.priority_bit(slot);
+        }
+        self.trace.host = Some(Rc::clone(&host.label));
+        self.asked = Some(Rc::clone(&host));
+        let places = self.cluster.admit(&host, self.priority)?;
+        Ok(Begun { slot, host, places })
+    }
+
+    /// What is learned from a try that ended. `counts`: against the host, if it failed.
+    pub(super) fn conclude(
+        &mut self,
+        begun: &Begun,
+        result: &Result<Answer<'_>, Fault>,
+        counts: bool,
+    ) {
+        self.whole.set(NOT_YET);
+        self.last = Some(begun.slot);
+        self.trace.host = Some(Rc::clone(&begun.host.label));
+        self.trace.failure = None;
+        match result {
+            Ok(answer) => {
+                let status = Some(answer.head.status);
+                self.cx
+                    .local
+                    .report(self.cluster.judge(&begun.host, status));
+            }
+            Err(fault) => {
+                if fault.kind.is_of_transport() {
+                    let source = fault.source.as_ref();
+                    self.trace.failure = source.map(|source| source.to_string().into());
+                }
+                // A kept connection that had gone stale says nothing of its host.
+                let stale = fault.retry == Retry::IfReused;
+                if counts && !stale && fault.kind.side() == Side::Upstream {
+                    self.failed(&begun.host);
+                }
+                self.count_fault(fault.kind);
+            }
+        }
+    }
+
+    /// What the policy says to how a try ended.
+    pub(super) fn verdict(
+        &mut self,
+        tried: &Result<Answer<'_>, Fault>,
+        way: &Way<'_, '_, '_>,
+    ) -> Verdict {
+        let answer = match tried {
+            Ok(answer) => answer,
+            Err(fault) => return self.tries.after_fault(fault),
+        };
+        let status = way.request.call.then(|| grpc::at_once(answer)).flatten();
+        match status.map(|status| self.tries.after_grpc(status)) {
+            None | Some(Verdict::Stop) => self.tries.after_answer(&answer.head),
+            Some(verdict) => verdict,
+        }
+    }
+
+    /// The next try, if there is one to make: the body can be sent again, there is a host and the time for it, and then, since
+    /// that costs the budget a token, the cluster's limits admit it.
+    pub(super) fn go_on(
+        &mut self,
+        verdict: Verdict,
+        tried: &Result<Answer<'_>, Fault>,
+        way: &Way<'_, '_, '_>,
+    ) -> Option<Next> {
+        let fresh = match verdict {
+            Verdict::AgainFresh => true,
+            Verdict::Again => false,
+            Verdict::Stop | Verdict::Exhausted => {
+                self.count_end(verdict, tried.is_ok());
+                return None;
+            }
+        };
+        let wait = match (fresh, tried) {
+            (true, _) => Duration::ZERO,
+            (false, Ok(answer)) => self.wait(&answer.head),
+            (false, Err(_)) => self.tries.back_off(&self.cx.local.rng),
+        };
+        let in_time = self.deadline.remaining().is_none_or(|left| wait < left);
+        let somewhere = fresh || self.has_other();
+        if !in_time || !somewhere || !way.upload.borrow().can_rewind() {
+            self.count_end(verdict, tried.is_ok());
+            return None;
+        }
+        let place = self.admit()?;
+        way.upload.borrow_mut().rewind();
+        if fresh {
+            // It was the connection's fault and not the host's, which may be picked again.
+            self.tried.retain(|slot| Some(*slot) != self.last);
+        }
+        Some(Next { fresh, wait, place })
+    }
+
+    /// A further try's place; none: the limits admit no other.
+    pub(super) fn admit(&self) -> Option<Option<Place>> {
+        match self.cluster.gate.retry(self.priority) {
+            Ok(place) => {
+                self.cluster.stats.upstream_rq_retry.inc();
+                Some(place)
+            }
+            Err(Full) => {
+                self.cluster.stats.upstream_rq_retry_limit.inc();
+                None
+            }
+        }
+    }
+
+    /// How long to wait before the next try after an answer.
+    fn wait(&self, head: &ResponseHead) -> Duration {
+        let rng = &self.cx.local.rng;
+        let asked = self.tries.asked_wait(&head.fields, SystemTime::now(), rng);
+        asked.unwrap_or_else(|| self.tries.back_off(rng))
+    }
+
+    /// The host of the connection that is the client's own, where the cluster gives it one.
+    fn tied(&self, tie: Option<&Rc<Tie>>) -> Option<(usize, Rc<Host>)> {
+        if !self.cluster.spec.is_bound() {
+            return None;
+        }
+        let (slot, id) = tie?.host.get()?;
+        let host = self.cluster.asked(slot).filter(|host| host.id() == id)?;
+        (!self.tried.contains(&slot)).then_some((slot, host))
+    }
+
+    /// Whether there is a host to go to.
+    pub(super) fn has_other(&self) -> bool {
+        self.cluster.has_other(&self.ask())
+    }
+
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            tried: match self.policy.hosts {
+                RetryHosts::Untried => &self.tried,
+                RetryHosts::Any => &[],
+            },
+            avoid: self.avoid,
+            hash: self.affinity.hash,
+            sticky: self.affinity.sticky,
+            metadata: self.metadata,
+            ..Ask::new(&self.cx.local.rng)
+        }
+    }
+
+    /// The request's whole time was over. Held against a host is only that it had the whole request for at least half of what the
+    /// route allows (`own`): not its client's haste or slow sending, nor what hosts before it had used up.
+    pub(super) fn timed_out(&self, own: Option<Duration>) {
+        let Some(own) = own else {
+            return;
+        };
+        let fair = u64::try_from(own.as_millis() / 2).unwrap_or(u64::MAX);
+        let asked = self.asked.iter().map(|host| (host, self.whole.get()));
+        let beside = self.beside.iter().map(|(host, whole)| (host, whole.get()));
+        for (host, whole) in asked.chain(beside) {
+            if now_millis().saturating_sub(whole) >= fair {
+                self.failed(host);
+            }
+        }
+    }
+
+    /// A host gave no answer.
+    pub(super) fn failed(&self, host: &Host) {
+        host.stats.rq_error.inc();
+        host.stats.rq_local_error.inc();
+        self.cx.local.report(self.cluster.judge(host, None));
+    }
+
+    fn count_end(&self, verdict: Verdict, answered: bool) {
+        let stats = &self.cluster.stats;
+        if verdict == Verdict::Exhausted && self.tries.made > 1 {
+            stats.upstream_rq_retry_overflow.inc();
+        } else if answered && self.tries.made > 1 {
+            stats.upstream_rq_retry_success.inc();
+        }
+    }
+
+    fn count_fault(&self, kind: FaultKind) {
+        let stats = &self.cluster.stats;
+        match kind {
+            FaultKind::Reset => stats.upstream_rq_reset.inc(),
+            FaultKind::PerTryTimeout => stats.upstream_rq_per_try_timeout.inc(),
+            FaultKind::PerTryIdleTimeout => stats.upstream_rq_per_try_idle_timeout.inc(),
+            FaultKind::FirstByteTimeout => stats.upstream_rq_first_byte_timeout.inc(),
+            FaultKind::NoRoute
+            | FaultKind::NoHost
+            | FaultKind::ConnectRefused
+            | FaultKind::ConnectTimeout
+            | FaultKind::ConnectFailed
+            | FaultKind::TlsFailed
+            | FaultKind::TlsTimeout
+            | FaultKind::UpstreamProtocol
+            | FaultKind::NoTunnel
+            | FaultKind::Truncated
+            | FaultKind::RequestTimeout
+            | FaultKind::IdleTimeout
+            | FaultKind::ClientGone
+            | FaultKind::ClientProtocol
+            | FaultKind::ClientTooSlow
+            | FaultKind::BodyTooLarge
+            | FaultKind::Overflow
+            | FaultKind::Internal => {}
+        }
+    }
+}
+
+/// A try that outlasted `per_try_timeout`.
+pub(super) fn too_slow() -> Fault {
+    Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent)
+}
+
+impl<'a> Way<'_, 'a, '_> {
+    /// One try at the host picked, within `per_try_idle_timeout`.
+    pub(super) async fn one(
+        &self,
+        begun: &mut Begun,
+        fresh: bool,
+        whole: &Cell<u64>,
+        interim: &mut dyn Interim,
+        timer: &Timer,
+    ) -> Result<Answer<'a>, Fault> {
+        let Some(idle) = self.idle else {
+            return self.send(begun, fresh, whole, interim, timer).await;
+        };
+        let moved = Cell::new(0);
+        let mut interim = Noted {
+            inner: interim,
+            moved: &moved,
+        };
+        let mut sending = Box::pin(self.send(begun, fresh, whole, &mut interim, timer));
+        let silent_since = || match whole.get() {
+            NOT_YET => now_millis(),
+            whole => whole.max(moved.get()),
+        };
+        loop {
+            let until = Deadline::since(silent_since(), idle);
+            if let Ok(result) = timer.within(until, sending.as_mut()).await {
+                return result;
+            }
+            if Deadline::since(silent_since(), idle).has_passed() {
+                let fault = Fault::new(FaultKind::PerTryIdleTimeout);
+                return Err(fault.retry(Retry::IfIdempotent));
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        begun: &mut Begun,
+        fresh: bool,
+        whole: &Cell<u64>,
+        interim: &mut dyn Interim,
+        timer: &Timer,
+    ) -> Result<Answer<'a>, Fault> {
+        let sending = Sending {
+            cluster: self.cluster,
+            request: self.request,
+            first_byte: self.cluster.spec.config.first_byte_timeout,
+            expects_continue: self.cx.expects_continue,
+            places: std::mem::take(&mut begun.places),
+            whole,
+        };
+        let want = Want {
+            fresh,
+            version: self.request.version,
+            group: self.group,
+            call: self.request.rpc,
+        };
+        let host = &begun.host;
+        let lease = self.cluster.checkout(host, want, timer).await?;
+        if let Some(call) = self.request.rpc {
+            call.tie.host.set(Some((begun.slot, host.id())));
+        }
+        exchange(sending, lease, host, self.upload, interim, timer).await
+    }
+}
+
+/// Notes when an interim answer came.
+struct Noted<'n> {
+    inner: &'n mut dyn Interim,
+    moved: &'n Cell<u64>,
+}
+
+impl Interim for Noted<'_> {
+    fn send<'s>(
+        &'s mut self,
+        head: ResponseHead,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
+        self.moved.set(now_millis());
+        self.inner.send(head)
+    }
+    fn proceed<'s>(&'s mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
+        self.inner.proceed()
+    }
+}
