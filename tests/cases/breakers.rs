@@ -162,7 +162,8 @@ fn an_idle_connection_of_one_core_does_not_starve_another(driver: Driver) {
             assert_eq!(client.get("/").status, 200);
         }
     }
-    assert!(origin.open() <= 1, "{} at once", origin.open());
+    // The origin may yet have to hear of the end of the last but one.
+    wait_until("one is open at most", || origin.open() <= 1);
     assert!(
         proxy.metric(
             "ringway_cluster_upstream_cx_closed_for_room_total",
