@@ -9,6 +9,7 @@ mod group;
 mod hash;
 mod host;
 mod hosts;
+mod open;
 mod picker;
 mod pool;
 mod secure;
@@ -19,13 +20,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ringway_config::{self as config, Balance, Priority, UpstreamProtocol, UpstreamSocket};
+use ringway_config::{self as config, Balance, Priority, UpstreamProtocol};
 use ringway_protocols::message::Version;
 
 use crate::fault::{Fault, FaultKind, Retry};
-use crate::net::{ConnectError, Stream, connect_any, tls};
+use crate::net::tls;
 use crate::observe::{Calls, ClusterStats, RpcCalls, Slot};
 use crate::request::RpcCall;
 use crate::rng::Rng;
@@ -462,42 +463,6 @@ impl Cluster {
         }
     }
 
-    /// A stream to the host, under TLS where the cluster asks for it, for one of these protocols; RPC protocols have no names there.
-    async fn open(&self, host: &Host, offer: &[Speaks], timer: &Timer) -> Result<Stream, Fault> {
-        self.stats.upstream_cx_total.inc();
-        host.stats.cx_total.inc();
-        let deadline = Deadline::after(self.spec.config.connect_timeout);
-        let begun = Instant::now();
-        let reaching = reach(host, &self.spec.config.socket);
-        let connected = timer.within(deadline, reaching).await;
-        let fault = match connected {
-            Ok(Ok(mut stream)) => match self.secure(&mut stream, host, offer, timer).await {
-                Ok(()) => {
-                    self.stats.upstream_cx_connect_time.record(begun.elapsed());
-                    return Ok(stream);
-                }
-                Err(fault) => {
-                    stream.close();
-                    fault
-                }
-            },
-            Ok(Err(error @ ConnectError::Refused(_))) => {
-                Fault::new(FaultKind::ConnectRefused).because(error)
-            }
-            Ok(Err(error @ ConnectError::Failed(_))) => {
-                Fault::new(FaultKind::ConnectFailed).because(error)
-            }
-            Err(_elapsed) => Fault::new(FaultKind::ConnectTimeout),
-        };
-        host.stats.cx_connect_fail.inc();
-        if fault.kind == FaultKind::ConnectTimeout {
-            self.stats.upstream_cx_connect_timeout.inc();
-        } else {
-            self.stats.upstream_cx_connect_fail.inc();
-        }
-        Err(fault.retry(Retry::Safe))
-    }
-
     /// The right to make a connection; or one that was kept while this waited for it.
     async fn permit(&self, host: &Rc<Host>, fresh: bool) -> Result<Admitted, Fault> {
         if !self.gate.counts_connections() {
@@ -621,13 +586,4 @@ impl Cluster {
             host.sweep(&self.spec.config.pool);
         }
     }
-}
-
-/// A connection to a host, which has been told whose it is where it is to know.
-async fn reach(host: &Host, options: &UpstreamSocket) -> Result<Stream, ConnectError> {
-    let mut stream = connect_any(&host.addresses(), options).await?;
-    if let Some(header) = &host.header {
-        stream.writer.write_all(header.clone(), |_| ()).await?;
-    }
-    Ok(stream)
 }
