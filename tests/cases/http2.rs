@@ -450,6 +450,7 @@ fn malformed_requests_are_reset_and_counted(driver: Driver) {
             head(&[], &[("content_length", "5")]),
             "field_name_ambiguous",
         ),
+        (head(&[], &[("\"quoted", "5")]), "field_name_byte"),
         (
             head(&[], &[("content-length", "0"), ("content-length", "0")]),
             "length_duplicate",

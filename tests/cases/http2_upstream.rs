@@ -317,6 +317,7 @@ fn what_breaks_http2_is_a_502(driver: Driver) {
         ("a status beyond 599", &[(":status", "777")]),
         ("a pseudo-field at the end", &[("a", "b"), ok]),
         ("upper case", &[ok, ("Bad", "1")]),
+        ("a quote in a name", &[ok, ("\"bad", "1")]),
         ("a field of a connection", &[ok, ("connection", "close")]),
         ("a coding", &[ok, ("transfer-encoding", "chunked")]),
         ("a line end", &[ok, ("a", "b\r\nc: d")]),

@@ -13,4 +13,4 @@ pub mod websocket;
 pub use ends::EndScanner;
 pub use frames::{Breach, Budgets, FrameKind, FrameScanner};
 pub use preface::{Opening, opening};
-pub use request::{Limits, Parts, Request, request, trailers};
+pub use request::{Limits, Parts, Request, names, request, trailers};

@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 
-use crate::http1::{Violation, is_authority, is_forbidden_trailer, path_and_query, unambiguous};
+use crate::http1::{
+    Violation, field_name, is_authority, is_forbidden_trailer, path_and_query, unambiguous,
+};
 use crate::message::{Framing, Method, RequestHead, Version};
 use crate::{FieldId, Fields};
 
@@ -119,11 +121,19 @@ pub fn trailers(fields: &mut Fields, limits: &Limits) -> Result<(), Violation> {
     if fields.len() > limits.fields {
         return Err(Violation::TrailersTooMany);
     }
+    names(fields)?;
     for field in fields.iter() {
         value(field.value)?;
     }
     fields.retain(|field| !is_forbidden_trailer(field.id, field.name));
     Ok(())
+}
+
+/// Holds the names of fields against RFC 9110 §5.1, of which the codec's types know most: they take `"`, which another parser may take
+/// for the beginning of something.
+pub fn names(fields: &Fields) -> Result<(), Violation> {
+    let mut others = fields.iter().filter(|field| field.id == FieldId::Other);
+    others.try_for_each(|field| field_name(field.name))
 }
 
 fn count(fields: &Fields, cookies: usize, limits: &Limits) -> Result<(), Violation> {
@@ -250,7 +260,10 @@ fn known(fields: &Fields, limits: &Limits) -> Result<Known, Violation> {
             | FieldId::XForwardedHost
             | FieldId::XForwardedProto
             | FieldId::XRequestId => {}
-            FieldId::Other => unambiguous(field.name)?,
+            FieldId::Other => {
+                field_name(field.name)?;
+                unambiguous(field.name)?;
+            }
         }
     }
     Ok(known)

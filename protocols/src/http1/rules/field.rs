@@ -54,6 +54,14 @@ fn bad_name(line: &[u8], name: usize) -> Violation {
     }
 }
 
+/// Holds a name that somebody else has read against RFC 9110 §5.1.
+pub(crate) fn name(name: &[u8]) -> Result<(), Violation> {
+    match charset::is_token(name) {
+        true => Ok(()),
+        false => Err(Violation::FieldNameByte),
+    }
+}
+
 /// CGI and WSGI turn `-` into `_`, so that a back-end of that kind cannot tell these from the fields that frame and route.
 const COLLAPSING: [&[u8]; 5] = [
     b"content-length",

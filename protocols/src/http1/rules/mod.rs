@@ -11,7 +11,7 @@ pub(crate) use authority::authority;
 pub(super) use charset::is_tchar;
 pub(super) use chunk::chunk_line;
 pub(super) use field::field;
-pub(crate) use field::{is_forbidden_trailer, unambiguous};
+pub(crate) use field::{is_forbidden_trailer, name as field_name, unambiguous};
 pub(super) use framing::{Coding, coding, length};
 pub(crate) use line::path_and_query;
 pub(super) use line::{

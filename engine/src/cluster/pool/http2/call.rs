@@ -12,6 +12,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request};
 use ringway_protocols::Fields;
 use ringway_protocols::http1::{HeadLimits, Violation};
+use ringway_protocols::http2;
 use ringway_protocols::message::{ResponseHead, Version};
 
 use super::ends::Watch;
@@ -126,12 +127,18 @@ impl Answering {
         } else if map.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
             Violation::LengthDuplicate
         } else {
-            return Ok(ResponseHead {
-                status,
-                reason: Bytes::new(),
-                version: Version::Http2,
-                fields: to_fields(map),
-            });
+            let fields = to_fields(map);
+            match http2::names(&fields) {
+                Err(rule) => rule,
+                Ok(()) => {
+                    return Ok(ResponseHead {
+                        status,
+                        reason: Bytes::new(),
+                        version: Version::Http2,
+                        fields,
+                    });
+                }
+            }
         };
         Err(broken(rule, &self.slot.session))
     }
@@ -209,7 +216,14 @@ impl Receiving {
     ) -> Poll<Result<Option<Fields>, Fault>> {
         let session = &self.call.slot.session;
         match ready!(self.stream.poll_trailers(cx)) {
-            Ok(trailers) => Poll::Ready(Ok(trailers.as_ref().map(to_fields))),
+            Ok(None) => Poll::Ready(Ok(None)),
+            Ok(Some(trailers)) => {
+                let fields = to_fields(&trailers);
+                Poll::Ready(match http2::names(&fields) {
+                    Ok(()) => Ok(Some(fields)),
+                    Err(rule) => Err(broken(rule, session)),
+                })
+            }
             Err(error) if self.call.is_told_to_stop(&error) => Poll::Ready(Ok(None)),
             Err(error) => Poll::Ready(Err(fault(error, Stage::Body, session))),
         }
