@@ -25,6 +25,7 @@ both_drivers! {
     a_host_that_is_gone_finishes_its_requests,
     a_dead_connection_is_found_by_a_ping,
     a_refused_connection_fails_all_who_wait,
+    a_stop_ends_all_connections_in_order,
 }
 
 /// So many requests at once, each from a client of its own: their answers.
@@ -388,4 +389,25 @@ fn a_refused_connection_fails_all_who_wait(driver: Driver) {
     wait_until("nothing is left", || {
         proxy.metric("ringway_cluster_upstream_rq_active", &[]) == 0.0
     });
+}
+
+fn a_stop_ends_all_connections_in_order(driver: Driver) {
+    let origin = H2Origin::start("two");
+    // One with a request that outlasts the drain, and one with a copy that nobody waits for.
+    let mirror = H2Origin::start("mirror");
+    let config = format!(
+        "{}  - {{ name: copies, protocol: http2, endpoints: [\"{}\"] }}\n",
+        site2(&[origin.addr()], "", ", mirror: { cluster: copies }"),
+        mirror.addr()
+    );
+    let drain = "cores: 1, drain_delay: 0s, drain_timeout: 200ms";
+    let mut proxy = Proxy::with(driver).process(drain).start(&config);
+    let mut held = proxy.client();
+    held.send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n");
+    wait_until("the request and its copy are under way", || {
+        origin.active() == 1 && mirror.active() == 1
+    });
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(proxy.wait_end(), Some(0));
+    wait_until("the upstreams know", || origin.open() + mirror.open() == 0);
 }
