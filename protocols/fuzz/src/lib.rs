@@ -1,5 +1,7 @@
 //! What the targets share: reading bytes as a connection does, in any portions, and telling what was read.
 
+pub mod http2;
+
 use bytes::BytesMut;
 use ringway_protocols::Fields;
 use ringway_protocols::codec::{Codec, Limits, Side};
