@@ -2,7 +2,7 @@
 //! again where others come to share it.
 //!
 //! A sender that may have one window in flight moves one window in each round trip. So a PING is sent once a window's worth has
-//! come, and what comes before it is answered is what the path holds. If that is most of a window, the window was the limit, and is
+//! come, and what comes before it is answered is what the path holds. If that is a good part of a window, the window was the limit, and is
 //! doubled. A slow reader never makes it grow: what is not passed on does not come.
 //!
 //! Streams have windows of one size (RFC 9113 §6.5.2), and what nobody reads fills its stream's, for as long as the stream lasts. So that
@@ -18,6 +18,9 @@ use ringway_config::ByteSize;
 const STRETCH_MAX: u32 = 64;
 /// RFC 9113 §6.9.1.
 const LARGEST: u32 = (1 << 31) - 1;
+/// What part of a window shows that it was the limit. Windows are given back in halves, and a PING overtakes what is sent for the second:
+/// of a sender that fills its window all the time hardly more than half is seen.
+const FULL: u64 = 3;
 /// What part of the connection's window the other streams' windows may be, one for each.
 const SHARE: u32 = 16;
 /// No window is smaller than a frame of the default size, unless it is configured so.
@@ -149,7 +152,7 @@ impl Window {
         }
         self.looking.set(Look::No);
         let (size, limit) = (self.size.get(), self.limit());
-        let full = self.bytes.replace(0) >= u64::from(size) * 2 / 3;
+        let full = self.bytes.replace(0) >= u64::from(size) / FULL;
         if !full {
             self.stretch.set((self.stretch.get() * 2).min(STRETCH_MAX));
             return false;
