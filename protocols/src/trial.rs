@@ -262,7 +262,8 @@ fn amended(
         return Ok(());
     }
     const NAME: &[u8] = b"x-trial";
-    let mut session = codec.start(side, limits);
+    // What goes upstream is changed by that side of the proxy.
+    let mut session = codec.start(Side::Upstream, limits);
     let change = |value| Change { name: NAME, value };
     let Ok(set) = session.amend(frame, &[change(Some(&b"yes"[..]))]) else {
         return Ok(());
@@ -297,7 +298,8 @@ fn limited(
         return Ok(());
     }
     let left = Duration::from_millis(77);
-    let mut session = codec.start(side, limits);
+    // What goes upstream is changed by that side of the proxy.
+    let mut session = codec.start(Side::Upstream, limits);
     let Some(less) = session.limit(frame, left) else {
         return Ok(());
     };

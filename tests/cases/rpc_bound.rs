@@ -97,13 +97,13 @@ fn an_upstream_calls_its_client_and_gets_the_answer(driver: Driver) {
 }
 
 /// A packet of Tars from these fields behind its length.
-fn tars(body: &[u8]) -> Vec<u8> {
+pub(crate) fn tars(body: &[u8]) -> Vec<u8> {
     let mut bytes = (body.len() as u32 + 4).to_be_bytes().to_vec();
     bytes.extend_from_slice(body);
     bytes
 }
 
-fn take_tars(wire: &mut Wire) -> Vec<u8> {
+pub(crate) fn take_tars(wire: &mut Wire) -> Vec<u8> {
     let length = wire.take(4);
     wire.take(u32::from_be_bytes(length.try_into().unwrap()) as usize - 4)
 }

@@ -4,11 +4,13 @@
 use ringway_tests::{Driver, Proxy, Wire, WireServer, both_drivers};
 
 use crate::rpc::{Bolt, ONE_WAY, answer, call, dubbo, proxy, take_dubbo, take_dubbo_call};
+use crate::rpc_bound::{take_tars, tars};
 
 both_drivers! {
     a_call_goes_on_with_the_smaller_of_the_routes_limit_and_its_own,
     a_checksum_speaks_for_the_time_that_is_left,
     a_dubbo_call_goes_on_with_the_time_that_is_left,
+    a_tars_call_that_was_changed_finds_its_way_back,
     the_routes_limit_ends_a_call_that_would_wait_longer,
 }
 
@@ -106,6 +108,35 @@ fn a_dubbo_call_goes_on_with_the_time_that_is_left(driver: Driver) {
     let silent = b"\x052.0.2\x04Echo\x051.0.0\x03say\x02II\x91\x92H\x05group\x04blueZ";
     client.send(dubbo(0xc2, 0, 10, silent));
     assert_eq!(take_dubbo_call(&mut wire).3, silent);
+}
+
+fn a_tars_call_that_was_changed_finds_its_way_back(driver: Driver) {
+    let server = WireServer::bind();
+    let routes = "- { cluster: up, timeout: 4s, request_headers: { set: { tenant: blue } } }";
+    let proxy = proxy(driver, "tars", routes, &[("up", &server)]);
+    let mut client = Wire::connect(proxy.addr("main"));
+    // version 1, normal, message type 0, id 9, servant, function, no bytes, timeout 5000, no context, no status
+    let asked =
+        b"\x10\x01\x2c\x3c\x40\x09\x56\x05A.B.C\x66\x01f\x7d\x00\x0c\x81\x13\x88\x98\x0c\xa8\x0c";
+    client.send(tars(asked));
+    let mut wire = server.accept();
+    let got = take_tars(&mut wire);
+    // The proxy's own id, the time that is left, and the header.
+    assert_eq!(got[4..6], [0x40, 1]);
+    let context = b"\x98\x00\x01\x06\x06tenant\x16\x04blue\xa8\x0c";
+    assert!(got.ends_with(context), "{got:?}");
+    let time = &got[got.len() - context.len() - 3..][..3];
+    let left = u16::from_be_bytes([time[1], time[2]]);
+    assert!(time[0] == 0x81 && left <= 4000, "{time:?}");
+    // An answer under that id goes back under the client's.
+    let answer = |id: u8| {
+        let head = [
+            0x10, 1, 0x2c, 0x30, id, 0x4c, 0x5c, 0x6d, 0, 0, 2, b'h', b'i',
+        ];
+        tars(&[&head[..], b"\x78\x0c\x86\x00\x98\x0c"].concat())
+    };
+    wire.send(answer(1));
+    assert_eq!(take_tars(&mut client), answer(9)[4..]);
 }
 
 fn the_routes_limit_ends_a_call_that_would_wait_longer(driver: Driver) {

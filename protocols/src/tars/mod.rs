@@ -140,7 +140,8 @@ impl Session for TarsSession {
         body.extend_from_slice(part(LENGTH, context.start()));
         body.extend_from_slice(&field);
         body.extend_from_slice(part(context.end(), frame.bytes.len()));
-        let mut amended = self.describe(framed(&body));
+        // A request, whichever side of the proxy asks.
+        let mut amended = described(framed(&body), Layout::Request, &self.limits);
         amended.id = frame.id;
         match amended.broken {
             None => Ok(amended),
@@ -158,7 +159,7 @@ impl Session for TarsSession {
         body.extend_from_slice(part(old.end(), frame.bytes.len())?);
         Some(Frame {
             id: frame.id,
-            ..self.describe(framed(&body))
+            ..described(framed(&body), Layout::Request, &self.limits)
         })
     }
 
