@@ -95,7 +95,7 @@ public class SofaPeer {
         check("exception", "IllegalStateException", () -> echo.fail("boom"));
         MethodConfig slow = new MethodConfig().setName("slow").setTimeout(300);
         MethodConfig note = new MethodConfig().setName("note").setInvokeType("oneway");
-        EchoService other = consumer(port).setMethods(new ArrayList<>(Arrays.asList(slow, note))).setUniqueId("").setRepeatedReferLimit(5).refer();
+        EchoService other = consumer(port).setMethods(new ArrayList<>(Arrays.asList(slow, note))).setRepeatedReferLimit(5).refer();
         check("timeout", "SofaTimeOutException", () -> other.slow(3000));
         check("after the timeout", "again", () -> echo.echo("again"));
         check("one-way calls", 20, () -> {

@@ -161,7 +161,7 @@ def client():
     check("of a service", "hello", lambda: Client("Echo").call("echo", "hello"))
     check("20 clients with equal ids", 20, lambda: at_once(20, lambda at: Client().call("echo", "call %d" % at) == "call %d" % at))
     check("declared exception", is_error("Declared('boom')"), lambda: one.call("fail", "boom"))
-    check("unknown method", is_error("no nothing"), lambda: one.call("nothing", "x"))
+    check("unknown method", lambda got: "no nothing" in str(got), lambda: one.call("nothing", "x"))
     check("no route", lambda got: isinstance(got, TApplicationException) and got.type == 1, lambda: one.call("nowhere", "x"))
     check("timeout", lambda got: isinstance(got, TApplicationException) and got.type == 6, lambda: one.call("slow", "3000"))
     check("after the timeout", "again", lambda: one.call("echo", "again"))
