@@ -355,7 +355,7 @@ impl Stats {
         *locked(&self.certificates) = numbers.collect();
     }
 
-    /// The certificates that serve, with their numbers as [`Scope::read`](super::Scope::read) has them.
+    /// The certificates that serve, with their numbers as [`Scope::read`] has them.
     pub fn certificates(&self) -> Vec<(CertificateId, Vec<Value>)> {
         let all = locked(&self.certificates);
         let read = all.iter().map(|(id, stats)| (id.clone(), stats.read()));
