@@ -24,7 +24,7 @@ function serve() {
       switch (method) {
         case 'tars_ping': { const out = new TarsStream.TarsOutputStream(); out.writeInt32(0, 0); current.doResponse(out.getBinBuffer()); return 0; }
         case 'echo': answer(stream.readString(1, true)); return 0;
-        case 'tenant': answer(current.getContext().tenant || ''); return 0;
+        case 'tenant': answer(current.getContext().get('tenant') || ''); return 0;
         case 'slow': { const millis = stream.readInt32(1, true); sleep(millis).then(() => answer('slept')); return 0; }
         case 'die': process.exit(0);
         default: return -3;
