@@ -1,6 +1,7 @@
 """What the kernel tells of processes and cores: memory, CPU time, idleness."""
 
 import collections
+import contextlib
 import os
 import re
 import time
@@ -60,8 +61,10 @@ def cpu_time(pid):
             fields = file.read().rpartition(")")[2].split()
         user, system = user + int(fields[11]), system + int(fields[12])
         for task in os.listdir(f"/proc/{one}/task"):
-            with open(f"/proc/{one}/task/{task}/schedstat", encoding="ascii") as file:
-                seconds += int(file.read().split()[0]) / 1e9
+            # A thread may end between being listed and being read, and its time then is lost: it was a helper's.
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                with open(f"/proc/{one}/task/{task}/schedstat", encoding="ascii") as file:
+                    seconds += int(file.read().split()[0]) / 1e9
     return CpuTime(seconds, user, system)
 
 
