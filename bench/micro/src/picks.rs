@@ -10,22 +10,22 @@ use crate::Micro;
 pub(crate) const MICROS: &[Micro] = &[
     Micro {
         name: "pick_round_robin_of_1",
-        limit: 100,
+        limit: 320,
         run: |times| pick(Balance::RoundRobin, 1, times),
     },
     Micro {
         name: "pick_round_robin_of_20",
-        limit: 550,
+        limit: 350,
         run: |times| pick(Balance::RoundRobin, 20, times),
     },
     Micro {
         name: "pick_random_of_20",
-        limit: 180,
+        limit: 400,
         run: |times| pick(Balance::Random, 20, times),
     },
     Micro {
         name: "pick_least_request_of_20",
-        limit: 360,
+        limit: 680,
         run: |times| pick(Balance::LeastRequest(Choices::default()), 20, times),
     },
 ];
