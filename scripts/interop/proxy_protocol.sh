@@ -25,24 +25,7 @@ done
 work=$(mktemp -d)
 pids=()
 trap '((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null; rm -rf "$work"' EXIT
-passed=0 failed=0 skipped=0
-check() {
-    local name=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        echo "ok: $name"
-        passed=$((passed + 1))
-    else
-        echo "FAILED: $name"
-        sed 's/^/    /' "$work/said" | tail -20
-        failed=$((failed + 1))
-    fi
-}
-skip() {
-    echo "skipped: $1"
-    skipped=$((skipped + 1))
-}
-have() { command -v "$1" >/dev/null; }
+. scripts/interop/lib.sh
 
 # Ports that are free now; all are taken before any is given, so that no two are the same.
 read -r in in_tls out_nginx1 out_nginx2 out_haproxy out_haproxy_tls out_tcp h_v1 h_v2 h_tls h_accept h_accept_tls n_accept n_stream < <(python3 - <<'PYTHON'
