@@ -430,16 +430,60 @@ fn calls_of_grpc_cross_to_http1(driver: Driver) {
         &site.replace(&origin.addr().to_string(), &wire.addr().to_string()),
     );
     let mut client = Http2::connect(proxy.addr("web"));
-    let fields = [
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-        ("grpc-timeout", "5S"),
-    ];
-    let message = b"\0\0\0\0\x03abc";
-    let stream = client.start("POST", "/test.Echo/Unary", &fields, false);
-    client.data(stream, message, true);
+    let call = |client: &mut Http2, path| {
+        let fields = [
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+            ("grpc-timeout", "5S"),
+        ];
+        let stream = client.start("POST", path, &fields, false);
+        client.data(stream, MESSAGE, true);
+        stream
+    };
+    let stream = call(&mut client, "/test.Echo/Unary");
     let mut spoken = wire.accept();
-    let head = spoken.head().to_ascii_lowercase();
+    is_a_call_of_grpc(&spoken.head().to_ascii_lowercase());
+    spoken.expect("8\r\n\0\0\0\0\x03abc\r\n0\r\n\r\n");
+    spoken.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n\
+         8\r\n\0\0\0\0\x03abc\r\n0\r\ngrpc-status: 0\r\ngrpc-message: fine\r\n\r\n",
+    );
+    let answer = client.answer(stream);
+    assert_eq!((answer.status, &answer.body[..]), (200, MESSAGE));
+    let trailer = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        answer.trailers,
+        [trailer("grpc-status", "0"), trailer("grpc-message", "fine")]
+    );
+    // An answer that is nothing but a status has no body in HTTP/1.1 either.
+    let stream = call(&mut client, "/test.Echo/Fail");
+    spoken.head();
+    spoken.expect("8\r\n\0\0\0\0\x03abc\r\n0\r\n\r\n");
+    spoken.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\nGrpc-Status: 5\r\n\r\n",
+    );
+    let answer = client.answer(stream);
+    assert_eq!(answer.get("grpc-status"), Some("5"));
+    assert!(answer.ended && answer.trailers.is_empty());
+    // An upstream that breaks off is one with a status too.
+    let stream = call(&mut client, "/test.Echo/Cut");
+    spoken.head();
+    spoken.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n\0\0\0\0\x03abc\r\n",
+    );
+    client.until("the message", |client| {
+        (client.answers.get(&stream)?.body == MESSAGE).then_some(())
+    });
+    spoken.reset();
+    let answer = client.answer(stream);
+    assert_eq!(answer.trailers[0], trailer("grpc-status", "14"));
+}
+
+/// A gRPC message of three bytes.
+const MESSAGE: &[u8] = b"\0\0\0\0\x03abc";
+
+/// What an HTTP/1.1 upstream must read of a call: what gRPC needs to pass a gateway, and a limit no longer than the client's 5 s.
+fn is_a_call_of_grpc(head: &str) {
     for line in [
         "te: trailers",
         "connection: te",
@@ -464,40 +508,4 @@ fn calls_of_grpc_cross_to_http1(driver: Driver) {
             _ => panic!("{left}"),
         };
     assert!((1..=5000).contains(&millis), "{left}");
-    spoken.expect("8\r\n\0\0\0\0\x03abc\r\n0\r\n\r\n");
-    spoken.send(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n\
-         8\r\n\0\0\0\0\x03abc\r\n0\r\ngrpc-status: 0\r\ngrpc-message: fine\r\n\r\n",
-    );
-    let answer = client.answer(stream);
-    assert_eq!((answer.status, &answer.body[..]), (200, &message[..]));
-    let trailer = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    assert_eq!(
-        answer.trailers,
-        [trailer("grpc-status", "0"), trailer("grpc-message", "fine")]
-    );
-    // An answer that is nothing but a status has no body in HTTP/1.1 either.
-    let stream = client.start("POST", "/test.Echo/Fail", &fields, false);
-    client.data(stream, message, true);
-    spoken.head();
-    spoken.expect("8\r\n\0\0\0\0\x03abc\r\n0\r\n\r\n");
-    spoken.send(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\nGrpc-Status: 5\r\n\r\n",
-    );
-    let answer = client.answer(stream);
-    assert_eq!(answer.get("grpc-status"), Some("5"));
-    assert!(answer.ended && answer.trailers.is_empty());
-    // An upstream that breaks off is one with a status too.
-    let stream = client.start("POST", "/test.Echo/Cut", &fields, false);
-    client.data(stream, message, true);
-    spoken.head();
-    spoken.send(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n\0\0\0\0\x03abc\r\n",
-    );
-    client.until("the message", |client| {
-        (client.answers.get(&stream)?.body == message).then_some(())
-    });
-    spoken.reset();
-    let answer = client.answer(stream);
-    assert_eq!(answer.trailers[0], trailer("grpc-status", "14"));
 }
