@@ -5,7 +5,7 @@ mod pulse;
 mod window;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ringway_protocols::{FieldId, Fields};
 
 pub(crate) use pulse::{Beat, Pulse};
@@ -44,11 +44,47 @@ pub(crate) fn to_fields(map: &HeaderMap) -> Fields {
 /// Fields as a map, with their names in lower case (RFC 9113 §8.2). `None` if one of them cannot be in HTTP.
 pub(crate) fn to_map(fields: &Fields) -> Option<HeaderMap> {
     let mut map = HeaderMap::try_with_capacity(fields.len()).ok()?;
-    for (name, value) in fields.shared() {
-        let name = HeaderName::from_bytes(name).ok()?;
+    for (id, name, value) in fields.shared() {
+        let name = match known(id) {
+            Some(known) => known,
+            None => HeaderName::from_bytes(name).ok()?,
+        };
         map.try_append(name, to_value(value)?).ok()?;
     }
     Some(map)
+}
+
+/// The names that most answers and requests have, which need not be looked up.
+fn known(id: FieldId) -> Option<HeaderName> {
+    const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+    match id {
+        FieldId::ContentLength => Some(header::CONTENT_LENGTH),
+        FieldId::ContentType => Some(header::CONTENT_TYPE),
+        FieldId::Date => Some(header::DATE),
+        FieldId::Server => Some(header::SERVER),
+        FieldId::Te => Some(header::TE),
+        FieldId::UserAgent => Some(header::USER_AGENT),
+        FieldId::Via => Some(header::VIA),
+        FieldId::XForwardedFor => Some(FOR),
+        FieldId::XForwardedHost => Some(HOST),
+        FieldId::XForwardedProto => Some(PROTO),
+        FieldId::XRequestId => Some(REQUEST_ID),
+        FieldId::Connection
+        | FieldId::Expect
+        | FieldId::Host
+        | FieldId::KeepAlive
+        | FieldId::ProxyAuthenticate
+        | FieldId::ProxyConnection
+        | FieldId::Trailer
+        | FieldId::TransferEncoding
+        | FieldId::Upgrade
+        | FieldId::XEnvoyUpstreamRqTimeoutMs
+        | FieldId::XForwardedClientCert
+        | FieldId::Other => None,
+    }
 }
 
 /// A field's value; nothing is copied.
@@ -80,6 +116,26 @@ mod tests {
                 line("two", b"b")
             ]
         );
+    }
+
+    #[test]
+    fn a_known_name_stays_itself() {
+        for name in [
+            "content-length",
+            "content-type",
+            "date",
+            "server",
+            "te",
+            "user-agent",
+            "via",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-request-id",
+        ] {
+            let known = known(FieldId::of(name.as_bytes()));
+            assert_eq!(known.as_ref().map(HeaderName::as_str), Some(name));
+        }
     }
 
     #[test]

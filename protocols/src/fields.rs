@@ -272,19 +272,19 @@ impl Fields {
         self.list.iter().map(|entry| entry.field(&self.raw))
     }
 
-    /// All fields in order: their names, and their values as parts of the bytes that they share.
-    pub fn shared(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
+    /// All fields in order: their ids and names, and their values as parts of the bytes that they share.
+    pub fn shared(&self) -> impl Iterator<Item = (FieldId, &[u8], Bytes)> {
         self.list.iter().map(|entry| match entry {
-            Entry::Span { name, value, .. } => {
+            Entry::Span { id, name, value } => {
                 let (at, len) = (value.0 as usize, value.1 as usize);
                 let end = at.saturating_add(len);
                 let value = match self.raw.get(at..end) {
                     Some(_) => self.raw.slice(at..end),
                     None => Bytes::new(),
                 };
-                (part(&self.raw, *name), value)
+                (*id, part(&self.raw, *name), value)
             }
-            Entry::Owned(own) => (&own.name[..], own.value.clone()),
+            Entry::Owned(own) => (own.id, &own.name[..], own.value.clone()),
         })
     }
 

@@ -58,7 +58,7 @@ pub use spec::{ClusterSpec, HostSpec, HostState, Mark, Streak};
 
 /// What a request for a connection gets.
 enum Admitted {
-    Kept(Connection),
+    Kept(Box<Connection>),
     New(Option<Permit>),
 }
 
@@ -445,7 +445,7 @@ impl Cluster {
         host: &Rc<Host>,
         group: Option<&Rc<Group>>,
         timer: &Timer,
-    ) -> Result<Connection, Fault> {
+    ) -> Result<Box<Connection>, Fault> {
         let apart = group.map(|group| host.apart(group));
         let host = apart.as_ref().unwrap_or(host);
         let places = self.places(host).await?;
@@ -526,13 +526,14 @@ impl Cluster {
     }
 
     /// Keeps a connection that is in step for the next request, within the pool's limits.
-    pub(crate) fn park(&self, connection: Connection) {
+    pub(crate) fn park(&self, mut connection: Box<Connection>) {
         if self.gate.wants_room(connection.host.id()) {
             self.stats.upstream_cx_closed_for_room.inc();
-            drop(connection);
         } else {
             connection.park(&self.spec.config.pool);
         }
+        // Its places are free before others are served.
+        drop(connection);
         if self.gate.counts_connections() {
             self.gate.serve();
         }

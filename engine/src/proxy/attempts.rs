@@ -1,7 +1,7 @@
 //! The tries of one request: at which hosts, how many, and what separates them.
 
 use std::cell::Cell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -114,7 +114,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
         }
         let mut next = Next::default();
         loop {
-            let tried = self.attempt(way, next.fresh, interim).await;
+            let tried = pin!(self.attempt(way, next.fresh, interim)).await;
             // The last try's place is free again.
             next.place = None;
             let verdict = self.verdict(&tried, way);
@@ -139,8 +139,10 @@ impl<'t, 'c> Attempts<'t, 'c> {
         let mut begun = self.begin(way)?;
         let timer = self.cx.timer;
         let limit = Deadline::after_opt(self.policy.per_try_timeout);
-        let one = way.one(&mut begun, fresh, &self.whole, interim, timer);
-        let result = timer.within(limit, one).await;
+        let result = {
+            let one = pin!(way.one(&mut begun, fresh, &self.whole, interim, timer));
+            timer.within(limit, one).await
+        };
         let result = result.unwrap_or_else(|_elapsed| Err(too_slow()));
         self.conclude(&begun, &result, true);
         result
@@ -378,7 +380,7 @@ impl<'a> Way<'_, 'a, '_> {
         timer: &Timer,
     ) -> Result<Answer<'a>, Fault> {
         let Some(idle) = self.idle else {
-            return self.send(begun, fresh, whole, interim, timer).await;
+            return pin!(self.send(begun, fresh, whole, interim, timer)).await;
         };
         let moved = Cell::new(0);
         let mut interim = Noted {
@@ -425,11 +427,11 @@ impl<'a> Way<'_, 'a, '_> {
             call: self.request.rpc,
         };
         let host = &begun.host;
-        let lease = self.cluster.checkout(host, want, timer).await?;
+        let lease = pin!(self.cluster.checkout(host, want, timer)).await?;
         if let Some(call) = self.request.rpc {
             call.tie.host.set(Some((begun.slot, host.id())));
         }
-        exchange(sending, lease, host, self.upload, interim, timer).await
+        pin!(exchange(sending, lease, host, self.upload, interim, timer)).await
     }
 }
 

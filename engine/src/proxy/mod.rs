@@ -19,7 +19,7 @@ mod retry;
 mod tunnel;
 mod upload;
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -114,15 +114,11 @@ pub(crate) struct Reply<'a> {
 }
 
 /// An answer's body.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one to a request, and almost always the large one"
-)]
 pub(crate) enum ReplyBody<'a> {
     /// Made here.
     Local(Bytes),
-    /// An upstream's.
-    Upstream(AnswerBody<'a>),
+    /// An upstream's. Boxed: a reply goes back through all of the request's futures, each of which has room for one.
+    Upstream(Box<AnswerBody<'a>>),
     /// None: the connection is closed without an answer.
     Abort,
 }
@@ -135,7 +131,8 @@ pub(crate) async fn proxy<'a, 'c>(
     interim: &mut dyn Interim,
     trace: &mut Trace<'c>,
 ) -> Reply<'a> {
-    let routed = route(cx, request, upload, interim, trace).await;
+    // Here and below a future is pinned where it is made: awaited by value, all of it would first be copied to where it is kept.
+    let routed = pin!(route(cx, request, upload, interim, trace)).await;
     let mut reply = match routed {
         Ok(reply) => speak(request, reply, None),
         Err(fault) => speak(request, fault_reply(&fault), Some(&fault)),
@@ -218,7 +215,7 @@ async fn route<'a, 'c>(
             upload.borrow_mut().transform(transforms);
         }
     }
-    let acted = act(cx, table, found, request, upload, interim, trace).await;
+    let acted = pin!(act(cx, table, found, request, upload, interim, trace)).await;
     request.upstream = Upstream {
         cluster: trace.cluster.as_ref().map(|cluster| cluster.name.clone()),
         host: trace.host.clone(),
@@ -248,7 +245,10 @@ async fn act<'a, 'c>(
             None => Err(Fault::new(FaultKind::Internal)),
         },
         Action::Forward(forward) => {
-            forward::forward(cx, table, found, forward, request, upload, interim, trace).await
+            pin!(forward::forward(
+                cx, table, found, forward, request, upload, interim, trace
+            ))
+            .await
         }
     }
 }

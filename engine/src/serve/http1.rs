@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +13,7 @@ use ringway_protocols::message::{Framing, RequestHead, ResponseHead, Version};
 use super::body::ClientBody;
 use super::outcome;
 use super::respond::{Sent, respond};
+use super::root::boxed;
 use super::{Client, Connection};
 use crate::fault::{Fault, FaultKind};
 use crate::grpc::Status;
@@ -63,7 +64,8 @@ pub(super) async fn serve(mut connection: Box<Connection>) {
         match next(&mut connection).await {
             Next::Request(request) => {
                 connection.ticket.set_idle(false);
-                match Box::pin(exchange(&mut connection, request)).await {
+                let served = &mut connection;
+                match boxed(|| exchange(served, request)).await {
                     End::KeepAlive => shrink(&mut connection.stream.reader),
                     end @ (End::Close | End::Linger | End::Reset) => break end,
                 }
@@ -191,6 +193,7 @@ pub(super) async fn linger(connection: &mut Connection) {
 }
 
 /// One request and its answer.
+#[inline(always)]
 async fn exchange(connection: &mut Connection, request: Box<Request>) -> End {
     let Connection { client, stream, .. } = connection;
     client.requests += 1;
@@ -221,7 +224,10 @@ async fn exchange(connection: &mut Connection, request: Box<Request>) -> End {
         deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
     };
     let keep = keep_alive && stays;
-    let mut done = answer(&around, stream, framing, keep, &mut cx, &mut trace, client).await;
+    let mut done = pin!(answer(
+        &around, stream, framing, keep, &mut cx, &mut trace, client
+    ))
+    .await;
     if let Some(upstream) = done.upstream.take() {
         Box::pin(switch(
             client,
@@ -261,7 +267,7 @@ async fn answer<'c>(
     } else if client.is_misdirected(&cx.head.authority) {
         outcome::misdirected()
     } else {
-        proxy(around, cx, &upload, &mut informer, trace).await
+        pin!(proxy(around, cx, &upload, &mut informer, trace)).await
     };
     // A client that waited for `100 Continue` in vain may send its body or not: what comes next cannot be told.
     let in_step = !informer.waits || upload.borrow().has_ended();

@@ -5,6 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// A future on the heap, made there: by `Box::pin` it would be made on the stack and all of it copied, most of it not yet written to.
+/// That takes that `make` and what it calls are inlined.
+#[inline(always)]
+pub(super) fn boxed<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
+}
+
 /// What a task's root keeps beside it, dropped after it.
 pub(super) trait Keeper {
     /// The task panicked.

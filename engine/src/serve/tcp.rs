@@ -128,7 +128,7 @@ impl<'c> Passing<'c> {
     }
 
     /// A connection to a host of the cluster: nothing has been sent yet, so that another host may always be tried.
-    async fn connect(&mut self) -> Result<(Active, Upstream), Fault> {
+    async fn connect(&mut self) -> Result<(Active, Box<Upstream>), Fault> {
         let Client { local, timer, .. } = self.client;
         let (cluster, limit) = (self.cluster, self.chain.proxy.connect_attempts);
         let peer = self.client.peer();

@@ -31,7 +31,7 @@ struct Parked {
 
 impl Kept {
     /// The newest kept connection that its other end has left open and silent.
-    pub(in crate::cluster) fn unpark(&self, host: &Rc<Host>) -> Option<Connection> {
+    pub(in crate::cluster) fn unpark(&self, host: &Rc<Host>) -> Option<Box<Connection>> {
         loop {
             let mut parked = self.0.borrow_mut().pop()?;
             host.cluster.upstream_cx_idle.dec();
@@ -116,6 +116,8 @@ fn is_silent(stream: &mut Stream) -> bool {
 }
 
 /// A connection to a host, in use by one request. Dropped, it is closed.
+///
+/// Boxed from the start: it goes through the hands of many futures, and by value each would have room for it.
 pub(crate) struct Connection {
     reader: Option<Reader>,
     writer: Option<Writer>,
@@ -131,7 +133,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(in crate::cluster) fn new(stream: Stream, host: &Rc<Host>, places: Places) -> Self {
+    pub(in crate::cluster) fn new(stream: Stream, host: &Rc<Host>, places: Places) -> Box<Self> {
         host.stats.cx_active.inc();
         host.cluster.upstream_cx_active.inc();
         Self::over(stream, 0, None, host, places)
@@ -143,8 +145,8 @@ impl Connection {
         born: Option<u64>,
         host: &Rc<Host>,
         places: Places,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             reader: Some(stream.reader),
             writer: Some(stream.writer),
             served,
@@ -153,7 +155,7 @@ impl Connection {
             born: born.unwrap_or_else(now_millis),
             host: Rc::clone(host),
             places,
-        }
+        })
     }
 
     /// Takes both sides out; what is not put back is closed by whoever drops it.
@@ -193,7 +195,7 @@ impl Connection {
     }
 
     /// Keeps it for the next request, if it is in step: nothing half sent, nothing more to say, and the other end open.
-    pub(in crate::cluster) fn park(mut self, pool: &Pool) {
+    pub(in crate::cluster) fn park(&mut self, pool: &Pool) {
         let host = Rc::clone(&self.host);
         let Some((reader, writer)) = self.take() else {
             return;

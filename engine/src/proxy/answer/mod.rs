@@ -19,7 +19,7 @@ use crate::filter::{BadBody, Transforms};
 /// An answer whose head is here.
 pub(crate) struct Answer<'a> {
     pub(crate) head: ResponseHead,
-    pub(crate) body: AnswerBody<'a>,
+    pub(crate) body: Box<AnswerBody<'a>>,
     /// From sending the request to its head.
     pub(crate) service_time: Duration,
 }
@@ -38,12 +38,12 @@ pub(crate) enum Source<'a> {
     Rpc(rpc::Body),
 }
 
-impl<'a> From<Source<'a>> for AnswerBody<'a> {
+impl<'a> From<Source<'a>> for Box<AnswerBody<'a>> {
     fn from(source: Source<'a>) -> Self {
-        Self {
+        Box::new(AnswerBody {
             source,
             transforms: None,
-        }
+        })
     }
 }
 

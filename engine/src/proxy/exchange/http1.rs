@@ -32,7 +32,7 @@ pub(in crate::proxy) type SendFuture<'a> =
 /// Sends the request over the connection and reads the head of the final answer. Dropped, it closes the connection.
 pub(super) async fn exchange<'a>(
     sending: &Sending<'_>,
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     active: Active,
     upload: &SharedUpload<'a>,
     interim: &mut dyn Interim,

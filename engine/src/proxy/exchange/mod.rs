@@ -12,7 +12,7 @@ mod websocket;
 
 use std::cell::Cell;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -68,8 +68,10 @@ pub(crate) async fn exchange<'a>(
     let active = Active::new(host, std::mem::take(&mut sending.places));
     let (head, body) = match lease {
         Lease::Http1(connection) => {
-            let (head, body) =
-                http1::exchange(&sending, connection, active, upload, interim, timer).await?;
+            let (head, body) = pin!(http1::exchange(
+                &sending, connection, active, upload, interim, timer
+            ))
+            .await?;
             (head, Source::Http1(body))
         }
         Lease::Http2(slot) => {

@@ -10,12 +10,12 @@ use h2::server::{Connection as Codec, SendResponse};
 use h2::{Reason, RecvStream};
 
 use super::shared::Shared;
-use super::stream;
+use super::stream::Stream;
 use crate::http2::{Beat, Pulse};
 use crate::net::{PollIo, Pump, spawn};
 use crate::serve::Client;
 use crate::serve::pace::Pace;
-use crate::serve::root::Root;
+use crate::serve::root::{Root, boxed};
 use crate::time::{Deadline, now_millis};
 use crate::view::Ticket;
 
@@ -367,12 +367,9 @@ fn begin(
     respond: SendResponse<Bytes>,
 ) {
     let place = Rc::new(place);
-    // Boxed, or the whole of it is copied on the way into the runtime's own box, and again on the way to that.
-    let task = Box::pin(stream::serve(
-        client.beside(),
-        Rc::clone(&place),
-        request,
-        respond,
-    ));
-    spawn(Root::new(task, place));
+    let keeper = Rc::clone(&place);
+    if let Some(stream) = Stream::admit(client.beside(), place, request, respond) {
+        // Boxed, or the whole of it is copied on the way into the runtime's own box, and again on the way to that.
+        spawn(Root::new(boxed(|| stream.serve()), keeper));
+    }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Response, StatusCode};
-use ringway_protocols::http1::strip_hop_by_hop;
+use ringway_protocols::http1::{Violation, strip_hop_by_hop};
 use ringway_protocols::http2::{self, Request};
 use ringway_protocols::message::{Framing, ResponseHead, Version};
 
@@ -30,93 +30,130 @@ use crate::serve::respond::Sent;
 use crate::serve::{Client, outcome};
 use crate::time::Deadline;
 
-/// Serves a stream to its end.
-pub(super) async fn serve(
+/// A request that may be served, and the stream that it came on.
+pub(super) struct Stream {
     client: Client,
     place: Rc<InFlight>,
-    request: http::Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-) {
-    let (head, body) = request.into_parts();
-    let ended = body.is_end_stream();
-    let parts = request::parts(head, ended);
-    match http2::request(parts, &request::limits(&client.listener)) {
-        Ok(request) => {
-            let respond = RefCell::new(respond);
-            exchange(&client, &place, request, body, &respond).await;
-        }
-        Err(violation) => {
-            let stats = &client.listener.stats;
-            stats.violation.inc(violation.index());
-            let mut refusal = outcome::Refusal::new(&client, violation.status(), violation.name());
-            if violation.status() == 400 {
-                // RFC 9113 §8.1.1: malformed, and so an error of the stream.
-                respond.send_reset(Reason::PROTOCOL_ERROR);
-                (refusal.head.status, refusal.body) = (0, Bytes::new());
-            } else if let Some(head) = head_of(&refusal.head)
-                && let Ok(mut stream) = respond.send_response(head, false)
-            {
-                // A line of text: more than a client may well be without.
-                let _gone = stream.send_data(refusal.body.clone(), true);
+    cx: RequestCx,
+    asks: Asks,
+    body: RecvStream,
+    respond: RefCell<SendResponse<Bytes>>,
+}
+
+/// What a request asks for beside its answer.
+struct Asks {
+    framing: Framing,
+    expect_continue: bool,
+    upgrade: Option<Bytes>,
+    te_trailers: bool,
+}
+
+impl Stream {
+    /// Holds a request against the rules. None if it breaks one: then it has been refused.
+    pub(super) fn admit(
+        client: Client,
+        place: Rc<InFlight>,
+        request: http::Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) -> Option<Self> {
+        let (head, body) = request.into_parts();
+        let parts = request::parts(head, body.is_end_stream());
+        let request = match http2::request(parts, &request::limits(&client.listener)) {
+            Ok(request) => request,
+            Err(violation) => {
+                refuse(&client, violation, respond);
+                return None;
             }
-            refusal.end(&client);
+        };
+        let Request {
+            head,
+            framing,
+            expect_continue,
+            upgrade,
+            te_trailers,
+        } = request;
+        let cx = request_cx(&client, head);
+        Some(Self {
+            client,
+            place,
+            cx,
+            asks: Asks {
+                framing,
+                expect_continue,
+                upgrade,
+                te_trailers,
+            },
+            body,
+            respond: RefCell::new(respond),
+        })
+    }
+
+    /// Serves it to its end.
+    ///
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` holds what it is given twice"
+    )]
+    #[inline(always)]
+    pub(super) fn serve(mut self) -> impl Future<Output = ()> {
+        async move {
+            let listener = &*self.client.listener;
+            let _active = outcome::Active::new(listener);
+            let accept = self
+                .asks
+                .upgrade
+                .is_some()
+                .then(|| websocket::ask(&mut self.cx.head.fields, &self.client.local.rng));
+            let mut trace = Trace::default();
+            let around = Cx {
+                local: &self.client.local,
+                listener,
+                chain: self.client.chain,
+                intro: &self.client.intro,
+                timer: &self.client.timer,
+                upgrade: self.asks.upgrade.take(),
+                te_trailers: self.asks.te_trailers,
+                expects_continue: self.asks.expect_continue,
+                deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
+            };
+            let shared = self.place.shared();
+            let mut body = StreamBody::new(self.body, listener, shared, self.asks.framing);
+            let (client, respond) = (&self.client, &self.respond);
+            let request = (&mut self.cx, accept.as_deref());
+            let mut done = pin!(answer(
+                &around, &mut body, respond, request, &mut trace, client
+            ))
+            .await;
+            if let Some((upstream, stream)) = done.upstream.take().zip(done.stream.take()) {
+                let idle = done.idle.unwrap_or(Duration::MAX);
+                let (ours, sent) = (body.stream(), &mut done.sent);
+                let join = websocket::join(client, respond, ours, stream, upstream, idle, sent);
+                Box::pin(join).await;
+            }
+            if done.sent.fault.is_none() && done.sent.status != 0 {
+                self.place.ended_well();
+            }
+            outcome::end(client, &self.cx, &mut trace, &done);
         }
     }
 }
 
-/// One request and its answer.
-async fn exchange(
-    client: &Client,
-    place: &Rc<InFlight>,
-    request: Request,
-    body: RecvStream,
-    respond: &RefCell<SendResponse<Bytes>>,
-) {
-    let listener = &*client.listener;
-    let _active = outcome::Active::new(listener);
-    let Request {
-        head,
-        framing,
-        expect_continue,
-        upgrade,
-        te_trailers,
-    } = request;
-    let mut cx = request_cx(client, head);
-    let accept = upgrade
-        .is_some()
-        .then(|| websocket::ask(&mut cx.head.fields, &client.local.rng));
-    let mut trace = Trace::default();
-    let around = Cx {
-        local: &client.local,
-        listener,
-        chain: client.chain,
-        intro: &client.intro,
-        timer: &client.timer,
-        upgrade,
-        te_trailers,
-        expects_continue: expect_continue,
-        deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
-    };
-    let mut body = StreamBody::new(body, listener, place.shared(), framing);
-    let request = (&mut cx, accept.as_deref());
-    let mut done = answer(&around, &mut body, respond, request, &mut trace, client).await;
-    if let Some((upstream, stream)) = done.upstream.take().zip(done.stream.take()) {
-        let idle = done.idle.unwrap_or(Duration::MAX);
-        let join = websocket::join(
-            client,
-            respond,
-            body.stream(),
-            stream,
-            upstream,
-            idle,
-            &mut done.sent,
-        );
-        Box::pin(join).await;
+/// Answers what is no request that may be served.
+fn refuse(client: &Client, violation: Violation, mut respond: SendResponse<Bytes>) {
+    let stats = &client.listener.stats;
+    stats.violation.inc(violation.index());
+    let mut refusal = outcome::Refusal::new(client, violation.status(), violation.name());
+    if violation.status() == 400 {
+        // RFC 9113 §8.1.1: malformed, and so an error of the stream.
+        respond.send_reset(Reason::PROTOCOL_ERROR);
+        (refusal.head.status, refusal.body) = (0, Bytes::new());
+    } else if let Some(head) = head_of(&refusal.head)
+        && let Ok(mut stream) = respond.send_response(head, false)
+    {
+        // A line of text: more than a client may well be without.
+        let _gone = stream.send_data(refusal.body.clone(), true);
     }
-    if done.sent.fault.is_none() && done.sent.status != 0 {
-        place.ended_well();
-    }
-    outcome::end(client, &cx, &mut trace, &done);
+    refusal.end(client);
 }
 
 /// Proxies the request and sends its answer.
@@ -292,14 +329,14 @@ impl Interim for Informer<'_> {
 mod tests {
     use super::*;
 
-    fn size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+    fn size<F>(_: impl FnOnce(Stream) -> F) -> usize {
         size_of::<F>()
     }
 
     /// What a connection has in flight, its streams' memory follows.
     #[test]
     fn a_streams_future_is_small() {
-        let bytes = size(serve);
+        let bytes = size(Stream::serve);
         assert!(bytes <= 9 << 10, "{bytes} bytes");
     }
 }
