@@ -353,9 +353,12 @@ fn what_comes_after_a_close_notify_is_not_read_and_not_spun_on() {
         let mut stream = StreamOwned::new(own.peer_client(ALL), socket.try_clone().unwrap());
         stream.conn.complete_io(&mut socket).unwrap();
         stream.conn.send_close_notify();
-        stream.flush().unwrap();
-        stream.sock.write_all(&[23, 3, 3, 0, 64]).unwrap();
-        stream.sock.write_all(&[0; 64]).unwrap();
+        // In one piece: once the other end has read the first, it may be gone before a second is written.
+        let mut last = Vec::new();
+        stream.conn.write_tls(&mut last).unwrap();
+        last.extend([23, 3, 3, 0, 64]);
+        last.extend([0; 64]);
+        stream.sock.write_all(&last).unwrap();
         let mut came = Vec::new();
         // Closing with bytes unread may reset.
         let _ended = stream.read_to_end(&mut came);
