@@ -75,12 +75,14 @@ pub(crate) async fn exchange<'a>(
             (head, Source::Http1(body))
         }
         Lease::Http2(slot) => {
-            let (head, body) =
-                http2::exchange(&sending, slot, active, upload, interim, timer).await?;
+            let (head, body) = pin!(http2::exchange(
+                &sending, slot, active, upload, interim, timer
+            ))
+            .await?;
             (head, Source::Http2(body))
         }
         Lease::Rpc(slot) => {
-            let (head, body) = rpc::exchange(&sending, slot, active, upload, timer).await?;
+            let (head, body) = pin!(rpc::exchange(&sending, slot, active, upload, timer)).await?;
             (head, Source::Rpc(body))
         }
     };

@@ -1,6 +1,7 @@
 //! One call: handed to `proxy` as a request, and its answer, or one of the proxy's own, given back under the client's id.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,7 @@ use crate::serve::{Client, outcome};
 use crate::time::Deadline;
 
 /// Serves a call to its end.
+#[inline(always)]
 pub(super) async fn serve(client: Client, shared: Rc<Shared>, frame: Frame) {
     let listener = &*client.listener;
     let _active = outcome::Active::new(listener);
@@ -49,7 +51,7 @@ pub(super) async fn serve(client: Client, shared: Rc<Shared>, frame: Frame) {
     };
     let mut body = NoBody;
     let upload: SharedUpload<'_> = Rc::new(RefCell::new(Upload::new(&mut body)));
-    let reply = proxy(&around, &mut cx, &upload, &mut NoInterim, &mut trace).await;
+    let reply = pin!(proxy(&around, &mut cx, &upload, &mut NoInterim, &mut trace)).await;
     let done = answer(&shared, frame, reply);
     listener.stats.bytes_received.add(done.sent.received);
     listener.stats.bytes_sent.add(done.sent.sent);

@@ -21,7 +21,7 @@ use ringway_protocols::codec::{Codec, Frame, Kind, Refusal, Why};
 
 use self::shared::{InFlight, Shared};
 use super::pace::Pace;
-use super::root::Root;
+use super::root::{Root, boxed};
 use super::{Client, Connection};
 use crate::net::{Reader, Stream, Writer, spawn};
 use crate::time::Deadline;
@@ -165,8 +165,11 @@ fn begin(client: &mut Client, shared: &Rc<Shared>, frame: Frame) {
         return;
     };
     // Boxed, or the whole of it is copied on the way into the runtime's own box, and again on the way to that.
-    let serving = Box::pin(call::serve(client.beside(), Rc::clone(shared), frame));
-    spawn(Root::new(serving, place));
+    let (client, shared) = (client.beside(), Rc::clone(shared));
+    spawn(Root::new(
+        boxed(|| call::serve(client, shared, frame)),
+        place,
+    ));
 }
 
 /// What comes next.
