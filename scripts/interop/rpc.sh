@@ -1,7 +1,8 @@
 #!/bin/sh
 # Calls of real clients of Bolt, Dubbo, Tars and Thrift through the proxy to real servers, none of them ours: plain and large calls,
-# many at once and out of order, exceptions, what nobody serves, timeouts, one-way calls, an upstream that dies in the middle of a call,
-# clients with equal ids on one upstream connection, under TLS on both sides. Fails if anything is not as it should be.
+# many at once and out of order, exceptions, what nobody serves, timeouts, one-way calls, heartbeats, clients with equal ids on one
+# upstream connection, an upstream that dies, a reload and a drain in the middle of a call, servers that call their clients, under TLS
+# on both sides. Fails if anything is not as it should be.
 #
 #   scripts/interop/rpc.sh [-d DRIVER] [-o WORD] [RINGWAY]
 #     -d DRIVER   io_uring or epoll; default: what the proxy takes
@@ -104,19 +105,21 @@ install_java() {
         (cd "$to" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib) >"$to.log" 2>&1 || return 1
         touch "$to/ready"
     fi
-    javac -encoding UTF-8 -nowarn -cp "$to/lib/*" -d "$to/classes" "$here/rpc/EchoService.java" "$here/rpc/Echo.java" "$here/rpc/$from.java" \
+    javac -encoding UTF-8 -nowarn -cp "$to/lib/*" -d "$to/classes" "$here/rpc/Check.java" "$here/rpc/EchoService.java" "$here/rpc/Echo.java" "$here/rpc/$from.java" \
         >"$to.javac.log" 2>&1
 }
 
 install_jvm() {
+    # Quick to start rather than quick in the end; and Bolt's own heartbeats so often that calls of some seconds see them.
+    java="java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djava.net.preferIPv4Stack=true -Dbolt.tcp.heartbeat.interval=700"
     command -v mvn >/dev/null && command -v javac >/dev/null || { echo "left out: mvn or javac is not there"; return; }
     if install_java dubbo DubboPeer org.apache.dubbo:dubbo:3.3.6; then
-        java_dubbo="java -Djava.net.preferIPv4Stack=true -cp $peers/dubbo/classes:$peers/dubbo/lib/*"
+        java_dubbo="$java -cp $peers/dubbo/classes:$peers/dubbo/lib/*"
     else
         echo "left out: Dubbo for Java ($peers/dubbo.log, $peers/dubbo.javac.log)"
     fi
     if install_java sofa SofaPeer com.alipay.sofa:sofa-rpc-all:5.13.2; then
-        java_sofa="java -Djava.net.preferIPv4Stack=true --add-opens=java.base/java.lang=ALL-UNNAMED -cp $peers/sofa/classes:$peers/sofa/lib/*"
+        java_sofa="$java --add-opens=java.base/java.lang=ALL-UNNAMED -cp $peers/sofa/classes:$peers/sofa/lib/*"
     else
         echo "left out: SOFARPC for Java ($peers/sofa.log, $peers/sofa.javac.log)"
     fi
@@ -130,39 +133,44 @@ certificate() {
         || { cat "$dir/openssl.log"; exit 1; }
 }
 
-# A proxy for that protocol before a port: in the clear, and under TLS on both sides.
+# A proxy for that protocol before a port: in the clear, and under TLS on both sides. Of a name with a suffix: -any takes every call, -bound
+# gives clients connections of their own.
 start_proxy() {
     plain=$(free_port) secure=$(free_port) inner=$(free_port) admin=$(free_port)
+    protocol=${1%-*} rpc="heartbeat: 500ms, heartbeat_timeout: 800ms"
     case $1 in
-        bolt) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: "EchoService:1.0" } }, cluster: up }]' ;;
-        bolt-any) routes='[{ cluster: up }]' ;;
+        bolt) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: "EchoService:1.0" } }, cluster: up }, { match: { rpc: { service: "EchoService:1.0:missing" } }, cluster: up }]' ;;
         dubbo) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: EchoService, version: 1.0.0, group: blue } }, cluster: up }]' ;;
-        dubbo-any) routes='[{ cluster: up }]' ;;
         tars) routes='[{ match: { rpc: { service: "Test.*" } }, cluster: up, request_headers: { set: { tenant: blue } } }]' ;;
-        thrift) routes='[{ match: { rpc: { service: Echo } }, cluster: up }, { match: { rpc: { method: "no*" } }, cluster: up }, { match: { rpc: { method: "e*" } }, cluster: up }, { match: { rpc: { method: fail } }, cluster: up }, { match: { rpc: { method: slow } }, cluster: up, timeout: 500ms }, { match: { rpc: { method: die } }, cluster: up }]' ;;
+        thrift) routes='[{ match: { rpc: { method: nowhere } }, cluster: up, filters: [{ fault: { abort: { status: 404 } } }] }, { match: { rpc: { service: Echo } }, cluster: up }, { match: { rpc: { method: slow } }, cluster: up, timeout: 500ms }, { match: { rpc: { method: "*" } }, cluster: up }]' ;;
+        *-any) routes='[{ cluster: up }]' ;;
+        *-bound) routes='[{ cluster: up }]' rpc="$rpc, bound: true" ;;
     esac
-    [ "$1" != thrift ] || routes="[{ match: { rpc: { method: nowhere } }, cluster: up, filters: [{ fault: { abort: { status: 404 } } }] }, ${routes#?}"
     cat >"$dir/ringway.yaml" <<YAML
-process: { cores: 1, drain_delay: 0s, drain_timeout: 1s${driver:+, io_driver: $driver} }
+process: { cores: 1, drain_delay: 0s, drain_timeout: 10s${driver:+, io_driver: $driver} }
 admin: { address: 127.0.0.1:$admin }
 listeners:
-  - { name: plain, address: "127.0.0.1:$plain", protocol: ${1%-any}, routes: $routes }
+  - { name: plain, address: "127.0.0.1:$plain", protocol: $protocol, routes: $routes }
   - name: secure
     address: 127.0.0.1:$secure
-    protocol: ${1%-any}
+    protocol: $protocol
     tls: { certificates: [{ cert: $dir/cert.pem, key: $dir/key.pem }] }
     routes: [{ cluster: inner }]
   - name: inner
     address: 127.0.0.1:$inner
-    protocol: ${1%-any}
+    protocol: $protocol
     tls: { certificates: [{ cert: $dir/cert.pem, key: $dir/key.pem }] }
     routes: $routes
 clusters:
-  - { name: up, protocol: ${1%-any}, endpoints: ["127.0.0.1:$2"], rpc: { heartbeat: 1s } }
-  - { name: inner, protocol: ${1%-any}, endpoints: ["127.0.0.1:$inner"], tls: { server_name: localhost, ca: $dir/cert.pem } }
+  - { name: up, protocol: $protocol, endpoints: ["127.0.0.1:$2"], rpc: { $rpc } }
+  - { name: inner, protocol: $protocol, endpoints: ["127.0.0.1:$inner"], tls: { server_name: localhost, ca: $dir/cert.pem } }
 YAML
     "$ringway" run -c "$dir/ringway.yaml" >"$dir/ringway.log" 2>&1 &
     proxy=$!
+    stats="curl -sf http://127.0.0.1:$admin/stats/prometheus -o $dir/stats"
+    # What a client has done to the proxy in the middle of a call.
+    export RINGWAY_RELOAD="sed -i 's/heartbeat: 500ms/heartbeat: 501ms/' $dir/ringway.yaml && curl -sf -X POST http://127.0.0.1:$admin/reload"
+    export RINGWAY_DRAIN="$stats; kill -TERM $proxy"
     await "$plain"
 }
 
@@ -180,6 +188,30 @@ start_server() {
     server=$!
 }
 
+# The sum of a number of the cluster's.
+count() { sed -n "s/^ringway_cluster_$1_total{cluster=\"up\".*} //p" "$dir/stats" | awk '{ n += $1 } END { print n + 0 }'; }
+
+# One client against the server of a pair, through a proxy of its own.
+client() {
+    rm -f "$dir/stats"
+    start_proxy "$1" "$2"
+    command=$(echo "$3" | sed "s|PORT|$plain|; s|SECURE|$secure|; s|CA|$dir/cert.pem|")
+    echo "-- ${3#"$peers"/}" | sed "s|$here/rpc/||; s| -[XD-][^ ]*||g; s| -cp [^ ]*||; s|$peers/||g"
+    # shellcheck disable=SC2086
+    if ! (cd "$here/rpc" && timeout 240 $command) >"$dir/client.log" 2>&1; then
+        failed=$((failed + 1))
+        grep -v '^ok' "$dir/client.log" | tail -40
+        echo "   FAILED; the proxy said:"
+        tail -5 "$dir/ringway.log"
+    fi
+    echo "   $(grep -c '^ok' "$dir/client.log" || :) as they should be, $(grep -c '^FAIL' "$dir/client.log" || :) not"
+    [ -e "$dir/stats" ] || $stats || touch "$dir/stats"
+    unread=$(count rpc_malformed) lost=$(count upstream_cx_ping_timeout)
+    echo "   $(count upstream_cx) upstream connections, $(count rpc_heartbeats) heartbeats over them; $unread frames of theirs could not be read, $lost connections were given up"
+    [ "$unread$lost" = 00 ] || failed=$((failed + 1))
+    end_proxy
+}
+
 # NAME PROTOCOL "SERVER" "CLIENT"...: each with PORT for the port; SECURE and CA stand for the TLS side.
 pair() {
     name=$1 protocol=$2 serving=$3
@@ -189,26 +221,10 @@ pair() {
     port=$(free_port)
     # shellcheck disable=SC2046,SC2086
     start_server $(echo "$serving" | sed "s|PORT|$port|")
-    await "$port"
-    start_proxy "$protocol" "$port"
     for client; do
-        command=$(echo "$client" | sed "s|PORT|$plain|; s|SECURE|$secure|; s|CA|$dir/cert.pem|")
-        echo "-- ${client#"$peers"/}" | sed "s|$here/rpc/||; s|-cp [^ ]*||; s|$peers/||g"
-        # shellcheck disable=SC2086
-        if ! (cd "$here/rpc" && timeout 180 $command) >"$dir/client.log" 2>&1; then
-            failed=$((failed + 1))
-            grep -v '^ok' "$dir/client.log" | tail -40
-            echo "   FAILED; the proxy said:"
-            tail -5 "$dir/ringway.log"
-        fi
-        echo "   $(grep -c '^ok' "$dir/client.log" || :) as they should be, $(grep -c '^FAIL' "$dir/client.log" || :) not"
         await "$port"
+        client "$protocol" "$port" "$client"
     done
-    connections=$(curl -s "http://127.0.0.1:$admin/stats/prometheus" | sed -n 's/^ringway_cluster_upstream_cx_total{cluster="up"} //p')
-    unasked=$(curl -s "http://127.0.0.1:$admin/stats/prometheus" | sed -n 's/^ringway_cluster_rpc_malformed_total{cluster="up".*} //p' | awk '{ n += $1 } END { print n + 0 }')
-    echo "   $connections upstream connections; $unasked frames of theirs could not be read"
-    [ "$unasked" = 0 ] || failed=$((failed + 1))
-    end_proxy
     end_server
 }
 
@@ -235,11 +251,13 @@ if [ -n "$python" ]; then
 fi
 if [ -n "$java_dubbo" ]; then
     pair "Dubbo: Java" dubbo "$java_dubbo DubboPeer server PORT" "$java_dubbo DubboPeer client PORT"
+    pair "Dubbo: Java, callbacks" dubbo-bound "$java_dubbo DubboPeer server PORT" "$java_dubbo DubboPeer push-client PORT"
     pair "Dubbo: Java, fastjson2" dubbo-any "$java_dubbo DubboPeer server PORT" "$java_dubbo DubboPeer client PORT fastjson2"
 fi
 if [ -n "$java_sofa" ]; then
     pair "Bolt: SOFARPC for Java" bolt "$java_sofa SofaPeer server PORT" "$java_sofa SofaPeer client PORT"
     pair "Bolt: Java, by itself" bolt-any "$java_sofa SofaPeer bolt-server PORT" "$java_sofa SofaPeer bolt-client PORT"
+    pair "Bolt: Java, calls of the server's" bolt-bound "$java_sofa SofaPeer bolt-server PORT" "$java_sofa SofaPeer push-client PORT"
 fi
 [ "$failed" = 0 ] || { echo "$failed of the peers did not get what they should"; exit 1; }
 echo "all as it should be"

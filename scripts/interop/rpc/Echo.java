@@ -52,6 +52,10 @@ public class Echo implements EchoService {
         return NOTED.get();
     }
 
+    public String subscribe(Listener listener) {
+        return "heard: " + listener.told("news");
+    }
+
     public String die() {
         Runtime.getRuntime().halt(0);
         return "";

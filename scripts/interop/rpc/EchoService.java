@@ -34,5 +34,12 @@ public interface EchoService {
 
     int noted();
 
+    /** Whom the server may call back. */
+    interface Listener {
+        String told(String text);
+    }
+
+    String subscribe(Listener listener);
+
     String die();
 }

@@ -15,16 +15,24 @@ import java.util.Map;
 
 /**
  * SOFARPC's own server and client, and Bolt by itself under both its versions: `server PORT`, `client PORT`, `bolt-server PORT`,
- * `bolt-client PORT`. A client says for each call whether it went as it should.
+ * `bolt-client PORT`, and `push-client PORT`, which the server calls back. A client says for each call whether it went as it should.
  */
-public class SofaPeer {
+public class SofaPeer extends Check {
     static class Bolt extends SyncUserProcessor<String> {
+        final RpcServer server;
+
+        Bolt(RpcServer server) {
+            this.server = server;
+        }
+
         @Override
         public Object handleRequest(BizContext context, String text) throws Exception {
-            if (text.startsWith("slow")) Thread.sleep(2000);
+            if (text.startsWith("slow")) Thread.sleep(Long.parseLong(text.substring(4)));
             if (text.startsWith("fail")) throw new IllegalStateException("boom");
             if (text.startsWith("die")) Runtime.getRuntime().halt(0);
-            return text;
+            // A call of the server's own, over the connection that it was called on.
+            if (text.startsWith("push")) return "heard: " + server.invokeSync(context.getConnection(), "echo " + text, 5000);
+            return text.startsWith("slow") ? "slept" : text;
         }
 
         @Override
@@ -33,41 +41,10 @@ public class SofaPeer {
         }
     }
 
-    static int failed;
-
-    interface Call {
-        Object run() throws Throwable;
-    }
-
-    static void check(String name, Object expect, Call call) {
-        Object got;
-        try {
-            got = call.run();
-        } catch (Throwable t) {
-            got = t.getClass().getSimpleName();
-            if (!expect.equals(got)) System.out.println("     " + t);
-        }
-        boolean ok = expect.equals(got);
-        failed += ok ? 0 : 1;
-        String said = String.valueOf(got);
-        System.out.println((ok ? "ok   " : "FAIL ") + name + (ok ? "" : ": wanted " + expect + ", got " + said.substring(0, Math.min(200, said.length()))));
-    }
-
-    static Object again(Call call) throws Throwable {
-        for (int i = 0; ; i++) {
-            try {
-                return call.run();
-            } catch (Exception e) {
-                if (i == 100) throw e;
-                Thread.sleep(200);
-            }
-        }
-    }
-
     static ConsumerConfig<EchoService> consumer(int port) {
         return new ConsumerConfig<EchoService>().setApplication(new ApplicationConfig().setAppName("peer"))
             .setInterfaceId(EchoService.class.getName()).setProtocol("bolt").setDirectUrl("bolt://127.0.0.1:" + port)
-            .setRegister(false).setSubscribe(false).setTimeout(5000).setRetries(0).setReconnectPeriod(500).setConnectTimeout(2000);
+            .setRegister(false).setSubscribe(false).setTimeout(20000).setRetries(0).setReconnectPeriod(500).setConnectTimeout(2000);
     }
 
     static void ask(int port) {
@@ -103,9 +80,11 @@ public class SofaPeer {
             for (int i = 0; i < 100 && echo.noted() < 20; i++) Thread.sleep(50);
             return echo.noted();
         });
+        check("unknown service", "SofaRpcException", () -> consumer(port).setUniqueId("missing").refer().echo("x"));
         check("no route", "SofaRpcException", () -> consumer(port).setUniqueId("nowhere").refer().echo("x"));
         check("upstream killed mid-call", "SofaRpcException", () -> echo.die());
-        check("after it came back", "back", () -> again(() -> echo.echo("back")));
+        check("after it came back", "back", () -> until(() -> echo.echo("back")));
+        outlives(() -> echo.slow(3500), () -> echo.slow(1500), () -> echo.echo("again"));
     }
 
     static void serve(int port) throws Exception {
@@ -136,7 +115,7 @@ public class SofaPeer {
                 }).count();
             });
             check(version + ": exception", "InvokeServerException", () -> client.invokeSync(address, "fail", 5000));
-            check(version + ": timeout", "InvokeTimeoutException", () -> client.invokeSync(address, "slow", 300));
+            check(version + ": timeout", "InvokeTimeoutException", () -> client.invokeSync(address, "slow2000", 300));
             check(version + ": one-way, then a call", "after", () -> {
                 for (int i = 0; i < 20; i++) client.oneway(address, "fire");
                 return client.invokeSync(address, "after", 5000);
@@ -144,7 +123,38 @@ public class SofaPeer {
         }
         String address = "127.0.0.1:" + port;
         check("upstream killed mid-call", "ConnectionClosedException", () -> client.invokeSync(address, "die", 5000));
-        check("after it came back", "back", () -> again(() -> client.invokeSync(address, "back", 5000)));
+        check("after it came back", "back", () -> until(() -> client.invokeSync(address, "back", 5000)));
+        outlives(() -> client.invokeSync(address, "slow3500", 20000), () -> client.invokeSync(address, "slow1500", 20000),
+            () -> client.invokeSync(address, "again", 5000));
+    }
+
+    /** A server's calls reach the client on whose connection they are made, and no other. */
+    static void hearBolt(int port) throws Exception {
+        RpcClient[] clients = new RpcClient[2];
+        for (int i = 0; i < 2; i++) {
+            clients[i] = new RpcClient();
+            String name = " at " + i;
+            clients[i].registerUserProcessor(new SyncUserProcessor<String>() {
+                @Override
+                public Object handleRequest(BizContext context, String text) {
+                    return text + name;
+                }
+
+                @Override
+                public String interest() {
+                    return String.class.getName();
+                }
+            });
+            clients[i].startup();
+        }
+        String address = "127.0.0.1:" + port;
+        for (int i = 0; i < 2; i++) {
+            RpcClient client = clients[i];
+            check("the server calls client " + i, "heard: echo push at " + i, () -> client.invokeSync(address, "push", 20000));
+            check("echo", "hello", () -> client.invokeSync(address, "hello", 5000));
+        }
+        check("upstream killed mid-call", "ConnectionClosedException", () -> clients[0].invokeSync(address, "die", 5000));
+        check("after it came back", "heard: echo push at 0", () -> until(() -> clients[0].invokeSync(address, "push", 20000)));
     }
 
     public static void main(String[] args) throws Exception {
@@ -157,15 +167,16 @@ public class SofaPeer {
             }
             case "bolt-server" -> {
                 RpcServer server = new RpcServer("127.0.0.1", port);
-                server.registerUserProcessor(new Bolt());
+                server.registerUserProcessor(new Bolt(server));
                 server.startup();
                 System.out.println("ready");
                 Thread.currentThread().join();
             }
             case "client" -> ask(port);
             case "bolt-client" -> askBolt(port);
+            case "push-client" -> hearBolt(port);
             default -> throw new IllegalArgumentException(args[0]);
         }
-        System.exit(failed == 0 ? 0 : 1);
+        end();
     }
 }

@@ -9,7 +9,7 @@ from anthunder.client.aio_client import AioClient
 from anthunder.client.base import _BaseClient
 from mytracer import SpanContext
 
-from check import BIG, at_once, check, end, is_error, until
+from check import BIG, at_once, check, end, is_error, outlives, until
 
 SERVICE = "com.test.Echo:1.0"
 role, port = sys.argv[1], int(sys.argv[2])
@@ -74,6 +74,7 @@ def ask():
     check("one-way calls", b"20", one_way)
     check("upstream killed mid-call", is_error("CONNECTION_CLOSED"), lambda: call("die", b"x"))
     check("after it came back", b"back", lambda: until(b"back", lambda: call("echo", b"back")))
+    outlives(lambda millis: call("slow", b"%d" % millis, limit=20000), lambda text: call("echo", text.encode()))
     end()
 
 

@@ -1,6 +1,7 @@
 'use strict';
 // What the peers in JavaScript share: checks that say for each call whether it went as it should, and servers on loopback alone.
 
+const childProcess = require('child_process');
 const net = require('net');
 
 // Servers that are told a port alone bind every address.
@@ -42,6 +43,30 @@ exports.until = async (value, call) => {
       await exports.sleep(100);
     }
   }
+};
+
+// What the script does to the proxy when it is told to.
+const hook = name => new Promise((done, give) => {
+  childProcess.exec(process.env[name], (error, out, said) => error ? give(new Error(`${name}: ${said}`)) : done());
+});
+
+// A call in flight outlives a configuration that gives its cluster new connections, and the proxy's own end; the longer one, many
+// heartbeats. `slow` is given how long to sleep.
+exports.outlives = async (slow, echo) => {
+  await exports.check('a reload mid-call', 'slept,again', async () => {
+    const inFlight = slow(3500);
+    inFlight.catch(() => {});
+    await exports.sleep(300);
+    await hook('RINGWAY_RELOAD');
+    return `${await inFlight},${await echo('again')}`;
+  });
+  await exports.check('a drain mid-call', 'slept', async () => {
+    const inFlight = slow(1500);
+    inFlight.catch(() => {});
+    await exports.sleep(300);
+    await hook('RINGWAY_DRAIN');
+    return inFlight;
+  });
 };
 
 exports.end = () => process.exit(failed ? 1 : 0);

@@ -1,5 +1,6 @@
 """What the peers in Python share: checks that say for each call whether it went as it should."""
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -45,6 +46,39 @@ def at_once(count, call):
     for thread in threads:
         thread.join()
     return len(good)
+
+
+def _hook(name):
+    """What the script does to the proxy when it is told to."""
+    subprocess.run(["sh", "-c", os.environ[name]], check=True)
+
+
+def outlives(slow, echo):
+    """A call in flight outlives a configuration that gives its cluster new connections, and the proxy's own end; the longer one, many
+    heartbeats. `slow` is given how long to sleep."""
+
+    def during(millis, name):
+        got = []
+
+        def call():
+            try:
+                got.append(slow(millis))
+            except Exception as error:
+                got.append(error)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        time.sleep(0.3)
+        _hook(name)
+        thread.join()
+        return got[0]
+
+    check("a reload mid-call", lambda got: _text(got[0]) == "slept" and _text(got[1]) == "again", lambda: (during(3500, "RINGWAY_RELOAD"), echo("again")))
+    check("a drain mid-call", lambda got: _text(got) == "slept", lambda: during(1500, "RINGWAY_DRAIN"))
+
+
+def _text(got):
+    return got.decode() if isinstance(got, bytes) else got
 
 
 def end():

@@ -1,7 +1,7 @@
 'use strict';
 // Consumers of Dubbo in JavaScript: `dubbo.js dubbo2.js|apache-dubbo-js PORT`, before sofa.js or dubbo.py as the provider.
 
-const { check, isError, big, emoji, until, end } = require('./check');
+const { check, isError, big, emoji, until, outlives, end } = require('./check');
 const [name, port] = process.argv.slice(2);
 const { DirectlyDubbo, java } = require(name);
 
@@ -38,6 +38,7 @@ async function ask() {
   await check('after the timeout', 'again', () => result(echo.echo('again')));
   await check('upstream killed mid-call', isError(), () => result(echo.die()));
   await check('after it came back', 'back', () => until('back', () => result(echo.echo('back'))));
+  await outlives(millis => result(echo.slow(millis)), value => result(echo.echo(value)));
   end();
 }
 

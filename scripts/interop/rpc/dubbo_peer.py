@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from check import at_once, check, end, is_error, until
+from check import at_once, check, end, is_error, outlives, until
 
 SERVICE = "com.test.Echo"
 role, port = sys.argv[1], int(sys.argv[2])
@@ -90,6 +90,7 @@ def client():
     check("after a heartbeat", "again", lambda: call("echo", "again"))
     check("upstream killed mid-call", is_error("80"), lambda: call("die"))
     check("after it came back", "back", lambda: until("back", lambda: call("echo", "back")))
+    outlives(lambda millis: call("slow", millis), lambda text: call("echo", text))
     end()
 
 
@@ -114,6 +115,7 @@ def ssl():
     check("after the timeout", "again", lambda: call("echo", "again"))
     check("upstream killed mid-call", is_error(), lambda: call("die"))
     check("after it came back", "back", lambda: until("back", lambda: call("echo", "back")))
+    outlives(lambda millis: call("slow", millis, limit=20), lambda text: call("echo", text))
     end()
 
 

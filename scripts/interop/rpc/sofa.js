@@ -1,7 +1,7 @@
 'use strict';
 // sofa-rpc-node, whose protocol is Bolt with Hessian, or Dubbo by dubbo-remoting: `sofa.js bolt|dubbo server|client PORT`.
 
-const { check, isError, sleep, big, emoji, until, end } = require('./check');
+const { check, isError, sleep, big, emoji, until, outlives, end } = require('./check');
 const [kind, role, port] = process.argv.slice(2);
 const protocol = kind === 'dubbo' ? require('dubbo-remoting') : require('sofa-bolt-node');
 const version = kind === 'dubbo' ? '1.0.0' : '1.0';
@@ -55,6 +55,7 @@ async function ask() {
   await check('after the timeout', 'again', () => call('echo', [text('again')]));
   await check('upstream killed mid-call', isError(), () => call('die', [], 5000));
   await check('after it came back', 'back', () => until('back', () => call('echo', [text('back')], 2000)));
+  await outlives(millis => call('slow', [int(millis)]), value => call('echo', [text(value)]));
   end();
 }
 

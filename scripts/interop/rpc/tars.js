@@ -5,7 +5,7 @@ const fs = require('fs');
 const net = require('net');
 const os = require('os');
 const path = require('path');
-const { check, isError, sleep, big, until, end } = require('./check');
+const { check, isError, sleep, big, until, outlives, end } = require('./check');
 const Tars = require('@tars/rpc');
 const TarsStream = require('@tars/stream');
 const [role, port] = process.argv.slice(2);
@@ -97,6 +97,7 @@ async function ask() {
   await check('after the timeout', 'again', () => say(one, 'again'));
   await check('upstream killed mid-call', isError(), () => one.call('die'));
   await check('after it came back', 'back', () => until('back', () => say(connect(), 'back')));
+  await outlives(millis => one.call('slow', out => out.writeInt32(1, millis)), value => say(one, value));
   end();
 }
 

@@ -15,7 +15,7 @@ from thrift.protocol.TMultiplexedProtocol import TMultiplexedProtocol
 from thrift.transport import TSocket, TTransport
 from thrift.transport.THeaderTransport import THeaderClientType, THeaderSubprotocolID
 
-from check import BIG, at_once, check, end, is_error, until
+from check import BIG, at_once, check, end, is_error, outlives, until
 
 role, form, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 fired = []
@@ -82,7 +82,7 @@ def serve():
             write(to, TMessageType.REPLY, name, sequence, 0, text)
         elif name == "fail":
             write(to, TMessageType.REPLY, name, sequence, 1, text)
-        elif name == "slow":
+        elif name in ("slow", "nap"):
             time.sleep(int(text) / 1000)
             write(to, TMessageType.REPLY, name, sequence, 0, "slept")
         elif name == "note":
@@ -174,6 +174,8 @@ def client():
     check("one-way calls", "20", one_way)
     check("upstream killed mid-call", lambda got: isinstance(got, TApplicationException) and got.type == 6, lambda: one.call("die", None))
     check("after it came back", "back", lambda: until("back", lambda: Client().call("echo", "back")))
+    one = Client(limit=20000)
+    outlives(lambda millis: one.call("nap", str(millis)), lambda text: one.call("echo", text))
     end()
 
 
@@ -186,7 +188,7 @@ def client2():
     with tempfile.NamedTemporaryFile("w", suffix=".thrift") as file:
         file.write(
             "exception Declared { 1: string m }\n"
-            "service Echo { string echo(1: string t), string fail(1: string t) throws (1: Declared d), string slow(1: string t),\n"
+            "service Echo { string echo(1: string t), string fail(1: string t) throws (1: Declared d), string slow(1: string t), string nap(1: string t),\n"
             "  oneway void note(1: string t), string noted(), string nothing(1: string t), string nowhere(1: string t) }\n"
         )
         file.flush()
@@ -208,6 +210,8 @@ def client2():
     for _ in range(5):
         one.note("x")
     check("one-way calls", str(before + 5), lambda: until(str(before + 5), one.noted))
+    one = make_client(idl.Echo, "127.0.0.1", port, proto_factory=inner, trans_factory=transport, timeout=20000)
+    outlives(lambda millis: one.nap(str(millis)), one.echo)
     end()
 
 
