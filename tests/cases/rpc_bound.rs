@@ -121,9 +121,13 @@ fn a_push_goes_to_the_client_whose_connection_it_is(driver: Driver) {
     let mut to_b = server.accept();
     assert_eq!(take_tars(&mut to_b), asked);
     // An answer under id 0, which no call has.
-    let push = b"\x10\x01\x2c\x3c\x4c\x5c\x6d\x00\x00\x02hi\x78\x0c\x86\x00\x98\x0c";
-    to_b.send(tars(push));
-    assert_eq!(take_tars(&mut b), push);
+    let push = &b"\x10\x01\x2c\x3c\x4c\x5c\x6d\x00\x00\x02hi\x78\x0c\x86\x00\x98\x0c"[..];
+    // And as Tars for Go has it: in no version, as nobody asked.
+    let of_go = b"\x1c\x2c\x3c\x4c\x5c\x6d\x00\x00\x04news\x78\x0c";
+    for push in [push, of_go] {
+        to_b.send(tars(push));
+        assert_eq!(take_tars(&mut b), push);
+    }
     a.expect_silence(std::time::Duration::from_millis(50));
 }
 

@@ -21,6 +21,8 @@ pub(super) const LENGTH: usize = 4;
 pub(super) const VERSION_HEAD: u8 = 0x10;
 /// Versions: Tars, TUP, TUP again, XML and JSON in a packet of Tars.
 pub(super) const VERSIONS: std::ops::RangeInclusive<u8> = 1..=5;
+/// The same of what a server of Tars for Go pushes: nobody asked, so it answers no version.
+const NO_VERSION: u8 = 0x1c;
 /// The heads that a packet type may have.
 pub(super) const PACKET_TYPE_HEADS: [u8; 2] = [0x20, 0x2c];
 
@@ -87,10 +89,14 @@ fn read_to(
     limits: &Limits,
     last_tag: u8,
 ) -> Result<Packet, DecodeError> {
-    let [VERSION_HEAD, version, packet_type, ..] = *frame.get(LENGTH..).unwrap_or_default() else {
-        return Err(DecodeError::BadVersion);
+    let (version, packet_type) = match *frame.get(LENGTH..).unwrap_or_default() {
+        [VERSION_HEAD, version, packet_type, ..] if VERSIONS.contains(&version) => {
+            (version, packet_type)
+        }
+        [NO_VERSION, packet_type, ..] if layout == Layout::Response => (0, packet_type),
+        _ => return Err(DecodeError::BadVersion),
     };
-    if !VERSIONS.contains(&version) || !PACKET_TYPE_HEADS.contains(&packet_type) {
+    if !PACKET_TYPE_HEADS.contains(&packet_type) {
         return Err(DecodeError::BadVersion);
     }
     let mut packet = Packet {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::trial::{Cuts, Seen, trial};
 
-/// A frame of Tars' own package for Node, as the fuzzer's corpus has it.
+/// A frame of Tars' own packages for Node and Go, as the fuzzer's corpus has it.
 macro_rules! capture {
     ($name:literal) => {
         include_bytes!(concat!("../../fuzz/corpus/tars/", $name))
@@ -61,6 +61,12 @@ fn requests_say_servant_function_timeout_and_context() {
         (fields.len(), fields.get(b"tenant")),
         (1, Some(&b"blue"[..]))
     );
+    let go = one(Side::Client, capture!("go_request"));
+    assert_eq!(
+        (go.service(), go.method()),
+        (&b"Test.Echo.EchoObj"[..], &b"push"[..])
+    );
+    assert_eq!(go.timeout, Some(Duration::from_secs(20)));
     let tup = one(Side::Client, capture!("node_tup_request"));
     assert_eq!(
         (tup.id, tup.method(), tup.timeout),
@@ -75,6 +81,8 @@ fn answers_of_tup_are_told_by_their_direction() {
         (tars.kind, tars.id, tars.verdict),
         (Kind::Response, 2, Verdict::Good)
     );
+    let go = one(Side::Upstream, capture!("go_response"));
+    assert_eq!((go.kind, go.id), (Kind::Response, 2));
     let tup = one(Side::Upstream, capture!("node_tup_response"));
     assert_eq!(
         (tup.kind, tup.id, tup.verdict),
@@ -106,6 +114,11 @@ fn answers_say_how_they_ended() {
 fn pushes_have_no_id_and_one_of_them_says_goodbye() {
     let push = one(Side::Upstream, &frame(&response(1, 0, 0, 0, b"news")));
     assert_eq!(push.kind, Kind::Push);
+    // Nobody asked, so Tars for Go answers no version.
+    let news = one(Side::Upstream, capture!("go_push"));
+    assert_eq!((news.kind, news.id, news.broken), (Kind::Push, 0, None));
+    let unasked = one(Side::Client, capture!("go_push"));
+    assert_eq!(unasked.broken, Some(DecodeError::BadVersion));
     let goaway = session(Side::Client).goaway().unwrap();
     assert_eq!(one(Side::Upstream, &goaway.bytes).kind, Kind::GoAway);
 }
