@@ -95,6 +95,20 @@ fn remap(text: &str, origin: &Origin, http2: &H2Origin) -> String {
     out
 }
 
+/// What listeners of RPC protocols are asked, by the words that tell them, and what they answer.
+const HEARTBEATS: [(&str, &[u8], &[u8]); 2] = [
+    (
+        "protocol: bolt",
+        b"\x01\x01\0\0\x01\0\0\0\x01\x01\xff\xff\xff\xff\0\0\0\0\0\0\0\0",
+        b"\x01\0\0\0\x01\0\0\0\x01\x01\0\0\0\0\0\0\0\0\0\0",
+    ),
+    (
+        "protocol: dubbo",
+        b"\xda\xbb\xe2\0\0\0\0\0\0\0\0\x01\0\0\0\x01N",
+        b"\xda\xbb\x22\x14\0\0\0\0\0\0\0\x01\0\0\0\x01N",
+    ),
+];
+
 /// Adds the driver and an admin socket where the example has none of its own.
 fn complete(text: &str, end: &str, driver: Driver) -> String {
     let (process, admin) = (!text.contains("process"), !text.contains("admin"));
@@ -146,11 +160,11 @@ fn every_example_starts_and_answers(driver: Driver) {
         assert!(!listeners.trim().is_empty(), "{}", path.display());
         for line in listeners.lines() {
             let at = line.split_once("::").unwrap().1;
-            if text.contains("protocol: bolt") {
-                // A heartbeat of Bolt, and its answer's length.
+            let mut heartbeats = HEARTBEATS.iter();
+            if let Some((_, ping, pong)) = heartbeats.find(|(words, ..)| text.contains(words)) {
                 let mut wire = Wire::connect(at.parse().unwrap());
-                wire.send(b"\x01\x01\0\0\x01\0\0\0\x01\x01\xff\xff\xff\xff\0\0\0\0\0\0\0\0");
-                assert_eq!(wire.take(20)[..2], [1, 0]);
+                wire.send(ping);
+                assert_eq!(wire.take(pong.len()), *pong);
                 continue;
             }
             let mut client = match at.parse() {
