@@ -9,7 +9,7 @@
 #     -o WORD     only what has these words in its name
 #     RINGWAY     the binary; default target/debug/ringway
 #
-# Installs the peers with npm, pip and mvn into a folder of its own ($RINGWAY_PEERS, default ~/.cache/ringway/rpc-peers) where they
+# Installs the peers with npm, pip, go and mvn into a folder of its own ($RINGWAY_PEERS, default ~/.cache/ringway/rpc-peers) where they
 # are not yet; what cannot be had is left out, and that is said.
 set -eu
 
@@ -63,15 +63,16 @@ PY
 
 # --- the peers ---
 
-node= python= java_dubbo= java_sofa=
+node= python= java_dubbo= java_sofa= tars_go=
 install_node() {
     command -v npm >/dev/null || { echo "left out: npm is not there"; return; }
-    set -- sofa-rpc-node@2.10.0 sofa-bolt-node@2.0.1 dubbo-remoting@2.1.4 dubbo2.js@2.3.9 apache-dubbo-js@3.0.0-rc6 @tars/rpc@2.0.15 @tars/stream@2.0.3
-    if [ ! -e "$peers/node/ready" ]; then
+    set -- sofa-rpc-node@2.10.0 sofa-bolt-node@2.0.1 dubbo-remoting@2.1.4 dubbo2.js@2.3.9 apache-dubbo-js@3.0.0-rc6 @tars/rpc@2.0.15 @tars/stream@2.0.3 \
+        @apachedubbo/dubbo@3.0.0-alpha @apachedubbo/dubbo-node@3.0.0-alpha
+    if [ "$(cat "$peers/node/ready" 2>/dev/null)" != "$*" ]; then
         mkdir -p "$peers/node"
         npm --prefix "$peers/node" install --no-audit --no-fund --ignore-scripts "$@" >"$peers/node.log" 2>&1 \
             || { echo "left out: npm install failed ($peers/node.log)"; return; }
-        touch "$peers/node/ready"
+        echo "$*" >"$peers/node/ready"
     fi
     node=yes
     export NODE_PATH="$peers/node/node_modules"
@@ -86,6 +87,17 @@ install_python() {
         touch "$peers/python/ready"
     fi
     python=$peers/python/bin/python
+}
+
+install_go() {
+    command -v go >/dev/null || { echo "left out: go is not there"; return; }
+    mkdir -p "$peers/go"
+    cp "$here/rpc/tars_peer.go" "$peers/go/"
+    (
+        cd "$peers/go"
+        { [ -e go.mod ] || go mod init peers; } && go get github.com/TarsCloud/TarsGo/tars@v1.4.5 && go build -o tars_peer tars_peer.go
+    ) >"$peers/go.log" 2>&1 || { echo "left out: TarsGo ($peers/go.log)"; return; }
+    tars_go=$peers/go/tars_peer
 }
 
 # A folder with these jars and what they need, and the classes of these files.
@@ -134,15 +146,21 @@ certificate() {
 }
 
 # A proxy for that protocol before a port: in the clear, and under TLS on both sides. Of a name with a suffix: -any takes every call, -bound
-# gives clients connections of their own.
+# gives clients connections of their own, -quiet sends no heartbeats to speak of.
 start_proxy() {
     plain=$(free_port) secure=$(free_port) inner=$(free_port) admin=$(free_port)
-    protocol=${1%-*} rpc="heartbeat: 500ms, heartbeat_timeout: 800ms"
+    protocol=${1%-*} rpc="heartbeat: 30s"
+    upstream=$protocol
+    # Triple is a protocol of HTTP, and what it wants are HTTP's keys.
+    [ "$1" != triple ] || protocol=http upstream=http2
+    # After a reload heartbeats are so many that a call may be in flight for longer than a connection lives on which none is answered.
+    case $1 in *-quiet) reloaded="heartbeat: 29s" ;; *) reloaded="heartbeat: 300ms, heartbeat_timeout: 700ms" ;; esac
     case $1 in
-        bolt) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: "EchoService:1.0" } }, cluster: up }, { match: { rpc: { service: "EchoService:1.0:missing" } }, cluster: up }]' ;;
-        dubbo) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: EchoService, version: 1.0.0, group: blue } }, cluster: up }]' ;;
+        bolt | bolt-quiet) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: "EchoService:1.0" } }, cluster: up }, { match: { rpc: { service: "EchoService:1.0:missing" } }, cluster: up }]' ;;
+        dubbo | dubbo-quiet) routes='[{ match: { rpc: { service: "com.test.*" } }, cluster: up }, { match: { rpc: { service: EchoService, version: 1.0.0, group: blue } }, cluster: up }]' ;;
         tars) routes='[{ match: { rpc: { service: "Test.*" } }, cluster: up, request_headers: { set: { tenant: blue } } }]' ;;
         thrift) routes='[{ match: { rpc: { method: nowhere } }, cluster: up, filters: [{ fault: { abort: { status: 404 } } }] }, { match: { rpc: { service: Echo } }, cluster: up }, { match: { rpc: { method: slow } }, cluster: up, timeout: 500ms }, { match: { rpc: { method: "*" } }, cluster: up }]' ;;
+        triple) routes='[{ match: { rpc: { service: com.test.Echo, version: 1.0.0, group: blue } }, cluster: up }, { match: { rpc: { service: com.test.Plain } }, cluster: up }, { match: { rpc: { service: com.test.Missing } }, cluster: up }]' ;;
         *-any) routes='[{ cluster: up }]' ;;
         *-bound) routes='[{ cluster: up }]' rpc="$rpc, bound: true" ;;
     esac
@@ -162,14 +180,14 @@ listeners:
     tls: { certificates: [{ cert: $dir/cert.pem, key: $dir/key.pem }] }
     routes: $routes
 clusters:
-  - { name: up, protocol: $protocol, endpoints: ["127.0.0.1:$2"], rpc: { $rpc } }
-  - { name: inner, protocol: $protocol, endpoints: ["127.0.0.1:$inner"], tls: { server_name: localhost, ca: $dir/cert.pem } }
+  - { name: up, protocol: $upstream, endpoints: ["127.0.0.1:$2"], rpc: { $rpc } }
+  - { name: inner, protocol: $upstream, endpoints: ["127.0.0.1:$inner"], tls: { server_name: localhost, ca: $dir/cert.pem } }
 YAML
     "$ringway" run -c "$dir/ringway.yaml" >"$dir/ringway.log" 2>&1 &
     proxy=$!
     stats="curl -sf http://127.0.0.1:$admin/stats/prometheus -o $dir/stats"
     # What a client has done to the proxy in the middle of a call.
-    export RINGWAY_RELOAD="sed -i 's/heartbeat: 500ms/heartbeat: 501ms/' $dir/ringway.yaml && curl -sf -X POST http://127.0.0.1:$admin/reload"
+    export RINGWAY_RELOAD="sed -i 's/heartbeat: 30s/$reloaded/' $dir/ringway.yaml && curl -sf -X POST http://127.0.0.1:$admin/reload"
     export RINGWAY_DRAIN="$stats; kill -TERM $proxy"
     await "$plain"
 }
@@ -207,9 +225,9 @@ client() {
     echo "   $(grep -c '^ok' "$dir/client.log" || :) as they should be, $(grep -c '^FAIL' "$dir/client.log" || :) not"
     [ -e "$dir/stats" ] || $stats || touch "$dir/stats"
     unread=$(count rpc_malformed) lost=$(count upstream_cx_ping_timeout)
-    echo "   $(count upstream_cx) upstream connections, $(count rpc_heartbeats) heartbeats over them; $unread frames of theirs could not be read, $lost connections were given up"
-    [ "$unread$lost" = 00 ] || failed=$((failed + 1))
+    echo "   $(count upstream_cx) upstream connections; $unread frames of theirs could not be read, $lost connections were given up"
     end_proxy
+    [ "$unread$lost" = 00 ] || failed=$((failed + 1))
 }
 
 # NAME PROTOCOL "SERVER" "CLIENT"...: each with PORT for the port; SECURE and CA stand for the TLS side.
@@ -231,6 +249,7 @@ pair() {
 certificate
 install_node
 install_python
+install_go
 # The compiler takes its time: only for who wants Java's peers.
 case $only in '' | *Java*) install_jvm ;; *) echo "left out: Java's peers, which have the word Java in their names" ;; esac
 
@@ -238,16 +257,22 @@ if [ -n "$node" ]; then
     pair "Bolt: sofa-rpc-node" bolt "node sofa.js bolt server PORT" "node sofa.js bolt client PORT" "node bolt.js client PORT"
     pair "Dubbo: dubbo-remoting" dubbo "node sofa.js dubbo server PORT" "node sofa.js dubbo client PORT" "node dubbo.js dubbo2.js PORT" \
         "node dubbo.js apache-dubbo-js PORT" ${python:+"$python dubbo_peer.py ssl PORT" "$python dubbo_peer.py ssl SECURE CA"}
-    pair "Tars: @tars/rpc" tars "node tars.js server PORT" "node tars.js client PORT"
+    pair "Tars: @tars/rpc" tars "node tars.js server PORT" "node tars.js client PORT" ${tars_go:+"$tars_go client PORT @tars/rpc"}
+    pair "Triple: @apachedubbo/dubbo" triple "node triple.js server PORT" "node triple.js client PORT"
 fi
 if [ -n "$python" ]; then
     pair "Bolt: anthunder" bolt "$python anthunder_peer.py server PORT" "$python anthunder_peer.py client PORT"
-    pair "Dubbo: dubbo-py" dubbo "$python dubbo_peer.py server PORT" "$python dubbo_peer.py client PORT"
+    # It answers nothing while it serves a call, and loses its place if anything comes behind a call that it has in part.
+    pair "Dubbo: dubbo-py" dubbo-quiet "$python dubbo_peer.py server PORT" "$python dubbo_peer.py client PORT"
     for form in framed framed-compact buffered compact header header-compact; do
         second=
         case $form in framed | framed-compact | buffered | compact) second="$python thrift_peer.py client2 $form PORT" ;; esac
         pair "Thrift: $form" thrift "$python thrift_peer.py server $form PORT" "$python thrift_peer.py client $form PORT" ${second:+"$second"}
     done
+fi
+if [ -n "$tars_go" ]; then
+    pair "Tars: TarsGo" tars "$tars_go server PORT" "$tars_go client PORT" ${node:+"node tars.js client PORT"}
+    pair "Tars: TarsGo, pushes" tars-bound "$tars_go server PORT" "$tars_go push-client PORT"
 fi
 if [ -n "$java_dubbo" ]; then
     pair "Dubbo: Java" dubbo "$java_dubbo DubboPeer server PORT" "$java_dubbo DubboPeer client PORT"

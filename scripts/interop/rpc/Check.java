@@ -65,15 +65,15 @@ class Check {
     }
 
     /** A call in flight outlives a configuration that gives its cluster new connections, and the proxy's own end; the longer one, many heartbeats. */
-    static void outlives(Call longer, Call shorter, Call echo) {
+    static void outlives(Call shorter, Call longer, Call echo) {
         check("a reload mid-call", "slept again", () -> {
-            CompletableFuture<Object> inFlight = begin(longer);
+            CompletableFuture<Object> inFlight = begin(shorter);
             Thread.sleep(300);
             hook("RINGWAY_RELOAD");
             return inFlight.get() + " " + echo.run();
         });
         check("a drain mid-call", "slept", () -> {
-            CompletableFuture<Object> inFlight = begin(shorter);
+            CompletableFuture<Object> inFlight = begin(longer);
             Thread.sleep(300);
             hook("RINGWAY_DRAIN");
             return inFlight.get();

@@ -96,7 +96,7 @@ public class DubboPeer extends Check {
         check("no route", refused, () -> echo(generic(url, "org.nowhere.Echo")));
         check("upstream killed mid-call", refused, () -> echo.die());
         check("after it came back", "back", () -> until(() -> echo.echo("back")));
-        outlives(() -> echo.slow(3500), () -> echo.slow(1500), () -> echo.echo("again"));
+        outlives(() -> echo.slow(1500), () -> echo.slow(3500), () -> echo.echo("again"));
     }
 
     /** `subscribe` takes somebody to call back, over the connection that it came by. */

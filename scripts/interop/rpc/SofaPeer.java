@@ -84,7 +84,7 @@ public class SofaPeer extends Check {
         check("no route", "SofaRpcException", () -> consumer(port).setUniqueId("nowhere").refer().echo("x"));
         check("upstream killed mid-call", "SofaRpcException", () -> echo.die());
         check("after it came back", "back", () -> until(() -> echo.echo("back")));
-        outlives(() -> echo.slow(3500), () -> echo.slow(1500), () -> echo.echo("again"));
+        outlives(() -> echo.slow(1500), () -> echo.slow(3500), () -> echo.echo("again"));
     }
 
     static void serve(int port) throws Exception {
@@ -124,7 +124,7 @@ public class SofaPeer extends Check {
         String address = "127.0.0.1:" + port;
         check("upstream killed mid-call", "ConnectionClosedException", () -> client.invokeSync(address, "die", 5000));
         check("after it came back", "back", () -> until(() -> client.invokeSync(address, "back", 5000)));
-        outlives(() -> client.invokeSync(address, "slow3500", 20000), () -> client.invokeSync(address, "slow1500", 20000),
+        outlives(() -> client.invokeSync(address, "slow1500", 20000), () -> client.invokeSync(address, "slow3500", 20000),
             () -> client.invokeSync(address, "again", 5000));
     }
 

@@ -54,14 +54,14 @@ const hook = name => new Promise((done, give) => {
 // heartbeats. `slow` is given how long to sleep.
 exports.outlives = async (slow, echo) => {
   await exports.check('a reload mid-call', 'slept,again', async () => {
-    const inFlight = slow(3500);
+    const inFlight = slow(1500);
     inFlight.catch(() => {});
     await exports.sleep(300);
     await hook('RINGWAY_RELOAD');
     return `${await inFlight},${await echo('again')}`;
   });
   await exports.check('a drain mid-call', 'slept', async () => {
-    const inFlight = slow(1500);
+    const inFlight = slow(3500);
     inFlight.catch(() => {});
     await exports.sleep(300);
     await hook('RINGWAY_DRAIN');

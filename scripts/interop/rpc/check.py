@@ -73,8 +73,8 @@ def outlives(slow, echo):
         thread.join()
         return got[0]
 
-    check("a reload mid-call", lambda got: _text(got[0]) == "slept" and _text(got[1]) == "again", lambda: (during(3500, "RINGWAY_RELOAD"), echo("again")))
-    check("a drain mid-call", lambda got: _text(got) == "slept", lambda: during(1500, "RINGWAY_DRAIN"))
+    check("a reload mid-call", lambda got: _text(got[0]) == "slept" and _text(got[1]) == "again", lambda: (during(1500, "RINGWAY_RELOAD"), echo("again")))
+    check("a drain mid-call", lambda got: _text(got) == "slept", lambda: during(3500, "RINGWAY_DRAIN"))
 
 
 def _text(got):

@@ -101,7 +101,7 @@ def ssl():
 
     def caller(service):
         of = DubboClient(service, "blue", host="127.0.0.1:%d" % port, version="1.0.0", verify=verify)
-        return lambda method, *args, limit=5: of.call(method, list(args), timeout=limit)
+        return lambda method, *args, limit=5, context=None: of.call(method, list(args), context=context, timeout=limit)
 
     call = caller(SERVICE)
     # Of a text in chunks, which begin at 32 KiB, its reader keeps the last.
@@ -111,7 +111,8 @@ def ssl():
     check("30 KB", text, lambda: call("echo", text))
     check("50 at once", 50, lambda: at_once(50, lambda at: call("echo", "call %d" % at) == "call %d" % at))
     check("no route", is_error("no route"), lambda: caller("org.nowhere.Echo")("echo", "x"))
-    check("timeout", is_error(), lambda: call("slow", 2000, limit=0.3))
+    # By its attachment: after an answer that comes too late for itself it reads no more.
+    check("timeout", is_error("too long"), lambda: call("slow", 2000, context={"timeout": "300"}))
     check("after the timeout", "again", lambda: call("echo", "again"))
     check("upstream killed mid-call", is_error(), lambda: call("die"))
     check("after it came back", "back", lambda: until("back", lambda: call("echo", "back")))
