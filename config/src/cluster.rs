@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     Balance, ByteSize, ClientTls, ClusterLimits, ClusterRpc, Discovery, HealthCheck, Locality,
-    Name, Outlier, Placement, SendProxy, SlowStart, Sticky, Subsets,
+    Name, Outlier, Percent, Placement, SendProxy, SlowStart, Sticky, Subsets,
 };
 
 /// Interchangeable hosts.
@@ -183,6 +183,8 @@ pub struct Pool {
     /// kinds of them are kept apart per host and core. Beyond it those that were unused for longest are closed. Default 1024: what
     /// the clients of a busy core keep open.
     pub groups: u32,
+    /// Connections made before they are needed, as a part of the requests in flight at a host and core, rounded up. Default 0: none.
+    pub preconnect: Percent,
 }
 
 /// How a cluster's hosts are spoken to in HTTP/2, by each core for itself.
@@ -238,6 +240,7 @@ impl Default for Pool {
             max_requests: None,
             max_age: None,
             groups: 1024,
+            preconnect: Percent::NONE,
         }
     }
 }

@@ -15,6 +15,15 @@ pub struct TcpProxy {
     pub max_duration: Option<Duration>,
     /// Hosts that are tried, one after the other, until one takes the connection. Default 3.
     pub connect_attempts: u32,
+    /// What clusters that balance by a hash take it of; absent: by chance.
+    pub hash: Option<TcpHash>,
+}
+
+/// What a connection's hash is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpHash {
+    /// The client's address.
+    Source,
 }
 
 /// A name that a TLS client asks for (RFC 6066 §3).

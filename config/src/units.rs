@@ -29,6 +29,8 @@ impl fmt::Display for Name {
 pub struct Percent(u16);
 
 impl Percent {
+    /// None of them.
+    pub const NONE: Self = Self(0);
     /// All of them.
     pub const ALL: Self = Self(10_000);
     /// Half of them.

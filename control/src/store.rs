@@ -17,7 +17,7 @@ use tokio::task::{JoinSet, spawn_local};
 
 use crate::certs;
 use crate::diff::{self, Change};
-use crate::dns::{self, LookupError, Names, Question, Resolver};
+use crate::dns::{self, LookupError, Names, News, Question, Resolver};
 use crate::files::{LoadError, Source};
 use crate::process::{self, Phase, Process};
 use crate::renewal::{self, Renewal};
@@ -212,8 +212,9 @@ impl Store {
                 Some(Ask::Renew) => self.renew(&process),
                 Some(Ask::Resolved { question, answer }) => {
                     let now = Instant::now();
-                    if self.names.answer(&question, answer, now, &self.rng) {
-                        self.republish(&process, &question.name);
+                    let news = self.names.answer(&question, answer, now, &self.rng);
+                    if news != News::None {
+                        self.republish(&process, &question.name, news);
                     }
                 }
             }
@@ -232,13 +233,17 @@ impl Store {
     }
 
     /// The same configuration with other addresses.
-    fn republish(&self, process: &Process, host: &str) {
+    fn republish(&self, process: &Process, host: &str, news: News) {
         let last = process.snapshot();
         let inputs = self.inputs(&self.names, &self.tls.material);
         let config = &self.parsed.config;
         let outcome = Snapshot::build(config, &self.registry, &inputs, &process.stats, Some(&last))
             .and_then(|next| process.publish(next));
         match outcome {
+            // Some name servers change the order with each answer.
+            Ok(()) if news == News::Order => {
+                tracing::debug!(host, "the order of addresses changed")
+            }
             Ok(()) => tracing::info!(host, "addresses changed"),
             Err(errors) => {
                 let errors = self.parsed.spans.errors(errors);

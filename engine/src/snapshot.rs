@@ -28,7 +28,7 @@ use crate::route::Router;
 /// What a snapshot is built from beside the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    /// Addresses of host names; a name that is absent or has none gives no host.
+    /// Addresses of host names, in the order in which they were said; a name that is absent or has none gives no host.
     pub resolved: HashMap<String, Vec<IpAddr>>,
     /// What is behind names of services.
     pub services: HashMap<String, Vec<ServiceAddress>>,

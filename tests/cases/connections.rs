@@ -1,6 +1,6 @@
 //! Connections: kept and closed as both versions say; fields of one hop go no further; the client is named truly.
 
-use ringway_tests::{Driver, Origin, Proxy, Site, WireServer, both_drivers, wait_until};
+use ringway_tests::{Driver, H2Setup, Origin, Proxy, Site, WireServer, both_drivers, wait_until};
 
 both_drivers! {
     keeps_and_closes_as_each_version_says,
@@ -8,6 +8,9 @@ both_drivers! {
     reuses_upstream_connections,
     a_pool_bounds_the_requests_of_a_connection,
     a_pool_closes_idle_connections,
+    connections_are_made_before_they_are_needed,
+    nothing_is_made_ahead_beyond_a_limit,
+    connections_of_http2_are_made_before_they_are_needed,
     removes_hop_by_hop_fields_both_ways,
     never_drops_what_it_adds_because_connection_names_it,
     tells_the_upstream_who_asks,
@@ -119,6 +122,83 @@ fn a_pool_bounds_the_requests_of_a_connection(driver: Driver) {
             .count(),
         3
     );
+}
+
+/// A proxy with one core, whose pool is so.
+fn one_core(driver: Driver, site: &Site) -> Proxy {
+    Proxy::with(driver).process("cores: 1").start(&site.text())
+}
+
+fn made_ahead(proxy: &Proxy) -> f64 {
+    proxy.metric("ringway_cluster_upstream_cx_preconnect_total", &[])
+}
+
+fn connections_are_made_before_they_are_needed(driver: Driver) {
+    let origin = Origin::start("a");
+    let site = Site::to(&[origin.addr()]).cluster("pool: { preconnect: 50% }");
+    let proxy = one_core(driver, &site);
+    let mut held = Vec::new();
+    for (requests, connections) in [(1, 2), (2, 3), (3, 5), (4, 6)] {
+        let mut client = proxy.client();
+        client.send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n");
+        held.push(client);
+        wait_until("half as many more are ready", || {
+            origin.open() == connections && origin.seen().len() == requests
+        });
+    }
+    origin.release();
+    for client in &mut held {
+        assert_eq!(client.read("GET").status, 200);
+    }
+    assert_eq!(made_ahead(&proxy), 5.0);
+    // What was made ahead serves: nothing new is needed.
+    let mut client = proxy.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert_eq!(origin.connections(), 6);
+}
+
+fn nothing_is_made_ahead_beyond_a_limit(driver: Driver) {
+    for keys in [
+        "pool: { preconnect: 100%, max_idle: 0 }",
+        "pool: { preconnect: 100% }, limits: { connections: 1 }",
+        "pool: { preconnect: 100% }, limits: { host_connections: 1 }",
+        "pool: { preconnect: 0% }",
+    ] {
+        let origin = Origin::start("a");
+        let site = Site::to(&[origin.addr()]).cluster(keys);
+        let proxy = one_core(driver, &site);
+        for _ in 0..5 {
+            assert_eq!(proxy.client().get("/").status, 200, "{keys}");
+        }
+        assert_eq!(
+            (origin.open() <= 1, made_ahead(&proxy)),
+            (true, 0.0),
+            "{keys}"
+        );
+    }
+}
+
+fn connections_of_http2_are_made_before_they_are_needed(driver: Driver) {
+    let origin = H2Setup::new("a").streams(2).start();
+    let site = Site::to(&[origin.addr()])
+        .cluster("protocol: http2")
+        .cluster("pool: { preconnect: 50% }");
+    let proxy = one_core(driver, &site);
+    let mut held = Vec::new();
+    for (requests, connections) in [(1, 1), (2, 2), (3, 3), (4, 3)] {
+        let mut client = proxy.client();
+        client.send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n");
+        held.push(client);
+        wait_until("there is room for half as many more", || {
+            origin.open() == connections && origin.active() == requests
+        });
+    }
+    origin.release();
+    for client in &mut held {
+        assert_eq!(client.read("GET").status, 200);
+    }
 }
 
 fn a_pool_closes_idle_connections(driver: Driver) {

@@ -14,7 +14,9 @@ both_drivers! {
     a_long_answer_comes_over_tcp,
     a_logical_name_is_one_host_and_keeps_its_connections,
     a_logical_name_is_connected_to_where_somebody_answers,
+    a_new_connection_goes_to_the_first_address_of_the_newest_answer,
     services_bring_ports_weights_and_priorities,
+    a_target_that_fails_keeps_its_hosts,
     a_family_of_addresses_can_be_chosen,
     names_of_listed_hosts_are_asked_for_in_the_same_way,
     where_a_reload_says_so_another_server_is_asked,
@@ -185,6 +187,67 @@ fn a_logical_name_is_connected_to_where_somebody_answers(driver: Driver) {
         assert_eq!(proxy.client().get("/").text(), "b");
         b.close_all();
     }
+}
+
+fn a_new_connection_goes_to_the_first_address_of_the_newest_answer(driver: Driver) {
+    let ([a, b, c], port) = origins(["a", "b", "c"]);
+    let server = NameServer::new();
+    server.set("api.test", 60, &["127.0.77.2", "127.0.77.1"]);
+    let discovery =
+        format!("discovery: {{ dns: \"api.test:{port}\", kind: logical, refresh: 200ms }}");
+    let proxy = start(driver, &server, &discovery);
+    let fresh = || {
+        // What is kept is of the answer before.
+        for origin in [&a, &b, &c] {
+            origin.close_all();
+        }
+        proxy.client().get("/").text()
+    };
+    assert_eq!(fresh(), "b");
+    for (answer, first) in [
+        (["127.0.77.3", "127.0.77.1"], "c"),
+        (["127.0.77.1", "127.0.77.3"], "a"),
+        (["127.0.77.3", "127.0.77.1"], "c"),
+    ] {
+        server.set("api.test", 60, &answer);
+        wait_until("the new order is followed", || fresh() == first);
+    }
+    // The first refuses: the next takes it.
+    drop(c);
+    assert_eq!(proxy.client().get("/").text(), "a");
+}
+
+fn a_target_that_fails_keeps_its_hosts(driver: Driver) {
+    let [a, b, c] = ["a", "b", "c"].map(Origin::start);
+    let server = NameServer::new();
+    server.set("one.test", 0, &["127.0.0.1"]);
+    server.set("two.test", 0, &["127.0.0.1"]);
+    let set = |services: &[(&Origin, &str)]| {
+        let services: Vec<_> = services
+            .iter()
+            .map(|(origin, target)| (10, 10, origin.addr().port(), *target))
+            .collect();
+        server.set_services("_http._tcp.test", 0, &services);
+    };
+    set(&[(&a, "one.test"), (&b, "two.test")]);
+    let proxy = start(
+        driver,
+        &server,
+        "discovery: { dns: _http._tcp.test, records: srv, refresh: 200ms }",
+    );
+    assert_eq!(who(&proxy), "a b");
+    server.forget("two.test");
+    let before = server.asked("two.test").len();
+    wait_until("it was asked for in vain", || {
+        server.asked("two.test").len() > before + 3
+    });
+    assert_eq!(who(&proxy), "a b");
+    proxy.wait_log("target of a service not resolved");
+    // What else is news is followed meanwhile.
+    set(&[(&c, "one.test"), (&b, "two.test")]);
+    wait_until("the change is followed", || who(&proxy) == "b c");
+    set(&[(&c, "one.test")]);
+    wait_until("no service names it any more", || who(&proxy) == "c");
 }
 
 fn services_bring_ports_weights_and_priorities(driver: Driver) {

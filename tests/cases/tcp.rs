@@ -26,6 +26,7 @@ both_drivers! {
     no_more_hosts_are_tried_than_said,
     no_host_resets_the_client,
     weights_share_connections_out,
+    a_client_stays_with_the_host_of_its_address,
     reloads_leave_connections_alone,
     a_drain_waits_for_connections_and_then_cuts_them,
     connections_are_logged_and_counted,
@@ -348,6 +349,38 @@ fn weights_share_connections_out(driver: Driver) {
         held.push(wire.1);
     }
     assert!((120..180).contains(&to_a), "{to_a} and {to_b}");
+}
+
+fn a_client_stays_with_the_host_of_its_address(driver: Driver) {
+    let servers = [(); 3].map(|()| WireServer::bind());
+    let addrs = servers.each_ref().map(WireServer::addr);
+    for balance in ["ring_hash", "maglev"] {
+        let more = "proxy_protocol: { trusted: [127.0.0.1] }";
+        let text = passing(", hash: source", more, &addrs)
+            .replace("name: up,", &format!("name: up, balance: {balance},"));
+        let proxy = Proxy::start(driver, &text);
+        let host_of = |client: u8, port: u16| {
+            let mut wire = Wire::connect(proxy.addr("web"));
+            wire.send(format!(
+                "PROXY TCP4 192.0.2.{client} 198.51.100.1 {port} 443\r\n"
+            ));
+            let (at, _host) = wait_for("a connection to some host", || {
+                let mut servers = servers.iter().enumerate();
+                servers.find_map(|(at, server)| Some((at, server.try_accept()?)))
+            });
+            at
+        };
+        let mut hosts = std::collections::BTreeSet::new();
+        for client in 1..16 {
+            let host = host_of(client, 1000);
+            // Another port, another core: the same client.
+            for port in 1001..1005 {
+                assert_eq!(host_of(client, port), host, "{balance} {client}");
+            }
+            hosts.insert(host);
+        }
+        assert_eq!(hosts.len(), 3, "{balance}");
+    }
 }
 
 fn reloads_leave_connections_alone(driver: Driver) {

@@ -1,6 +1,7 @@
 //! Lookups, by `hickory` on the control thread's runtime: hosts files, search lists and name servers as the system has them, or
 //! the name servers of the configuration.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -13,10 +14,9 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use ringway_config::Dns;
-use ringway_engine::ServiceAddress;
 use tokio::task::JoinSet;
 
-use super::{Answer, Kind, Known, Question};
+use super::{Answer, Found, Kind, Question, Service};
 
 /// Tries of a lookup, each within its part of the lookup's time: a datagram that is lost is sent again.
 const TRIES: u32 = 3;
@@ -88,24 +88,27 @@ impl Resolver {
         self.resolver.as_ref().map_err(LookupError::clone)
     }
 
-    /// What a name has now.
+    /// What a name has now. Each question to the name servers has the whole of the time.
     pub(crate) async fn lookup(&self, question: &Question) -> Result<Answer, LookupError> {
-        let looking = async {
-            match question.kind {
-                Kind::Addresses => self.addresses(&question.name).await,
-                Kind::Services => self.services(&question.name).await,
-            }
-        };
-        tokio::time::timeout(self.timeout, looking)
-            .await
-            .unwrap_or(Err(LookupError::Timeout))
+        match question.kind {
+            Kind::Addresses => self.addresses(&question.name).await,
+            Kind::Services => self.services(&question.name).await,
+        }
     }
 
+    async fn in_time<T>(
+        &self,
+        asking: impl Future<Output = Result<T, NetError>>,
+    ) -> Result<T, LookupError> {
+        let answer = tokio::time::timeout(self.timeout, asking).await;
+        Ok(answer.map_err(|_elapsed| LookupError::Timeout)??)
+    }
+
+    /// The addresses in the order of the answer, each once.
     async fn ips(&self, name: &str) -> Result<(Vec<IpAddr>, Instant), LookupError> {
-        let found = self.resolver()?.lookup_ip(name).await?;
-        let mut addresses: Vec<IpAddr> = found.iter().collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+        let found = self.in_time(self.resolver()?.lookup_ip(name)).await?;
+        let mut seen = HashSet::new();
+        let addresses: Vec<IpAddr> = found.iter().filter(|ip| seen.insert(*ip)).collect();
         if addresses.is_empty() {
             return Err(LookupError::Empty);
         }
@@ -115,14 +118,14 @@ impl Resolver {
     async fn addresses(&self, name: &str) -> Result<Answer, LookupError> {
         let (addresses, until) = self.ips(name).await?;
         Ok(Answer {
-            known: Known::Addresses(addresses),
+            found: Found::Addresses(addresses),
             lives: until.saturating_duration_since(Instant::now()),
         })
     }
 
-    /// Services with their addresses. One whose name has none is left out, as long as another has some.
+    /// Services, and of each what was found of where it is.
     async fn services(&self, name: &str) -> Result<Answer, LookupError> {
-        let found = self.resolver()?.srv_lookup(name).await?;
+        let found = self.in_time(self.resolver()?.srv_lookup(name)).await?;
         let mut until = found.valid_until();
         let mut lookups = JoinSet::new();
         for record in found.answers() {
@@ -136,34 +139,31 @@ impl Resolver {
             let (this, service) = (self.clone(), service.clone());
             lookups.spawn_local(async move {
                 let target = service.target.to_utf8();
-                (service, this.ips(&target).await)
+                let found = this.ips(&target).await;
+                (service, target, found)
             });
         }
-        let (mut services, mut last) = (Vec::new(), LookupError::Empty);
+        let mut services = Vec::new();
         while let Some(done) = lookups.join_next().await {
-            match done {
-                Ok((service, Ok((addresses, good)))) => {
-                    until = until.min(good);
-                    services.extend(addresses.into_iter().map(|address| ServiceAddress {
-                        priority: service.priority,
-                        weight: service.weight,
-                        address: SocketAddr::new(address, service.port),
-                    }));
-                }
-                Ok((service, Err(error))) => {
-                    tracing::warn!(target = %service.target, %error, "service without an address");
-                    last = error;
-                }
-                Err(_panicked) => {}
+            let Ok((service, target, found)) = done else {
+                continue;
+            };
+            if let Ok((_, good)) = &found {
+                until = until.min(*good);
             }
+            services.push(Service {
+                priority: service.priority,
+                weight: service.weight,
+                port: service.port,
+                target,
+                addresses: found.map(|(addresses, _)| addresses),
+            });
         }
-        services.sort_unstable();
-        services.dedup();
         if services.is_empty() {
-            return Err(last);
+            return Err(LookupError::Empty);
         }
         Ok(Answer {
-            known: Known::Services(services),
+            found: Found::Services(services),
             lives: until.saturating_duration_since(Instant::now()),
         })
     }
@@ -204,7 +204,7 @@ mod tests {
             };
             resolver.lookup(&question).await.unwrap()
         });
-        let Known::Addresses(addresses) = found.known else {
+        let Found::Addresses(addresses) = found.found else {
             panic!("addresses");
         };
         assert!(!addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback));

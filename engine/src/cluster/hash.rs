@@ -1,11 +1,21 @@
 //! Two hashes that others use too, so that a ring made here is the ring made there: XXH64 (Collet) and MurmurHash2 of 64 bits
 //! (Appleby), which is what GNU's C++ library calls `std::hash`. Neither resists who chooses the keys.
 
+use std::net::IpAddr;
+
 const P1: u64 = 0x9E37_79B1_85EB_CA87;
 const P2: u64 = 0xC2B2_AE3D_27D4_EB4F;
 const P3: u64 = 0x1656_67B1_9E37_79F9;
 const P4: u64 = 0x85EB_CA77_C2B2_AE63;
 const P5: u64 = 0x27D4_EB2F_1656_67C5;
+
+/// The hash of a client, by its address.
+pub(crate) fn of_address(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(address) => xxh64(&address.octets(), 0),
+        IpAddr::V6(address) => xxh64(&address.octets(), 0),
+    }
+}
 
 fn round(acc: u64, lane: u64) -> u64 {
     acc.wrapping_add(lane.wrapping_mul(P2))

@@ -47,6 +47,8 @@ pub(crate) struct Host {
     pub(super) rpc: Rc<rpc::Pool>,
     /// Requests in flight on this core.
     active: Cell<u32>,
+    /// Connections being made before they are needed.
+    pub(super) coming: Cell<usize>,
     /// The moving average of its answers' times in microseconds, and when it was made.
     latency: Cell<(f64, u64)>,
     /// No version of the cluster has it any more: nothing is kept.
@@ -88,6 +90,7 @@ impl Host {
             http2: Rc::default(),
             rpc: Rc::default(),
             active: Cell::new(0),
+            coming: Cell::new(0),
             latency: Cell::new((0.0, 0)),
             retired: Cell::new(false),
         }
@@ -114,6 +117,7 @@ impl Host {
             http2: Rc::default(),
             rpc: Rc::default(),
             active: Cell::new(0),
+            coming: Cell::new(0),
             latency: Cell::new((0.0, 0)),
             retired: Cell::new(false),
         }

@@ -3,6 +3,7 @@
 //! A [`ClusterSpec`] is the snapshot's side, shared by all cores; a `Cluster` is one core's live side of it, with its
 //! own pools and its own balancing state.
 
+mod ahead;
 mod balance;
 mod breaker;
 mod group;
@@ -36,7 +37,7 @@ pub(crate) use balance::Ask;
 pub use breaker::{Breakers, Remaining};
 pub(crate) use breaker::{Full, Gate, Permit, Place};
 pub(crate) use group::Group;
-pub(crate) use hash::xxh64;
+pub(crate) use hash::{of_address, xxh64};
 pub(crate) use host::{Active, Host, RequestPlaces};
 pub(crate) use hosts::{At, Maker, Wanted};
 pub use hosts::{Hosts, Location};
@@ -534,6 +535,11 @@ impl Cluster {
         }
         // Its places are free before others are served.
         drop(connection);
+        self.made_room();
+    }
+
+    /// Who waits for a connection may look again.
+    fn made_room(&self) {
         if self.gate.counts_connections() {
             self.gate.serve();
         }

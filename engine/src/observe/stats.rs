@@ -129,6 +129,7 @@ scope! {
         upstream_tls_resumed: Counter, "Those by a session from before.";
         upstream_tls_error: Counter, "TLS handshakes that failed: a certificate not believed, no version or cipher in common, a host that left.";
         upstream_tls_timeout: Counter, "TLS handshakes not ended in time.";
+        upstream_cx_preconnect: Counter, "Connections made before they were needed.";
         upstream_cx_reused: Counter, "Requests sent over a kept connection.";
         upstream_cx_closed_idle: Counter, "Kept connections closed for being unused, by either end.";
         upstream_cx_destroyed: Counter, "Connections closed, for whatever reason.";

@@ -1,13 +1,11 @@
 //! What of a request says which host it goes to: the hash that its route makes of it, and the cookie of a sticky cluster.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use memchr::memchr;
 use ringway_config::{Cluster, Cookie, Forward, HashKey, HashPart, Sticky};
 use ringway_protocols::Fields;
 
-use crate::cluster::{ClusterSpec, sticky_id, xxh64};
+use crate::cluster::{ClusterSpec, of_address, sticky_id, xxh64};
 use crate::request::RequestCx;
 use crate::rng::Rng;
 
@@ -59,10 +57,7 @@ impl Affinity {
             HashPart::Query(name) => {
                 parameter(query?, name.as_bytes()).map(|value| xxh64(value, 0))
             }
-            HashPart::Source => request.peer.client.map(|address| match address {
-                IpAddr::V4(address) => xxh64(&address.octets(), 0),
-                IpAddr::V6(address) => xxh64(&address.octets(), 0),
-            }),
+            HashPart::Source => request.peer.client.map(of_address),
             HashPart::Cookie(cookie) => {
                 let value = cookie_of(fields, &cookie.name).filter(|value| !value.is_empty());
                 if let Some(value) = value {

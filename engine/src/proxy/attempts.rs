@@ -428,6 +428,9 @@ impl<'a> Way<'_, 'a, '_> {
         };
         let host = &begun.host;
         let lease = pin!(self.cluster.checkout(host, want, timer)).await?;
+        if self.group.is_none() && self.request.rpc.is_none() {
+            self.cluster.anticipate(host, self.request.version);
+        }
         if let Some(call) = self.request.rpc {
             call.tie.host.set(Some((begun.slot, host.id())));
         }

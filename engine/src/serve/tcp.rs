@@ -12,9 +12,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Client, Connection, outcome};
-use ringway_config::Priority;
+use ringway_config::{Priority, TcpHash};
 
-use crate::cluster::{Active, Ask, Cluster, Connection as Upstream};
+use crate::cluster::{Active, Ask, Cluster, Connection as Upstream, of_address};
 use crate::fault::{Fault, FaultKind, Side};
 use crate::net::{Broken, Stream, relay};
 use crate::request::{Outcome, Record};
@@ -133,11 +133,16 @@ impl<'c> Passing<'c> {
         let (cluster, limit) = (self.cluster, self.chain.proxy.connect_attempts);
         let peer = self.client.peer();
         let group = cluster.group(peer.server_name.as_deref().map(str::as_bytes), &peer)?;
+        let hash = match self.chain.proxy.hash {
+            Some(TcpHash::Source) => peer.client.map(of_address),
+            None => None,
+        };
         let mut tried = Vec::new();
         let mut last = None;
         loop {
             let ask = Ask {
                 tried: &tried,
+                hash,
                 ..Ask::new(&local.rng)
             };
             let (slot, host) = match cluster.pick(&ask) {

@@ -36,9 +36,14 @@ pub(super) fn found(config: &Cluster, inputs: &Inputs) -> Found {
             ..Found::default()
         };
     };
+    let each = discovery.kind == DiscoveryKind::Strict;
     let known = inputs.resolved.get(&discovery.name).into_iter().flatten();
     let wanted = known.filter(|address| is_of(discovery.family, address));
-    let addresses: Vec<IpAddr> = wanted.copied().collect();
+    let mut addresses: Vec<IpAddr> = wanted.copied().collect();
+    if each {
+        // As hosts they are the same in any order.
+        addresses.sort_unstable();
+    }
     if addresses.is_empty() {
         return Found::default();
     }
@@ -46,7 +51,7 @@ pub(super) fn found(config: &Cluster, inputs: &Inputs) -> Found {
     Found {
         endpoints: vec![Endpoint::new(name)],
         addresses: by_turns(&addresses, port),
-        each: discovery.kind == DiscoveryKind::Strict,
+        each,
     }
 }
 
@@ -111,8 +116,9 @@ pub(super) fn wanted<'w>(
                 endpoint,
             }),
             EndpointAddress::Name(name, port) => {
-                let known = inputs.resolved.get(name).into_iter().flatten();
-                let each = known.map(|ip| At::Ip(SocketAddr::new(*ip, *port)));
+                let mut known = inputs.resolved.get(name).cloned().unwrap_or_default();
+                known.sort_unstable();
+                let each = known.iter().map(|ip| At::Ip(SocketAddr::new(*ip, *port)));
                 wanted.extend(each.map(|at| Wanted { at, endpoint }));
             }
         }

@@ -11,9 +11,9 @@ use crate::native::wire::{
     MetadataPairs, OrFalse, PlacementRecord, RecordsWord, StickyRecord, SubsetsRecord,
 };
 use crate::{
-    Balance, Choices, Cluster, ClusterRpc, Cookie, Discovery, DiscoveryKind, Endpoint, Fallback,
-    HashFunction, HashKey, HashPart, Http2, Localities, Locality, Placement, Pool, Records,
-    SlowStart, Sticky, Subsets, UpstreamSocket,
+    Balance, Choices, ClientTls, Cluster, ClusterRpc, Cookie, Discovery, DiscoveryKind, Endpoint,
+    Fallback, HashFunction, HashKey, HashPart, Http2, Localities, Locality, Percent, Placement,
+    Pool, Records, SlowStart, Sticky, Subsets, UpstreamName, UpstreamProtocol, UpstreamSocket,
 };
 
 /// How long a moving average of times remembers, where nothing else is said.
@@ -91,7 +91,8 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
         window: record.window.0,
         min_weight: record.min_weight,
     });
-    Cluster {
+    let at = record.at.clone();
+    let cluster = Cluster {
         name: record.name,
         protocol: record.protocol,
         balance: balance(record.balance, cx),
@@ -105,6 +106,7 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
             max_requests: record.pool.max_requests.map(|limit| limit.0),
             max_age: record.pool.max_age.map(|limit| limit.0),
             groups: record.pool.groups.u32(),
+            preconnect: record.pool.preconnect,
         },
         http2: http2(record.http2),
         rpc: rpc(record.rpc),
@@ -127,7 +129,28 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
         health_check: record.health_check.map(|record| health_check(record, cx)),
         outlier: record.outlier.map(outlier),
         limits: limits(record.limits),
+    };
+    refuse_preconnect(&at, &cluster, cx);
+    cluster
+}
+
+/// Notes connections that are to be made ahead where nobody knows for whom.
+fn refuse_preconnect(at: &str, cluster: &Cluster, cx: &mut Cx) {
+    if cluster.pool.preconnect == Percent::NONE {
+        return;
     }
+    let by_name = |tls: &ClientTls| tls.server_name == UpstreamName::Host;
+    let why = if matches!(cluster.protocol, UpstreamProtocol::Rpc(_)) {
+        "calls of an RPC protocol share a connection"
+    } else if cluster.proxy_protocol.is_some() {
+        "with `proxy_protocol` each connection is one client's"
+    } else if cluster.tls.as_ref().is_some_and(by_name) {
+        "with `tls.server_name_from_host` each connection is for the name that a request asks for"
+    } else {
+        return;
+    };
+    let message = format!("leave `preconnect` out: {why}");
+    cx.problem(&format!("{at}.pool.preconnect"), message);
 }
 
 fn http2(record: Http2Record) -> Http2 {

@@ -26,6 +26,7 @@ pub(crate) fn proxy(record: TcpRecord) -> TcpProxy {
         idle_timeout: record.idle_timeout.0,
         max_duration: record.max_duration.map(|limit| limit.0),
         connect_attempts: record.connect_attempts.u32(),
+        hash: record.hash,
     }
 }
 

@@ -470,6 +470,33 @@ fn discoveries_and_sockets_are_checked() {
 }
 
 #[test]
+fn connections_are_made_ahead_only_where_it_is_known_for_whom() {
+    let cluster = |keys: &str| format!("listeners: []\nclusters:\n  - {{ name: a, {keys} }}\n");
+    for (text, expect) in [
+        (
+            cluster("endpoints: [\"a:1\"], protocol: dubbo, pool: { preconnect: 10% }"),
+            "leave `preconnect` out: calls of an RPC protocol",
+        ),
+        (
+            cluster("endpoints: [\"a:1\"], proxy_protocol: v1, pool: { preconnect: 10% }"),
+            "leave `preconnect` out: with `proxy_protocol`",
+        ),
+        (
+            cluster(
+                "endpoints: [\"a:1\"], tls: { server_name_from_host: true }, pool: { preconnect: 10% }",
+            ),
+            "leave `preconnect` out: with `tls.server_name_from_host`",
+        ),
+    ] {
+        let said = said(&text);
+        assert!(
+            said.iter().any(|line| line.contains(expect)),
+            "{text}: {said:#?}"
+        );
+    }
+}
+
+#[test]
 fn clusters_and_the_rest_are_checked() {
     let cluster = |keys: &str| format!("listeners: []\nclusters:\n  - {{ name: a, {keys} }}\n");
     for (text, expect) in [

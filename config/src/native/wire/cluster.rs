@@ -9,7 +9,7 @@ use super::{
     SubsetsRecord, Window, Wire, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
-use crate::{EndpointAddress, Name, UpstreamProtocol};
+use crate::{EndpointAddress, Name, Percent, UpstreamProtocol};
 
 record! {
     /// Interchangeable hosts.
@@ -141,6 +141,8 @@ record! {
         max_age: Option<Positive>,
         /// Kinds of connections that are kept apart per host and core: for each name with `tls.server_name_from_host`, for each client with `proxy_protocol`. Beyond it those that were unused for longest are closed.
         groups: Int<1, 1_000_000> = 1024,
+        /// Room made before it is needed: for so large a part of the requests in flight at a host, rounded up, more are ready to be sent at once, over connections of HTTP/1 or streams of HTTP/2. 0%: none.
+        preconnect: Percent = "0%",
     }
 }
 

@@ -9,7 +9,9 @@ use super::{
     NonEmpty, OrFalse, Pairs, PortsText, Positive, ProxyProtocolRecord, RouteRecord, RouteTableRef,
     TlsRecord, Token, VirtualHostRecord, Window, choice, fields::record,
 };
-use crate::{ByteSize, ClientCertField, ListenAddress, Name, PathNormalize, Protocol, ServerName};
+use crate::{
+    ByteSize, ClientCertField, ListenAddress, Name, PathNormalize, Protocol, ServerName, TcpHash,
+};
 
 record! {
     /// An address where clients come in. What it does with them is said by exactly one of `routes`, `virtual_hosts`, `route_table`, `tcp` and `chains`.
@@ -92,8 +94,14 @@ record! {
         max_duration: Option<Positive>,
         /// Hosts that are tried, one after the other, until one takes the connection.
         connect_attempts: Int<1, 100> = 3,
+        /// What clusters that balance by `ring_hash` or `maglev` hash. Without this key: they pick by chance.
+        hash: Option<TcpHash>,
     }
 }
+
+choice!(TcpHash {
+    Source = "source": "the client's address",
+});
 
 record! {
     /// Which connections a chain takes.

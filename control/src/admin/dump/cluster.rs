@@ -115,6 +115,7 @@ fn pool(pool: &Pool) -> Value {
         max_requests,
         max_age,
         groups,
+        preconnect,
     } = pool;
     map([
         ("idle_timeout", some(time(*idle_timeout))),
@@ -122,6 +123,7 @@ fn pool(pool: &Pool) -> Value {
         ("max_requests", max_requests.map(Value::from)),
         ("max_age", max_age.map(|age| time(age).into())),
         ("groups", some(*groups)),
+        ("preconnect", some(share(*preconnect))),
     ])
 }
 

@@ -3,7 +3,7 @@
 use ringway_config::{
     AccessLog, Chain, ChainMatch, ClientCertField, ClientHttp2, ClientRpc, Forwarded, HttpLimits,
     ListenAddress, Listener, LogFormat, LogTarget, PortRange, Protocol, ServerName, Service,
-    TcpProxy,
+    TcpHash, TcpProxy,
 };
 use serde_json::{Value, json};
 
@@ -142,12 +142,17 @@ fn tcp_proxy(proxy: &TcpProxy) -> Value {
         idle_timeout,
         max_duration,
         connect_attempts,
+        hash,
     } = proxy;
+    let hash = hash.map(|hash| match hash {
+        TcpHash::Source => "source".into(),
+    });
     map([
         ("cluster", some(cluster_choice(clusters))),
         ("idle_timeout", some(time(*idle_timeout))),
         ("max_duration", max_duration.map(|t| time(t).into())),
         ("connect_attempts", some(*connect_attempts)),
+        ("hash", hash),
     ])
 }
 

@@ -75,7 +75,7 @@ listeners:
     address: "[::1]:8082"
     limits: { connections: 7, client_hello: 1KiB, client_hello_timeout: 1s }
     chains:
-      - { match: { sni: [a.test, "*.b.test"], alpn: [h2] }, tcp: { cluster: { one: 1, two: 0 }, idle_timeout: 1s, max_duration: 2s, connect_attempts: 1 } }
+      - { match: { sni: [a.test, "*.b.test"], alpn: [h2] }, tcp: { cluster: { one: 1, two: 0 }, idle_timeout: 1s, max_duration: 2s, connect_attempts: 1, hash: source } }
       - { tcp: { cluster: two } }
   - { name: local, address: "unix:/tmp/x.sock", route_table: shared, forwarded: { x_request_id: false } }
 route_tables:
@@ -90,7 +90,7 @@ clusters:
     endpoints: [127.0.0.1:9001, { address: "unix:/tmp/y.sock", weight: 3 }, "api.internal:80"]
     connect_timeout: 100ms
     first_byte_timeout: 4s
-    pool: { idle_timeout: 1s, max_idle: 2, max_requests: 3, max_age: 4s }
+    pool: { idle_timeout: 1s, max_idle: 2, max_requests: 3, max_age: 4s, preconnect: 25% }
     socket: { keep_alive: 1s, keep_alive_interval: 2s, keep_alive_probes: 3, user_timeout: 4s, bind: [127.0.0.9, "::1"] }
     dns_refresh: 5s
     slow_start: { window: 7s, min_weight: 5% }

@@ -85,6 +85,11 @@ impl Kept {
         true
     }
 
+    /// How many there are.
+    pub(in crate::cluster) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     /// Whether there is none.
     pub(in crate::cluster) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
@@ -196,12 +201,17 @@ impl Connection {
 
     /// Keeps it for the next request, if it is in step: nothing half sent, nothing more to say, and the other end open.
     pub(in crate::cluster) fn park(&mut self, pool: &Pool) {
+        self.served += 1;
+        self.keep(pool);
+    }
+
+    /// The same of one that has served nobody yet.
+    pub(in crate::cluster) fn keep(&mut self, pool: &Pool) {
         let host = Rc::clone(&self.host);
         let Some((reader, writer)) = self.take() else {
             return;
         };
         let mut stream = Stream { reader, writer };
-        self.served += 1;
         let refused = if pool.max_requests.is_some_and(|max| self.served >= max) {
             Some(&host.cluster.upstream_cx_destroyed_max_requests)
         } else if pool.max_age.is_some_and(|max| self.age() >= max) {

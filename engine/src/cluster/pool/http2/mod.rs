@@ -94,6 +94,24 @@ impl Pool {
         })
     }
 
+    /// The right to make a connection, if fewer than so many more requests have places here.
+    pub(in crate::cluster) fn ahead(
+        self: &Rc<Self>,
+        wanted: usize,
+        limits: &config::Http2,
+    ) -> Option<Connecting> {
+        let (mut open, mut ready) = (0, 0);
+        for session in &*self.sessions.borrow() {
+            open += 1;
+            // What a host allows that has yet to say so, it usually allows.
+            ready += session.room(self.usual.get());
+        }
+        let connecting = self.connecting.get();
+        ready += connecting.saturating_mul(self.usual.get());
+        let may = open + connecting < limits.connections as usize;
+        (ready < wanted && may).then(|| Connecting::new(self))
+    }
+
     /// A place on the first session that has one: connections that are not needed go idle, and are closed.
     fn slot(&self) -> Option<Slot> {
         let sessions = self.sessions.borrow();

@@ -112,6 +112,13 @@ impl Session {
         self.active.get() == 0
     }
 
+    /// How many more it takes; where that is not known yet, what is usual.
+    pub(super) fn room(&self, usual: usize) -> usize {
+        let limit = self.limit.get().min(self.ceiling.get());
+        let limit = if self.is_settled() { limit } else { usual };
+        limit.saturating_sub(self.active.get())
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.active.get() < self.limit.get().min(self.ceiling.get())
     }
