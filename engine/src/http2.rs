@@ -11,6 +11,9 @@ use ringway_protocols::{FieldId, Fields};
 pub(crate) use pulse::{Beat, Pulse};
 pub(crate) use window::Window;
 
+/// Fields whose values do not come again, beside `x-request-id`. They are sent as such as no table keeps (RFC 7541 §6.2.3): kept,
+/// they would push out those that do come again, and the codec compares a value with each one kept of its name.
+const NEVER_TWICE: [&str; 2] = ["grpc-timeout", "traceparent"];
 /// Room for a few fields that routes and filters add.
 const FIELDS_ADDED: usize = 4;
 
@@ -49,7 +52,9 @@ pub(crate) fn to_map(fields: &Fields) -> Option<HeaderMap> {
             Some(known) => known,
             None => HeaderName::from_bytes(name).ok()?,
         };
-        map.try_append(name, to_value(value)?).ok()?;
+        let mut value = to_value(value)?;
+        value.set_sensitive(id == FieldId::XRequestId || NEVER_TWICE.contains(&name.as_str()));
+        map.try_append(name, value).ok()?;
     }
     Some(map)
 }
@@ -136,6 +141,24 @@ mod tests {
             let known = known(FieldId::of(name.as_bytes()));
             assert_eq!(known.as_ref().map(HeaderName::as_str), Some(name));
         }
+    }
+
+    #[test]
+    fn values_that_do_not_come_again_are_kept_out_of_tables() {
+        let mut fields = Fields::new();
+        for name in [
+            "X-Request-Id",
+            "Traceparent",
+            "grpc-timeout",
+            "via",
+            "accept",
+        ] {
+            fields.push(name, "1");
+        }
+        let map = to_map(&fields).expect("names and values of HTTP");
+        let sensitive = |name: &str| map[name].is_sensitive();
+        assert!(["x-request-id", "traceparent", "grpc-timeout"].map(sensitive) == [true; 3]);
+        assert!(["via", "accept"].map(sensitive) == [false; 2]);
     }
 
     #[test]
