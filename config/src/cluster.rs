@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    Balance, ByteSize, ClientTls, ClusterLimits, ClusterRpc, Discovery, HealthCheck, Locality,
-    Name, Outlier, Percent, Placement, SendProxy, SlowStart, Sticky, Subsets,
+    Balance, ByteSize, ClientTls, ClusterLimits, ClusterRpc, Discovery, Endpoints, HealthCheck,
+    Locality, Name, Outlier, Percent, Placement, SendProxy, SlowStart, Sticky, Subsets,
 };
 
 /// Interchangeable hosts.
@@ -19,7 +19,7 @@ pub struct Cluster {
     /// How a host is picked.
     pub balance: Balance,
     /// The hosts; empty only where they are found.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Endpoints,
     /// Hosts that are found by DNS; absent: those listed.
     pub discovery: Option<Discovery>,
     /// The limit of making a connection. Default 2 s.
@@ -63,7 +63,7 @@ impl Cluster {
             name,
             protocol: UpstreamProtocol::default(),
             balance: Balance::default(),
-            endpoints,
+            endpoints: endpoints.into(),
             discovery: None,
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: None,

@@ -7,6 +7,7 @@
 mod balance;
 mod cluster;
 mod discovery;
+mod endpoints;
 mod error;
 pub mod filters;
 mod health;
@@ -23,6 +24,7 @@ mod units;
 pub use balance::*;
 pub use cluster::*;
 pub use discovery::*;
+pub use endpoints::{Differing, Endpoints};
 pub use error::*;
 pub use health::*;
 pub use listener::*;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use ringway_config::{HealthCheck, Name};
 use ringway_engine::observe::Stats;
 use ringway_engine::rng::Rng;
-use ringway_engine::{ClusterSpec, HostSpec, Mark, Snapshot};
+use ringway_engine::{Census, ClusterSpec, HostSpec, Mark, Snapshot};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::sleep;
@@ -49,13 +49,20 @@ impl Drop for Check {
     }
 }
 
+/// A cluster as it is followed.
+struct Followed {
+    spec: Arc<ClusterSpec>,
+    header: Vec<u8>,
+    /// By the host's id.
+    checks: HashMap<u64, Check>,
+}
+
 /// What is watched.
 pub(crate) struct Keeper {
     pub(crate) rng: Rng,
     started: Instant,
     stats: Arc<Stats>,
-    /// By the host's id.
-    checks: RefCell<HashMap<u64, Check>>,
+    clusters: RefCell<BTreeMap<Name, Followed>>,
     /// What the last probe of each host said.
     reasons: RefCell<HashMap<u64, String>>,
     watched: RefCell<BTreeMap<Name, Watched>>,
@@ -73,7 +80,7 @@ impl Keeper {
             rng: Rng::new(seed),
             started: Instant::now(),
             stats: Arc::clone(stats),
-            checks: RefCell::default(),
+            clusters: RefCell::default(),
             reasons: RefCell::default(),
             watched: RefCell::default(),
             log: RefCell::default(),
@@ -83,38 +90,105 @@ impl Keeper {
         })
     }
 
-    /// Takes over the hosts of a snapshot: new ones are checked, gone ones no more.
+    /// Takes over the hosts of a snapshot: new ones are checked, gone ones no more. A cluster that has not changed costs nothing, and
+    /// one with a few other hosts what these cost.
     pub(crate) fn follow(self: &Rc<Self>, snapshot: &Snapshot) {
-        let mut old = self.checks.take();
-        let mut checks = HashMap::new();
-        let mut reasons = self.reasons.take();
-        let mut kept = HashMap::new();
-        for cluster in snapshot.clusters() {
-            self.count(cluster);
-            for host in cluster.hosts.iter() {
-                let Some(config) = &cluster.config.health_check else {
-                    self.unchecked(cluster, host);
-                    continue;
-                };
-                if let Some(reason) = reasons.remove(&host.id) {
-                    kept.insert(host.id, reason);
+        let mut old = self.clusters.take();
+        let mut clusters = BTreeMap::new();
+        for spec in snapshot.clusters() {
+            let name = &spec.config.name;
+            let last = old.remove(name);
+            let followed = match last {
+                Some(last) if Arc::ptr_eq(&last.spec, spec) => last,
+                last => {
+                    self.count(name, spec.census());
+                    self.follow_outliers(spec, last.as_ref().map(|last| &last.spec));
+                    self.follow_cluster(spec, last)
                 }
-                let header = cluster.own_header();
-                let tls = Secure::of(cluster, host, config);
-                let known = old.remove(&host.id).filter(|check| {
-                    check.config == *config
-                        && check.revision == host.revision
-                        && check.header == header
-                        && check.tls.is_same(&tls)
-                });
-                let check = known.unwrap_or_else(|| self.check(cluster, host, config, header, tls));
-                checks.insert(host.id, check);
+            };
+            clusters.insert(name.clone(), followed);
+        }
+        for (name, gone) in &old {
+            self.watched.borrow_mut().remove(name);
+            let mut reasons = self.reasons.borrow_mut();
+            gone.spec
+                .hosts
+                .iter()
+                .for_each(|host| drop(reasons.remove(&host.id)));
+        }
+        self.clusters.replace(clusters);
+        self.moved.notify_one();
+    }
+
+    /// A cluster's hosts, where they are others than before or are checked in another way.
+    fn follow_cluster(
+        self: &Rc<Self>,
+        spec: &Arc<ClusterSpec>,
+        last: Option<Followed>,
+    ) -> Followed {
+        let header = spec.own_header();
+        let (before, mut checks, same) = match last {
+            Some(last) => {
+                let same = last.spec.config.health_check == spec.config.health_check
+                    && last.header == header
+                    && last.spec.is_secured_as(spec);
+                (Some(last.spec), last.checks, same)
+            }
+            None => (None, HashMap::new(), false),
+        };
+        let step = before.as_ref().filter(|_| same);
+        let step = step.and_then(|before| spec.hosts.changed(&before.hosts));
+        let slots: Vec<u32> = match step {
+            Some(changed) => changed.to_vec(),
+            None => {
+                let there = spec.hosts.iter().map(|host| host.slot);
+                let gone = before.iter().flat_map(|before| before.hosts.iter());
+                let mut all: Vec<u32> = there.chain(gone.map(|host| host.slot)).collect();
+                all.sort_unstable();
+                all.dedup();
+                all
+            }
+        };
+        for slot in slots {
+            let gone = before.as_ref().and_then(|before| before.hosts.get(slot));
+            let host = spec.hosts.get(slot);
+            if let Some(gone) = gone.filter(|gone| host.is_none_or(|host| host.id != gone.id)) {
+                checks.remove(&gone.id);
+                self.reasons.borrow_mut().remove(&gone.id);
+            }
+            if let Some(host) = host {
+                self.follow_host(spec, host, &header, &mut checks);
             }
         }
-        self.checks.replace(checks);
-        self.reasons.replace(kept);
-        self.follow_outliers(snapshot);
-        self.moved.notify_one();
+        Followed {
+            spec: Arc::clone(spec),
+            header,
+            checks,
+        }
+    }
+
+    fn follow_host(
+        self: &Rc<Self>,
+        cluster: &ClusterSpec,
+        host: &Arc<HostSpec>,
+        header: &[u8],
+        checks: &mut HashMap<u64, Check>,
+    ) {
+        let old = checks.remove(&host.id);
+        let Some(config) = &cluster.config.health_check else {
+            self.reasons.borrow_mut().remove(&host.id);
+            return self.unchecked(cluster, host);
+        };
+        let tls = Secure::of(cluster, host, config);
+        let known = old.filter(|check| {
+            check.config == *config
+                && check.revision == host.revision
+                && check.header == header
+                && check.tls.is_same(&tls)
+        });
+        let check =
+            known.unwrap_or_else(|| self.check(cluster, host, config, header.to_vec(), tls));
+        checks.insert(host.id, check);
     }
 
     fn check(
@@ -176,24 +250,17 @@ impl Keeper {
         self.told.notify_one();
     }
 
-    fn count(&self, cluster: &ClusterSpec) {
-        let watch = self.stats.watch(&cluster.config.name);
+    fn count(&self, cluster: &Name, hosts: Census) {
+        let watch = self.stats.watch(cluster);
         let counts = watch.core(0);
-        let (mut healthy, mut degraded, mut ejected) = (0, 0, 0);
-        for host in cluster.hosts.iter() {
-            let out = host.state.has(Mark::Ejected);
-            ejected += i64::from(out);
-            if !out && !host.state.has(Mark::Unhealthy) {
-                degraded += i64::from(host.state.has(Mark::Degraded));
-                healthy += i64::from(!host.state.has(Mark::Degraded));
-            }
+        for (gauge, count) in [
+            (&counts.membership_total, hosts.total),
+            (&counts.membership_healthy, hosts.healthy),
+            (&counts.membership_degraded, hosts.degraded),
+            (&counts.outlier_ejections_active, hosts.ejected),
+        ] {
+            gauge.set(i64::from(count));
         }
-        counts
-            .membership_total
-            .set(i64::try_from(cluster.hosts.len()).unwrap_or(i64::MAX));
-        counts.membership_healthy.set(healthy);
-        counts.membership_degraded.set(degraded);
-        counts.outlier_ejections_active.set(ejected);
     }
 
     /// Brings the gauges of what limits leave up to date; they are read seldom, and written only then.
@@ -234,8 +301,8 @@ pub(crate) async fn tell(process: Rc<Process>) {
             let there = hosts.iter().filter(|(slot, id)| spec.hosts.has(*slot, *id));
             let slots: Vec<u32> = there.map(|(slot, _)| *slot).collect();
             if !slots.is_empty() {
-                process.handle.borrow_mut().refresh(spec, &slots);
-                keeper.count(spec);
+                let hosts = process.handle.borrow_mut().refresh(spec, &slots);
+                keeper.count(&name, hosts);
             }
         }
     }

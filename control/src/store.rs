@@ -3,6 +3,7 @@
 //! One task owns it and does one thing at a time, so that two reloads cannot meet. What goes wrong at any step leaves the old
 //! configuration serving, and is said in the log, in the reply and in a metric.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -335,11 +336,12 @@ impl Store {
             return Ok(None);
         }
         self.seen.clone_from(&text);
-        let parsed = self
+        let mut parsed = self
             .source
             .parse(&text, &self.registry)
             .map_err(Refusal::Load)?;
         let last = process.snapshot();
+        share(&mut parsed.config, last.config());
         let config = &parsed.config;
         let changes = diff::diff(last.config(), config);
         let mut problems = diff::needs_restart(last.config(), config);
@@ -406,6 +408,16 @@ fn unwritable(config: &Config) -> Vec<PathError> {
         }
     }
     problems
+}
+
+/// Has a configuration that was read anew share what is the same with the last one.
+fn share(config: &mut Config, last: &Config) {
+    let last: HashMap<_, _> = last.clusters.iter().map(|old| (&old.name, old)).collect();
+    for cluster in &mut config.clusters {
+        if let Some(old) = last.get(&cluster.name) {
+            cluster.endpoints.share(&old.endpoints);
+        }
+    }
 }
 
 /// Says what is doubtful.

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, unbounded};
 use ringway_config::{IoDriver, Name, PathError};
 
-use crate::cluster::ClusterSpec;
+use crate::cluster::{Census, ClusterSpec};
 use crate::core::{Command, Core};
 use crate::net::{self, Bell, BoundAddress, DriverChoice, DriverError};
 use crate::observe::Stats;
@@ -248,8 +248,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Has every core choose by the health that these hosts (their slots) of a cluster now have.
-    pub fn refresh(&mut self, spec: &Arc<ClusterSpec>, changed: &[u32]) {
+    /// Has every core choose by the health that these hosts (their slots) of a cluster now have, and counts them all.
+    pub fn refresh(&mut self, spec: &Arc<ClusterSpec>, changed: &[u32]) -> Census {
         let sets = self.derived.derive(spec, changed);
         for thread in &self.threads {
             thread.tell(Command::Refresh {
@@ -257,6 +257,7 @@ impl Handle {
                 sets: Arc::clone(&sets),
             });
         }
+        sets.census()
     }
 
     /// What cores have to say of hosts; the first who asks gets it.

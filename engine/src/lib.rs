@@ -23,9 +23,9 @@ pub mod time;
 mod view;
 
 pub use cluster::{
-    ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, Picker, Report, Streak,
+    Census, ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, Picker, Report, Streak,
 };
 pub use handle::{Handle, Options, StartError};
 pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe, tls};
 pub use snapshot::{Inputs, ServiceAddress, Snapshot};
-pub use view::Reports;
+pub use view::{Reports, Updater};

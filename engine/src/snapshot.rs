@@ -229,13 +229,17 @@ impl Builder<'_> {
         let last = self.last.and_then(|last| last.clusters.get(&config.name));
         let none = Hosts::default();
         let before = last.map_or(&none, |last| &last.hosts);
-        let found = found::found(config, self.inputs);
         let maker = Maker {
             cluster: &config.name,
             stats: self.stats,
             checked: config.health_check.is_some(),
         };
-        let hosts = before.next(&found::wanted(config, &found, self.inputs), maker);
+        let step = last.and_then(|last| found::step(&last.config, config));
+        let step = step.and_then(|(ends, between)| before.step(ends, &between, maker));
+        let hosts = step.unwrap_or_else(|| {
+            let found = found::found(config, self.inputs);
+            before.next(&found::wanted(config, &found, self.inputs), maker)
+        });
         let sources = self.sources(config, all);
         let files = self.files_of(config);
         if let Some(last) = last
@@ -355,7 +359,7 @@ impl Builder<'_> {
 
     /// The hosts by zone of the cluster that zone-aware routing measures itself by.
     fn sources(&self, config: &config::Cluster, all: &[config::Cluster]) -> HashMap<String, u32> {
-        let mut zones = HashMap::new();
+        let mut zones: HashMap<String, u32> = HashMap::new();
         let Localities::ZoneAware {
             source: Some(source),
             ..
@@ -367,8 +371,11 @@ impl Builder<'_> {
         if let Some(source) = source {
             let found = found::found(source, self.inputs);
             for host in found::wanted(source, &found, self.inputs) {
-                let zone = host.endpoint.locality.zone.clone();
-                *zones.entry(zone).or_default() += 1;
+                let zone = &host.endpoint.locality.zone;
+                match zones.get_mut(zone) {
+                    Some(count) => *count += 1,
+                    None => drop(zones.insert(zone.clone(), 1)),
+                }
             }
         }
         zones

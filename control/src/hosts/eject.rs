@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ringway_config::Outlier;
-use ringway_engine::{ClusterSpec, HostSpec, Mark, Report, Reports, Snapshot, Streak};
+use ringway_engine::{ClusterSpec, HostSpec, Mark, Report, Reports, Streak};
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::sleep;
 
@@ -27,50 +27,88 @@ pub(super) struct Watched {
     due: Duration,
 }
 
+impl Watched {
+    fn new(spec: &Arc<ClusterSpec>, config: &Outlier, due: Duration) -> Self {
+        Self {
+            detector: Detector::default(),
+            spec: Arc::clone(spec),
+            config: config.clone(),
+            hosts: BTreeMap::new(),
+            ejections: BTreeMap::new(),
+            due,
+        }
+    }
+
+    /// Another host, or the same with other words, in the place of one.
+    fn replace(&mut self, old: Option<&Arc<HostSpec>>, new: Option<&Arc<HostSpec>>) {
+        if let Some(old) = old.filter(|old| new.is_none_or(|new| new.id != old.id)) {
+            self.detector.forget(old.id);
+            self.hosts.remove(&old.id);
+            self.ejections.remove(&old.id);
+        }
+        if let Some(new) = new {
+            self.detector.learn(new.id);
+            self.hosts.insert(new.id, Arc::clone(new));
+        }
+    }
+
+    fn replace_all(&mut self, spec: &ClusterSpec) {
+        self.detector.follow(spec.hosts.iter().map(|host| host.id));
+        let hosts = spec.hosts.iter();
+        self.hosts = hosts.map(|host| (host.id, Arc::clone(host))).collect();
+        let hosts = &self.hosts;
+        self.ejections.retain(|id, _| hosts.contains_key(id));
+    }
+}
+
 /// Nothing is due for so long, where nothing is watched.
 const IDLE: Duration = Duration::from_secs(3600);
 
 impl Keeper {
-    /// Takes over which clusters are watched.
-    pub(super) fn follow_outliers(&self, snapshot: &Snapshot) {
-        let mut old = self.watched.take();
-        let mut watched = BTreeMap::new();
-        for spec in snapshot.clusters() {
-            let name = &spec.config.name;
-            let Some(config) = &spec.config.outlier else {
-                for host in spec.hosts.iter() {
-                    if host.state.mark(Mark::Ejected, false) {
-                        self.changed(name, host);
-                    }
+    /// Takes over whether a cluster is watched, and its hosts.
+    pub(super) fn follow_outliers(
+        &self,
+        spec: &Arc<ClusterSpec>,
+        before: Option<&Arc<ClusterSpec>>,
+    ) {
+        let name = &spec.config.name;
+        let mut all = self.watched.borrow_mut();
+        let Some(config) = &spec.config.outlier else {
+            if all.remove(name).is_some() {
+                drop(all);
+                self.let_back(spec);
+            }
+            return;
+        };
+        let due = self.now() + config.interval;
+        let step = before.and_then(|before| Some((before, spec.hosts.changed(&before.hosts)?)));
+        match (all.get_mut(name), step) {
+            (Some(watched), Some((before, changed))) => {
+                for slot in changed {
+                    watched.replace(before.hosts.get(*slot), spec.hosts.get(*slot));
                 }
-                continue;
-            };
-            let last = old.remove(name);
-            let (mut detector, mut ejections, due) = last.map_or_else(
-                || {
-                    let due = self.now() + config.interval;
-                    (Detector::default(), BTreeMap::new(), due)
-                },
-                |last| (last.detector, last.ejections, last.due),
-            );
-            detector.follow(spec.hosts.iter().map(|host| host.id));
-            let hosts: BTreeMap<u64, Arc<HostSpec>> = spec
-                .hosts
-                .iter()
-                .map(|host| (host.id, Arc::clone(host)))
-                .collect();
-            ejections.retain(|id, _| hosts.contains_key(id));
-            let entry = Watched {
-                detector,
-                spec: Arc::clone(spec),
-                config: config.clone(),
-                hosts,
-                ejections,
-                due: due.min(self.now() + config.interval),
-            };
-            watched.insert(name.clone(), entry);
+            }
+            (Some(watched), None) => watched.replace_all(spec),
+            (None, _) => {
+                let mut watched = Watched::new(spec, config, due);
+                watched.replace_all(spec);
+                all.insert(name.clone(), watched);
+            }
         }
-        self.watched.replace(watched);
+        if let Some(watched) = all.get_mut(name) {
+            watched.spec = Arc::clone(spec);
+            watched.config = config.clone();
+            watched.due = watched.due.min(due);
+        }
+    }
+
+    /// Nobody looks for outliers there any more.
+    fn let_back(&self, spec: &ClusterSpec) {
+        for host in spec.hosts.iter() {
+            if host.state.mark(Mark::Ejected, false) {
+                self.changed(&spec.config.name, host);
+            }
+        }
     }
 
     /// A core says that a host's errors in a row have reached a threshold.

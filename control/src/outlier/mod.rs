@@ -86,6 +86,16 @@ impl Detector {
             .collect();
     }
 
+    /// There is one more.
+    pub(crate) fn learn(&mut self, host: u64) {
+        self.hosts.entry(host).or_default();
+    }
+
+    /// It is gone.
+    pub(crate) fn forget(&mut self, host: u64) {
+        self.hosts.remove(&host);
+    }
+
     /// How many are out.
     pub(crate) fn ejected(&self) -> usize {
         self.hosts

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +78,14 @@ enum Key<'k> {
     Ip(SocketAddr),
     Unix(&'k Path),
     Name(&'k str, u16),
+}
+
+impl Key<'_> {
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        Hash::hash(self, &mut hasher);
+        hasher.finish()
+    }
 }
 
 impl<'w> At<'w> {
@@ -165,32 +174,42 @@ fn renewed(old: &HostSpec, location: Location, endpoint: Endpoint) -> Arc<HostSp
     })
 }
 
+/// Hosts of neighbouring slots.
+#[derive(Clone, Debug, Default)]
+struct Chunk {
+    hosts: Vec<Option<Arc<HostSpec>>>,
+    /// A hash of each one's place, so that looking for a place looks at few hosts.
+    hashes: Vec<u64>,
+}
+
 /// The hosts of a cluster, by slot.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
-    chunks: Vec<Arc<Vec<Option<Arc<HostSpec>>>>>,
+    chunks: Vec<Arc<Chunk>>,
     count: usize,
     /// Slots without a host, the lowest last.
     free: Vec<u32>,
     /// The slots in the order in which their hosts were asked for; empty where one was asked for twice.
     order: Vec<u32>,
     version: u64,
-    /// The version that it was made from, and the slots whose hosts of then are gone.
+    /// The version that it was made from, the slots whose hosts of then are gone, and all that have changed.
     from: u64,
     left: Vec<u32>,
+    changed: Vec<u32>,
 }
 
 impl Hosts {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<HostSpec>> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).flatten()
+        let chunks = self.chunks.iter();
+        chunks.flat_map(|chunk| chunk.hosts.iter()).flatten()
     }
 
     /// The host of a slot.
     pub fn get(&self, slot: u32) -> Option<&Arc<HostSpec>> {
         let slot = slot as usize;
         let chunk = self.chunks.get(slot / CHUNK)?;
-        chunk.get(slot % CHUNK)?.as_ref()
+        chunk.hosts.get(slot % CHUNK)?.as_ref()
     }
 
     fn set(&mut self, slot: u32, host: Option<Arc<HostSpec>>) {
@@ -200,10 +219,13 @@ impl Hosts {
         }
         if let Some(chunk) = self.chunks.get_mut(slot / CHUNK) {
             let chunk = Arc::make_mut(chunk);
-            if chunk.len() <= slot % CHUNK {
-                chunk.resize(slot % CHUNK + 1, None);
+            let at = slot % CHUNK;
+            if chunk.hosts.len() <= at {
+                chunk.hosts.resize(at + 1, None);
+                chunk.hashes.resize(at + 1, 0);
             }
-            if let Some(place) = chunk.get_mut(slot % CHUNK) {
+            if let (Some(place), Some(hash)) = (chunk.hosts.get_mut(at), chunk.hashes.get_mut(at)) {
+                *hash = host.as_ref().map_or(0, |host| host.location.key().hash());
                 *place = host;
             }
         }
@@ -222,7 +244,7 @@ impl Hosts {
     /// How many slots there are, free ones too.
     pub(crate) fn slots(&self) -> usize {
         let full = self.chunks.len().saturating_sub(1) * CHUNK;
-        self.chunks.last().map_or(0, |last| full + last.len())
+        self.chunks.last().map_or(0, |last| full + last.hosts.len())
     }
 
     /// Whether it is still here.
@@ -243,27 +265,46 @@ impl Hosts {
         }
     }
 
+    /// The slots that are not as in `last`; none: this was not made from it, and all must be looked at.
+    pub fn changed(&self, last: &Self) -> Option<&[u32]> {
+        match self.version == last.version {
+            true => Some(&[]),
+            false => (self.from == last.version).then_some(&self.changed),
+        }
+    }
+
     /// The next version's hosts: those that stay keep slot, state and numbers. One place is one host; written twice, its weights add up.
     pub(crate) fn next(&self, wanted: &[Wanted<'_>], maker: Maker<'_>) -> Self {
+        let next = self.step((0, 0), wanted, maker);
+        next.unwrap_or_else(|| self.rebuilt(wanted, maker))
+    }
+
+    /// The same, where so many that were wanted first and last are wanted again and these between; none: it takes more than a step.
+    pub(crate) fn step(
+        &self,
+        (head, tail): (usize, usize),
+        wanted: &[Wanted<'_>],
+        maker: Maker<'_>,
+    ) -> Option<Self> {
+        // Each is one place.
+        if self.order.len() != self.count || self.count == 0 {
+            return None;
+        }
+        let old = self.order.get(head..self.count.checked_sub(tail)?)?;
         let is = |(slot, wanted): (&u32, &Wanted<'_>)| {
             self.get(*slot).is_some_and(|host| host.is(wanted))
         };
-        let head = self.order.iter().zip(wanted).take_while(|pair| is(*pair));
-        let head = head.count();
-        let (old, new) = (&self.order[head..], &wanted[head..]);
-        let tail = old.iter().rev().zip(new.iter().rev());
-        let tail = tail.take_while(|pair| is(*pair)).count();
-        let old = &old[..old.len() - tail];
-        let new = &new[..new.len() - tail];
-        let known = self.order.len() == self.count && self.count > 0;
-        if known && old.is_empty() && new.is_empty() {
-            return self.clone();
+        let same = old.iter().zip(wanted).take_while(|pair| is(*pair)).count();
+        let (old, new) = (old.get(same..)?, wanted.get(same..)?);
+        let ends = old.iter().rev().zip(new.iter().rev());
+        let ends = ends.take_while(|pair| is(*pair)).count();
+        let old = old.get(..old.len() - ends)?;
+        let new = new.get(..new.len() - ends)?;
+        if old.is_empty() && new.is_empty() {
+            return Some(self.clone());
         }
-        let few = known && old.len() <= FEW && new.len() <= FEW;
-        if few && self.are_new(old, new) {
-            return self.replaced(head, old, new, maker);
-        }
-        self.rebuilt(wanted, maker)
+        let few = old.len() <= FEW && new.len() <= FEW;
+        (few && self.are_new(old, new)).then(|| self.replaced(head + same, old, new, maker))
     }
 
     /// Whether these differ from one another and from all hosts but the `old` ones.
@@ -273,17 +314,22 @@ impl Hosts {
             let mut others = keys.iter().skip(next);
             others.all(|other| other != key)
         });
+        let hashes: Vec<u64> = keys.iter().map(Key::hash).collect();
+        let is_other = |chunk: &Chunk, at: usize| {
+            let host = chunk.hosts.get(at).and_then(Option::as_ref);
+            host.is_none_or(|host| !keys.contains(&host.location.key()) || old.contains(&host.slot))
+        };
         differ
-            && self.iter().all(|host| {
-                let key = host.location.key();
-                !keys.contains(&key) || old.contains(&host.slot)
+            && self.chunks.iter().all(|chunk| {
+                let mut known = chunk.hashes.iter().enumerate();
+                known.all(|(at, hash)| !hashes.contains(hash) || is_other(chunk, at))
             })
     }
 
     /// The same hosts with those of these slots, which stand together at a place of the order, replaced by these.
     fn replaced(&self, at: usize, old: &[u32], new: &[Wanted<'_>], maker: Maker<'_>) -> Self {
         let mut next = self.clone();
-        let (mut changed, mut left) = (false, Vec::new());
+        let (mut changed, mut left) = (Vec::new(), Vec::new());
         let before: Vec<&Arc<HostSpec>> = old.iter().filter_map(|slot| self.get(*slot)).collect();
         for host in &before {
             let stays = new.iter().any(|one| one.at.key() == host.location.key());
@@ -304,24 +350,34 @@ impl Hosts {
                     let host = renewed(host, wanted.at.to_location(), wanted.endpoint.clone());
                     let slot = host.slot;
                     next.set(slot, Some(host));
-                    changed = true;
+                    changed.push(slot);
                     slot
                 }
                 None => {
-                    changed = true;
-                    next.add(wanted.at.to_location(), wanted.endpoint.clone(), maker)
+                    let slot = next.add(wanted.at.to_location(), wanted.endpoint.clone(), maker);
+                    changed.push(slot);
+                    slot
                 }
             }
         });
         let slots: Vec<u32> = slots.collect();
         next.count = self.count + new.len() - old.len();
         next.order.splice(at..at + old.len(), slots);
-        if changed || !left.is_empty() {
-            next.version = next_id();
-            next.from = self.version;
-            next.left = left;
-        }
+        next.came_from(self, changed, left);
         next
+    }
+
+    /// Notes what it was made from, if it is another.
+    fn came_from(&mut self, last: &Self, mut changed: Vec<u32>, left: Vec<u32>) {
+        changed.extend(&left);
+        changed.sort_unstable();
+        changed.dedup();
+        if !changed.is_empty() {
+            self.version = next_id();
+            self.from = last.version;
+            self.left = left;
+            self.changed = changed;
+        }
     }
 
     /// A new host, in the lowest free slot.
@@ -338,7 +394,7 @@ impl Hosts {
         last.extend(self.iter().map(|host| (host.location.key(), host)));
         let merged = merged(wanted);
         let mut next = self.clone();
-        let (mut changed, mut fresh) = (false, Vec::new());
+        let (mut changed, mut fresh) = (Vec::new(), Vec::new());
         let mut order = Vec::with_capacity(merged.len());
         for (at, endpoint) in &merged {
             let Some(old) = last.remove(&at.key()) else {
@@ -350,10 +406,9 @@ impl Hosts {
             if !old.location.is(at) || old.endpoint != **endpoint {
                 let host = renewed(old, at.to_location(), endpoint.clone().into_owned());
                 next.set(old.slot, Some(host));
-                changed = true;
+                changed.push(old.slot);
             }
         }
-        changed |= !last.is_empty() || !fresh.is_empty();
         let left: HashSet<u32> = last.values().map(|host| host.slot).collect();
         for slot in &left {
             next.set(*slot, None);
@@ -362,6 +417,7 @@ impl Hosts {
         next.free.sort_unstable_by(|a, b| b.cmp(a));
         for (place, at, endpoint) in fresh {
             let slot = next.add(at.to_location(), endpoint.clone().into_owned(), maker);
+            changed.push(slot);
             if let Some(entry) = order.get_mut(place) {
                 *entry = slot;
             }
@@ -369,11 +425,7 @@ impl Hosts {
         next.count = merged.len();
         let plain = merged.len() == wanted.len();
         next.order = if plain { order } else { Vec::new() };
-        if changed {
-            next.version = next_id();
-            next.from = self.version;
-            next.left = left.into_iter().collect();
-        }
+        next.came_from(self, changed, left.into_iter().collect());
         next
     }
 }
@@ -543,6 +595,13 @@ pub(in crate::cluster) mod tests {
                 gone.sort_unstable();
                 left.sort_unstable();
                 assert_eq!(gone, left, "{seed}");
+                let slots = 0..before.slots().max(quick.slots()) as u32;
+                let other = |slot: &u32| {
+                    let of = |hosts: &Hosts| hosts.get(*slot).map(|host| host.revision);
+                    of(&before) != of(&quick)
+                };
+                let expect: Vec<u32> = slots.filter(other).collect();
+                assert_eq!(quick.changed(&before), Some(&expect[..]), "{seed}");
                 for host in quick.iter() {
                     assert!(Arc::ptr_eq(quick.get(host.slot).unwrap(), host));
                 }

@@ -51,6 +51,7 @@ pub(crate) use pool::{
 };
 pub(crate) use secure::HostTls;
 use secure::is_agreed;
+pub use sets::Census;
 use sets::Live;
 pub(crate) use sets::{ClusterSets, MetadataMatch, sticky_id};
 pub(crate) use spec::HostPlace;

@@ -49,8 +49,8 @@ impl Picker {
 
 fn endpoint(at: u32) -> Endpoint {
     let port = u16::try_from(at % 60_000 + 1).unwrap_or(1);
-    let [a, b, c, _] = (at / 60_000).to_be_bytes();
-    let address = SocketAddr::from(([10 + a, b, c, 1], port));
+    let [_, b, c, d] = (at / 60_000).to_be_bytes();
+    let address = SocketAddr::from(([10, b, c, d], port));
     Endpoint {
         weight: at % 3 + 1,
         ..Endpoint::new(EndpointAddress::Ip(address))

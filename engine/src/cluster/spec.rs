@@ -13,7 +13,7 @@ use ringway_protocols::codec::{Codec, Sharing};
 
 use super::breaker::{Breakers, Full};
 use super::hosts::{Hosts, Location};
-use super::sets::ClusterSets;
+use super::sets::{Census, ClusterSets, Source};
 use crate::net::tls;
 use crate::observe::{Calls, ClusterStats, HostStats, PerCore, RpcCalls, Stats};
 use crate::time::now_millis;
@@ -184,12 +184,10 @@ impl HostState {
         self.marks.load(Relaxed) & mark as u32 != 0
     }
 
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.marks.load(Relaxed) == 0
-    }
-
-    pub(crate) fn is_degraded(&self) -> bool {
-        self.marks.load(Relaxed) == Mark::Degraded as u32
+    /// All marks.
+    pub(crate) fn marks(&self) -> u8 {
+        // There are three.
+        self.marks.load(Relaxed) as u8
     }
 
     pub(crate) fn since(&self) -> u64 {
@@ -210,6 +208,8 @@ pub struct ClusterSpec {
     pub hosts: Hosts,
     /// Which hosts are chosen among, as of when this was built.
     pub(crate) sets: Arc<ClusterSets>,
+    /// Hosts that are not as the sets have them.
+    pub(crate) touched: Touched,
     /// What it has in use: the same over snapshots.
     pub breakers: Arc<Breakers>,
     /// The hosts of each zone of the cluster that zone-aware routing measures itself by.
@@ -239,8 +239,15 @@ pub(crate) fn assemble(
         || Breakers::new(numbers.iter().count()),
         |last| Arc::clone(&last.breakers),
     );
-    let sets = ClusterSets::build(&config, &hosts, &sources, 0);
+    let source = Source {
+        config: &config,
+        hosts: &hosts,
+        zones: &sources,
+    };
+    let step = last.and_then(|last| last.step(source));
+    let sets = step.unwrap_or_else(|| ClusterSets::build(source));
     ClusterSpec {
+        touched: Touched::new(hosts.slots()),
         stats: numbers,
         calls: stats.calls(&config.name),
         breakers,
@@ -254,6 +261,35 @@ pub(crate) fn assemble(
     }
 }
 
+/// Slots whose hosts' health has changed since their cluster's sets were made, a bit each. Written by control.
+#[derive(Debug)]
+pub(crate) struct Touched(Box<[AtomicU64]>);
+
+impl Touched {
+    fn new(slots: usize) -> Self {
+        Self((0..slots.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn note(&self, slots: &[u32]) {
+        for slot in slots {
+            if let Some(word) = self.0.get(*slot as usize / 64) {
+                word.store(word.load(Relaxed) | 1 << (slot % 64), Relaxed);
+            }
+        }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = u32> {
+        let words = (0_u32..)
+            .zip(&self.0)
+            .map(|(at, word)| (at, word.load(Relaxed)));
+        let some = words.filter(|(_, word)| *word != 0);
+        some.flat_map(|(at, word)| {
+            let bits = (0..64).filter(move |bit| word & 1 << bit != 0);
+            bits.map(move |bit| at * 64 + bit)
+        })
+    }
+}
+
 impl ClusterSpec {
     /// Whether each client of its RPC protocol has connections of its own.
     pub(crate) fn is_bound(&self) -> bool {
@@ -263,7 +299,48 @@ impl ClusterSpec {
 
     /// What the health of these hosts (their slots), which has changed, makes of `last`.
     pub(crate) fn derive(&self, last: &ClusterSets, changed: &[u32]) -> Arc<ClusterSets> {
-        Arc::new(last.after(&self.config, &self.hosts, &self.sources, changed))
+        self.touched.note(changed);
+        let source = Source {
+            config: &self.config,
+            hosts: &self.hosts,
+            zones: &self.sources,
+        };
+        Arc::new(last.next(source, &self.hosts, changed))
+    }
+
+    /// What its sets become with a few other hosts; none: they are to be made from the beginning.
+    fn step(&self, source: Source<'_>) -> Option<ClusterSets> {
+        let (old, new) = (&self.config, source.config);
+        let same = old.balance == new.balance
+            && old.slow_start == new.slow_start
+            && old.placement == new.placement
+            && old.subsets == new.subsets
+            && old.sticky == new.sticky
+            && self.sources == *source.zones;
+        let changed = source.hosts.changed(&self.hosts).filter(|_| same)?;
+        // The sets are of when this was built: what has become of its hosts' health since is read with the rest.
+        let mut changed: Vec<u32> = changed
+            .iter()
+            .copied()
+            .chain(self.touched.slots())
+            .collect();
+        changed.sort_unstable();
+        changed.dedup();
+        Some(self.sets.next(source, &self.hosts, &changed))
+    }
+
+    /// Whether its side of TLS is the very same as another version's.
+    pub fn is_secured_as(&self, other: &Self) -> bool {
+        match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some((own, _)), Some((other, _))) => own.is_same(other),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
+    /// Its hosts, counted as of when this was built.
+    pub fn census(&self) -> Census {
+        self.sets.census()
     }
 }
 
@@ -307,15 +384,15 @@ mod tests {
     #[test]
     fn marks_come_and_go_and_coming_back_begins_a_slow_start() {
         let state = HostState::new(false);
-        assert!(state.is_healthy());
+        assert_eq!(state.marks(), 0);
         state.since.store(0, Relaxed);
         assert!(state.mark(Mark::Unhealthy, true) && !state.mark(Mark::Unhealthy, true));
         assert!(state.mark(Mark::Ejected, true) && state.has(Mark::Ejected));
-        assert!(state.mark(Mark::Unhealthy, false) && !state.is_healthy());
+        assert!(state.mark(Mark::Unhealthy, false) && state.marks() != 0);
         assert_eq!(state.since(), 0);
-        assert!(state.mark(Mark::Ejected, false) && state.is_healthy());
+        assert!(state.mark(Mark::Ejected, false) && state.marks() == 0);
         assert!(state.since() > 0);
         state.mark(Mark::Degraded, true);
-        assert!(!state.is_healthy() && state.is_degraded());
+        assert_eq!(state.marks(), Mark::Degraded as u8);
     }
 }

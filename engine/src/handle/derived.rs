@@ -35,11 +35,11 @@ impl Derived {
 
     /// A new snapshot is about to be sent: what was derived of clusters that it has in another version is out of date.
     pub(super) fn follow(&mut self, snapshot: &Arc<Snapshot>) {
-        let is_there = |spec: &Arc<ClusterSpec>| {
-            let mut clusters = snapshot.clusters();
-            clusters.any(|cluster| Arc::ptr_eq(cluster, spec))
+        let is_there = |name: &Name, spec: &Arc<ClusterSpec>| {
+            let cluster = snapshot.cluster(name);
+            cluster.is_some_and(|cluster| Arc::ptr_eq(cluster, spec))
         };
-        self.sets.retain(|_, (spec, _)| is_there(spec));
+        self.sets.retain(|name, (spec, _)| is_there(name, spec));
         if let Some(last) = self.last.replace(Arc::clone(snapshot)) {
             self.bury(last);
         }

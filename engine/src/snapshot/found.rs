@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ringway_config::{
-    Cluster, Discovery, DiscoveryKind, Endpoint, EndpointAddress, Family, Records,
+    Cluster, Differing, Discovery, DiscoveryKind, Endpoint, EndpointAddress, Family, Records,
 };
 
 use super::{Inputs, ServiceAddress};
@@ -96,6 +96,28 @@ fn services(discovery: &Discovery, inputs: &Inputs) -> Vec<Endpoint> {
         }
     };
     services.iter().map(of).collect()
+}
+
+/// What a cluster wants where its last version wanted others, between what both begin and end with; none where DNS has a
+/// say in it, or nothing is shared.
+pub(super) fn step<'w>(
+    last: &Cluster,
+    config: &'w Cluster,
+) -> Option<((usize, usize), Vec<Wanted<'w>>)> {
+    let is_plain = |one: &Cluster| one.discovery.is_none() && one.endpoints.are_plain();
+    if !is_plain(last) || !is_plain(config) {
+        return None;
+    }
+    let Differing { head, tail, own } = config.endpoints.differing(&last.endpoints);
+    let wanted = own.into_iter().map(|endpoint| {
+        let at = match &endpoint.address {
+            EndpointAddress::Ip(address) => At::Ip(*address),
+            EndpointAddress::Unix(path) => At::Unix(path),
+            EndpointAddress::Name(..) => return None,
+        };
+        Some(Wanted { at, endpoint })
+    });
+    Some(((head, tail), wanted.collect::<Option<_>>()?))
 }
 
 /// The hosts of a cluster, as far as it is known where they are.

@@ -6,6 +6,7 @@ mod date;
 mod handshakes;
 mod local;
 mod reports;
+mod updater;
 mod via;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(crate) use handshakes::Handshakes;
 pub(crate) use local::{Local, OpenGate, Shared};
 pub use reports::Reports;
 pub(crate) use reports::{Reporter, reports};
+pub use updater::Updater;
 pub(crate) use via::Via;
 
 /// A listener's socket as control numbers it: the same over reloads as long as its name and address are.

@@ -96,7 +96,7 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
         name: record.name,
         protocol: record.protocol,
         balance: balance(record.balance, cx),
-        endpoints,
+        endpoints: endpoints.into(),
         discovery: record.discovery.map(|record| discovery(record, cx)),
         connect_timeout: record.connect_timeout.0,
         first_byte_timeout: record.first_byte_timeout.map(|limit| limit.0),

@@ -43,7 +43,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         ("name", some(name.as_str())),
         ("protocol", some(protocol_name(protocol))),
         ("balance", Some(balance(*of_balance))),
-        ("endpoints", list(each(endpoints, endpoint))),
+        ("endpoints", list(endpoints.iter().map(endpoint).collect())),
         ("discovery", of_discovery.as_ref().map(discovery)),
         ("connect_timeout", some(time(*connect_timeout))),
         (

@@ -14,11 +14,10 @@ mod weights;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use ringway_config::{Balance, SlowStart};
 
-use super::{Host, HostSpec};
+use super::Host;
 use crate::rng::Rng;
 
 use least::Least;
@@ -79,6 +78,21 @@ impl Cursor {
     }
 }
 
+/// What algorithms must know of the hosts of a set.
+pub(super) struct Members<'a> {
+    /// In order.
+    pub(super) slots: Vec<u32>,
+    /// Of each.
+    pub(super) weights: Vec<u32>,
+    /// When each came; empty without a slow start.
+    pub(super) since: Vec<u64>,
+    /// How the host of a slot is called.
+    pub(super) label: &'a dyn Fn(u32) -> &'a str,
+}
+
+/// The set of before, and the slots that are others than then.
+type Last<'a> = Option<(&'a HostSet, &'a [u32])>;
+
 /// Hosts that one pick chooses among.
 #[derive(Debug)]
 pub(super) struct HostSet {
@@ -100,38 +114,38 @@ enum Plan {
 }
 
 impl HostSet {
-    /// Makes what the algorithm needs.
+    /// Makes what the algorithm needs; what is dear, from what was made before.
     pub(super) fn build(
-        balance: &Balance,
-        slow_start: Option<&SlowStart>,
-        hosts: &[&Arc<HostSpec>],
+        (balance, slow_start): (&Balance, Option<&SlowStart>),
+        members: Members<'_>,
         key: u64,
+        last: Last<'_>,
     ) -> Self {
-        let weights: Vec<u32> = hosts.iter().map(|host| host.endpoint.weight).collect();
+        let weights = &members.weights;
         let plan = match *balance {
-            Balance::RoundRobin => Plan::RoundRobin(Turns::new(&weights)),
-            Balance::Random => Plan::Random(Weights::new(&weights)),
+            Balance::RoundRobin => Plan::RoundRobin(Turns::new(weights)),
+            Balance::Random => Plan::Random(Weights::new(weights)),
             Balance::LeastRequest(choices) => {
-                Plan::Least(Weights::new(&weights), Least::Requests(choices))
+                Plan::Least(Weights::new(weights), Least::Requests(choices))
             }
             Balance::LeastConnection(choices) => {
-                Plan::Least(Weights::new(&weights), Least::Connections(choices))
+                Plan::Least(Weights::new(weights), Least::Connections(choices))
             }
             Balance::PeakEwma { choices, decay } => {
-                Plan::Least(Weights::new(&weights), Least::Time(choices, decay))
+                Plan::Least(Weights::new(weights), Least::Time(choices, decay))
             }
             Balance::RingHash {
                 min_size,
                 max_size,
                 function,
-            } => Plan::Ring(Ring::new(hosts, (min_size, max_size), function)),
-            Balance::Maglev { table_size } => Plan::Maglev(Maglev::new(hosts, table_size)),
+            } => Plan::Ring(Ring::new(&members, (min_size, max_size), function, last)),
+            Balance::Maglev { table_size } => Plan::Maglev(Maglev::new(&members, table_size, last)),
             Balance::RequestRoundRobin => Plan::RequestRoundRobin,
         };
         Self {
             key,
-            slots: hosts.iter().map(|host| host.slot).collect(),
-            warm: slow_start.and_then(|config| Warm::new(config, hosts)),
+            warm: slow_start.and_then(|config| Warm::new(config, members.since)),
+            slots: members.slots.into_boxed_slice(),
             plan,
         }
     }
@@ -151,8 +165,8 @@ impl HostSet {
             Plan::RoundRobin(turns) => turns.pick(self, cursor, ask),
             Plan::Random(weights) => random::pick(self, weights, ask),
             Plan::Least(weights, least) => least.pick(self, weights, hosts, ask),
-            Plan::Ring(ring) => ring.pick(self, ask),
-            Plan::Maglev(maglev) => maglev.pick(self, ask),
+            Plan::Ring(ring) => return ring.pick(self, ask),
+            Plan::Maglev(maglev) => return maglev.pick(self, ask),
             Plan::RequestRoundRobin => request_round_robin::pick(self, ask),
         };
         self.slot(at?)
@@ -164,6 +178,11 @@ impl HostSet {
 
     fn slot(&self, at: usize) -> Option<usize> {
         self.slots.get(at).map(|slot| *slot as usize)
+    }
+
+    /// The first host that was not tried, by its slot.
+    fn first_free(&self, ask: &Ask<'_>) -> Option<usize> {
+        self.slot(self.free_from(0, ask)?)
     }
 
     /// Whether the host at a place was not tried yet.
@@ -191,7 +210,10 @@ impl HostSet {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::cluster::HostSpec;
     use crate::cluster::hosts::{Hosts, tests::next};
     use crate::observe::Stats;
     use ringway_config::{Endpoint, EndpointAddress, Name};
@@ -221,7 +243,34 @@ pub(super) mod tests {
     }
 
     pub(in crate::cluster) fn set(balance: Balance, specs: &[Arc<HostSpec>]) -> HostSet {
-        HostSet::build(&balance, None, &specs.iter().collect::<Vec<_>>(), 0)
+        next_set(balance, specs, None)
+    }
+
+    /// A set made from another.
+    pub(in crate::cluster) fn next_set(
+        balance: Balance,
+        specs: &[Arc<HostSpec>],
+        last: Last<'_>,
+    ) -> HostSet {
+        with(specs, |members| {
+            HostSet::build((&balance, None), members, 0, last)
+        })
+    }
+
+    pub(in crate::cluster) fn with<T>(
+        specs: &[Arc<HostSpec>],
+        then: impl FnOnce(Members<'_>) -> T,
+    ) -> T {
+        let label = |slot| {
+            let host = specs.iter().find(|host| host.slot == slot);
+            host.map_or("", |host| host.label.as_str())
+        };
+        then(Members {
+            slots: specs.iter().map(|host| host.slot).collect(),
+            weights: specs.iter().map(|host| host.endpoint.weight).collect(),
+            since: Vec::new(),
+            label: &label,
+        })
     }
 
     /// How often each host is picked.
@@ -272,6 +321,7 @@ pub(super) mod tests {
                 .map(|_| 1 + rng.below(128) as u32)
                 .collect();
             let specs = specs(&weights);
+            let set_of = set;
             let (set, hosts) = (set(balance, &specs), live(&specs));
             let cursor = Cursor::random(&rng);
             let mut tried = Vec::new();
@@ -291,7 +341,7 @@ pub(super) mod tests {
                 ..Ask::new(&rng)
             };
             assert_eq!(set.pick(&hosts, &cursor, &ask), None, "{balance:?} {seed}");
-            let empty = HostSet::build(&balance, None, &[], 0);
+            let empty = set_of(balance, &[]);
             assert_eq!(
                 empty.pick(&[], &cursor, &Ask::new(&rng)),
                 None,

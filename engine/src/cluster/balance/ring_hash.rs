@@ -1,60 +1,40 @@
 //! A ring of hashes on which each host has many places (ketama): a request goes to the first place at or after its own hash.
 //! When a host goes, only its requests go elsewhere. The ring is the one that Envoy makes of the same hosts, place by place.
 
-use std::sync::Arc;
-
 use ringway_config::HashFunction;
 
-use super::{Ask, HostSet};
-use crate::cluster::HostSpec;
+use super::{Ask, HostSet, Last, Members, Plan};
 use crate::cluster::hash::{STD_HASH_SEED, murmur2, xxh64};
 
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// Hashes in order, each with the place of its host in the set.
+    /// Hashes in order, each with the slot of its host.
     points: Box<[(u64, u32)]>,
+    /// How many places each host of the set has.
+    places: Box<[u32]>,
+    function: HashFunction,
 }
+
+/// With more hosts than one in so many that have other places than before, the ring is made from the beginning.
+const FEW: usize = 8;
 
 impl Ring {
     pub(super) fn new(
-        hosts: &[&Arc<HostSpec>],
-        (min_size, max_size): (u32, u32),
+        members: &Members<'_>,
+        sizes: (u32, u32),
         function: HashFunction,
+        last: Last<'_>,
     ) -> Self {
-        let total: f64 = hosts
-            .iter()
-            .map(|host| f64::from(host.endpoint.weight))
-            .sum();
-        let weights: Vec<f64> = hosts
-            .iter()
-            .map(|host| f64::from(host.endpoint.weight) / total)
-            .collect();
-        let least = weights.iter().copied().fold(1.0, f64::min);
-        // As many points as make the lightest host's share a whole number of them.
-        let scale = ((least * f64::from(min_size)).ceil() / least).min(f64::from(max_size));
-        let mut points = Vec::with_capacity(scale.ceil() as usize);
-        let (mut made, mut target) = (0.0, 0.0);
-        let mut key = String::new();
-        for (at, (host, weight)) in (0..).zip(hosts.iter().zip(&weights)) {
-            target += scale * weight;
-            let mut replica = 0_u32;
-            while made < target {
-                key.clear();
-                key.push_str(host.label.as_str());
-                key.push('_');
-                key.push_str(itoa::Buffer::new().format(replica));
-                let hash = match function {
-                    HashFunction::XxHash => xxh64(key.as_bytes(), 0),
-                    HashFunction::Murmur2 => murmur2(key.as_bytes(), STD_HASH_SEED),
-                };
-                points.push((hash, at));
-                replica += 1;
-                made += 1.0;
-            }
-        }
-        points.sort_unstable();
+        let places = places(&members.weights, sizes);
+        let step = last.and_then(|last| next(members, &places, function, last));
+        let points = step.unwrap_or_else(|| {
+            let all = members.slots.iter().zip(&places);
+            points(members, function, all)
+        });
         Self {
             points: points.into_boxed_slice(),
+            places: places.into_boxed_slice(),
+            function,
         }
     }
 
@@ -62,26 +42,117 @@ impl Ring {
         let hash = ask.hash.unwrap_or_else(|| ask.rng.next());
         let start = self.points.partition_point(|(point, _)| *point < hash);
         let (before, after) = self.points.split_at(start);
-        let onwards = after.iter().chain(before).map(|(_, at)| *at as usize);
-        let found = onwards.into_iter().find(|at| set.is_free(*at, ask));
+        let mut onwards = after.iter().chain(before).map(|(_, slot)| *slot as usize);
+        let found = onwards.find(|slot| !ask.tried.contains(slot));
         // A host so light that it has no place on a ring at its largest.
-        found.or_else(|| set.free_from(0, ask))
+        found.or_else(|| set.first_free(ask))
     }
+}
+
+/// How many places each host has.
+fn places(weights: &[u32], (min_size, max_size): (u32, u32)) -> Vec<u32> {
+    let total: f64 = weights.iter().copied().map(f64::from).sum();
+    let parts = || weights.iter().map(|weight| f64::from(*weight) / total);
+    let least = parts().fold(1.0, f64::min);
+    // As many points as make the lightest host's share a whole number of them.
+    let scale = ((least * f64::from(min_size)).ceil() / least).min(f64::from(max_size));
+    let (mut made, mut target) = (0.0, 0.0);
+    let of = |part: f64| {
+        target += scale * part;
+        let mut places = 0;
+        while made < target {
+            places += 1;
+            made += 1.0;
+        }
+        places
+    };
+    parts().map(of).collect()
+}
+
+/// The places of these hosts, in order.
+fn points<'p>(
+    members: &Members<'_>,
+    function: HashFunction,
+    hosts: impl Iterator<Item = (&'p u32, &'p u32)>,
+) -> Vec<(u64, u32)> {
+    let (mut points, mut key) = (Vec::new(), String::new());
+    for (slot, places) in hosts {
+        key.clear();
+        key.push_str((members.label)(*slot));
+        key.push('_');
+        let length = key.len();
+        for replica in 0..*places {
+            key.truncate(length);
+            key.push_str(itoa::Buffer::new().format(replica));
+            let hash = match function {
+                HashFunction::XxHash => xxh64(key.as_bytes(), 0),
+                HashFunction::Murmur2 => murmur2(key.as_bytes(), STD_HASH_SEED),
+            };
+            points.push((hash, *slot));
+        }
+    }
+    points.sort_unstable();
+    points
+}
+
+/// The ring of before, with other places for the few hosts that have others; none: they are not few.
+fn next(
+    members: &Members<'_>,
+    places: &[u32],
+    function: HashFunction,
+    (set, changed): (&HostSet, &[u32]),
+) -> Option<Vec<(u64, u32)>> {
+    let Plan::Ring(before) = &set.plan else {
+        return None;
+    };
+    if before.function != function {
+        return None;
+    }
+    let mut stays = vec![false; members.slots.last().map_or(0, |last| *last as usize + 1)];
+    let mut old = set.slots.iter().zip(&before.places).peekable();
+    let mut others = Vec::new();
+    for (slot, count) in members.slots.iter().zip(places) {
+        while old.next_if(|(before, _)| *before < slot).is_some() {}
+        let same = old.next_if(|(before, had)| *before == slot && *had == count);
+        if same.is_some()
+            && changed.binary_search(slot).is_err()
+            && let Some(stays) = stays.get_mut(*slot as usize)
+        {
+            *stays = true;
+        } else {
+            others.push((slot, count));
+        }
+    }
+    if others.len() > members.slots.len() / FEW {
+        return None;
+    }
+    let new = points(members, function, others.into_iter());
+    let kept = before.points.iter().copied();
+    let kept = kept.filter(|(_, slot)| stays.get(*slot as usize) == Some(&true));
+    let mut merged = Vec::with_capacity(before.points.len() + new.len());
+    let mut new = new.into_iter().peekable();
+    for point in kept {
+        while let Some(point) = new.next_if(|new| *new < point) {
+            merged.push(point);
+        }
+        merged.push(point);
+    }
+    merged.extend(new);
+    Some(merged)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{live, set, specs};
+    use super::super::tests::{live, next_set, set, specs, with};
     use super::*;
     use crate::rng::Rng;
     use ringway_config::Balance;
 
     fn ring(weights: &[u32], size: u32, function: HashFunction) -> Vec<(u64, u32)> {
-        let specs = specs(weights);
-        let hosts: Vec<_> = specs.iter().collect();
-        Ring::new(&hosts, (size, 8 << 20), function)
-            .points
-            .into_vec()
+        let ring = with(&specs(weights), |members| {
+            Ring::new(&members, (size, 8 << 20), function, None)
+        });
+        ring.points.into_vec()
     }
 
     #[test]
@@ -163,6 +234,31 @@ mod tests {
             let old = before.pick(&hosts, &Default::default(), &ask);
             let new = after.pick(&hosts, &Default::default(), &ask);
             assert!(old == new || old == Some(3), "{old:?} {new:?}");
+        }
+    }
+
+    #[test]
+    fn a_ring_made_from_another_is_the_one_made_from_nothing() {
+        let balance = Balance::RingHash {
+            min_size: 64,
+            max_size: 8 << 20,
+            function: HashFunction::XxHash,
+        };
+        let all = specs(&[1; 60]);
+        let some = |without: u32| -> Vec<_> {
+            let hosts = all.iter().filter(|host| host.slot != without);
+            hosts.cloned().collect()
+        };
+        let parts = |set: &HostSet| {
+            let Plan::Ring(ring) = &set.plan else {
+                panic!("a ring");
+            };
+            (ring.points.clone(), ring.places.clone())
+        };
+        for (from, to, changed) in [(99, 4, 4), (4, 99, 4), (0, 59, 0), (99, 99, 3)] {
+            let before = set(balance, &some(from));
+            let next = next_set(balance, &some(to), Some((&before, &[changed])));
+            assert_eq!(parts(&next), parts(&set(balance, &some(to))));
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Slow start: a host that is new, or healthy again, takes only a part of the picks that fall on it, and more with time.
 
-use std::sync::Arc;
-
 use ringway_config::SlowStart;
 
-use crate::cluster::HostSpec;
 use crate::rng::Rng;
 use crate::time::now_millis;
 
@@ -23,9 +20,8 @@ pub(super) struct Warm {
 const WHOLE: u64 = 10_000;
 
 impl Warm {
-    pub(super) fn new(config: &SlowStart, hosts: &[&Arc<HostSpec>]) -> Option<Self> {
-        let since: Box<[u64]> = hosts.iter().map(|host| host.state.since()).collect();
-        Self::of(config, since, now_millis())
+    pub(super) fn new(config: &SlowStart, since: Vec<u64>) -> Option<Self> {
+        Self::of(config, since.into_boxed_slice(), now_millis())
     }
 
     fn of(config: &SlowStart, since: Box<[u64]>, now: u64) -> Option<Self> {

@@ -8,6 +8,7 @@
 //! Control derives it when a snapshot is built and again when health changes, once for all cores, which only exchange one
 //! `Arc` for another. So a change among 100,000 hosts costs a core no more than one among three.
 
+mod facts;
 mod levels;
 mod localities;
 mod subsets;
@@ -15,19 +16,21 @@ mod subsets;
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_config::{Cluster, Fallback, Localities, Locality};
+use ringway_config::{Cluster, Fallback, Localities};
 
 use super::Host;
-use super::balance::{Ask, Cursor, HostSet};
+use super::balance::{Ask, Cursor, HostSet, Members};
 use super::hash::xxh64;
 use super::hosts::Hosts;
 use super::spec::HostSpec;
 use crate::rng::Rng;
 
+pub use facts::Census;
+use facts::{Fact, Facts};
 use levels::Counts;
 use localities::Place;
 use subsets::Index;
@@ -38,15 +41,14 @@ pub(crate) use subsets::MetadataMatch;
 pub(crate) struct ClusterSets {
     /// Counts up with each derivation.
     pub(crate) epoch: u64,
+    facts: Facts,
     all: Arc<Sets>,
-    index: Arc<Index>,
+    index: Index,
     subsets: Vec<Arc<Sets>>,
     fallback: Fallback,
     /// The slot of each host by what a cookie says of it; empty without `sticky`.
     sticky: Arc<HashMap<u64, u32>>,
     strict: bool,
-    /// Whether each slot's host may be asked, where `sticky` must know.
-    usable: Vec<bool>,
 }
 
 /// What a cookie says of a host: nothing that tells its address.
@@ -56,75 +58,144 @@ pub(crate) fn sticky_id(host: &HostSpec) -> u64 {
 
 /// What everything is derived from.
 #[derive(Clone, Copy)]
-struct Source<'a> {
-    config: &'a Cluster,
-    zones: &'a HashMap<String, u32>,
+pub(crate) struct Source<'a> {
+    pub(crate) config: &'a Cluster,
+    pub(crate) hosts: &'a Hosts,
+    /// The hosts of each zone of the cluster that zone-aware routing measures itself by.
+    pub(crate) zones: &'a HashMap<String, u32>,
+}
+
+/// The same, with what is known of the hosts, and which of them (their slots) are others than before.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    source: Source<'a>,
+    facts: &'a Facts,
+    changed: &'a [u32],
 }
 
 impl ClusterSets {
     /// Sorts and counts the hosts as they are now.
-    pub(super) fn build(
-        config: &Cluster,
-        hosts: &Hosts,
-        zones: &HashMap<String, u32>,
-        epoch: u64,
-    ) -> Self {
-        let source = Source { config, zones };
-        let index = config
-            .subsets
-            .as_ref()
-            .map_or_else(Index::default, |subsets| Index::build(subsets, hosts));
-        let members: Vec<&Arc<HostSpec>> = hosts.iter().collect();
-        let sets = index.members().zip(1..).map(|(members, at)| {
-            let members: Vec<_> = members.iter().filter_map(|slot| hosts.get(*slot)).collect();
-            Arc::new(Sets::build(source, &members, at))
+    pub(super) fn build(source: Source<'_>) -> Self {
+        let Source { config, hosts, .. } = source;
+        let index = config.subsets.as_ref();
+        let index = index.map_or_else(Index::default, |subsets| Index::build(subsets, hosts));
+        let facts = Facts::build(config, hosts);
+        let known = Known {
+            source,
+            facts: &facts,
+            changed: &[],
+        };
+        let subsets = index.members().zip(1..).map(|(members, at)| {
+            let members = members.iter().copied();
+            Arc::new(Sets::build(known, members, at, None))
         });
+        let subsets = subsets.collect();
+        let all = Arc::new(Sets::build(known, facts.slots(), 0, None));
         let sticky = config.sticky.iter().flat_map(|_| hosts.iter());
         let sticky: HashMap<u64, u32> = sticky.map(|host| (sticky_id(host), host.slot)).collect();
+        let fallback = config.subsets.as_ref();
         Self {
-            epoch,
-            all: Arc::new(Sets::build(source, &members, 0)),
-            subsets: sets.collect(),
-            index: Arc::new(index),
-            fallback: config
-                .subsets
-                .as_ref()
-                .map_or(Fallback::Any, |subsets| subsets.fallback.clone()),
-            usable: usable(config, hosts),
+            epoch: 0,
+            facts,
+            all,
+            subsets,
+            index,
+            fallback: fallback.map_or(Fallback::Any, |subsets| subsets.fallback.clone()),
             sticky: Arc::new(sticky),
             strict: config.sticky.as_ref().is_some_and(|sticky| sticky.strict),
         }
     }
 
-    /// The same hosts, after the health of these has changed.
-    pub(super) fn after(
-        &self,
-        config: &Cluster,
-        hosts: &Hosts,
-        zones: &HashMap<String, u32>,
-        changed: &[u32],
-    ) -> Self {
-        let source = Source { config, zones };
-        let members: Vec<&Arc<HostSpec>> = hosts.iter().collect();
+    /// The same rules for other hosts, or for hosts of another health: where these slots are others than `before`.
+    pub(super) fn next(&self, source: Source<'_>, before: &Hosts, changed: &[u32]) -> Self {
+        let Source { config, hosts, .. } = source;
+        let mut facts = self.facts.clone();
+        facts.read(config, hosts, changed.iter().copied());
+        let (index, touched) = self.next_index(source, before, changed);
+        let known = Known {
+            source,
+            facts: &facts,
+            changed,
+        };
         let mut subsets = self.subsets.clone();
-        let touched = changed.iter().flat_map(|slot| self.index.of(*slot));
-        for at in touched.collect::<std::collections::BTreeSet<_>>() {
-            let slots = self.index.members().nth(*at as usize).unwrap_or_default();
-            let members: Vec<_> = slots.iter().filter_map(|slot| hosts.get(*slot)).collect();
-            if let Some(sets) = subsets.get_mut(*at as usize) {
-                *sets = Arc::new(Sets::build(source, &members, at + 1));
+        for (at, members) in index.members().enumerate() {
+            if !touched.contains(&(at as u32)) && at < subsets.len() {
+                continue;
+            }
+            let last = subsets.get(at).map(|last| &**last);
+            let members = members.iter().copied();
+            let sets = Arc::new(Sets::build(known, members, at as u32 + 1, last));
+            match subsets.get_mut(at) {
+                Some(place) => *place = sets,
+                None => subsets.push(sets),
             }
         }
+        subsets.truncate(index.members().len());
+        let all = Arc::new(Sets::build(known, facts.slots(), 0, Some(&self.all)));
         Self {
             epoch: self.epoch + 1,
-            all: Arc::new(Sets::build(source, &members, 0)),
+            facts,
+            all,
             subsets,
-            index: Arc::clone(&self.index),
+            index,
             fallback: self.fallback.clone(),
-            usable: usable(config, hosts),
-            sticky: Arc::clone(&self.sticky),
+            sticky: self.next_sticky(source, before, changed),
             strict: self.strict,
         }
+    }
+
+    /// The index, and the subsets that are others.
+    fn next_index(
+        &self,
+        source: Source<'_>,
+        before: &Hosts,
+        changed: &[u32],
+    ) -> (Index, BTreeSet<u32>) {
+        let Some(config) = &source.config.subsets else {
+            return (Index::default(), BTreeSet::new());
+        };
+        let pair = |slot: &u32| (before.get(*slot), source.hosts.get(*slot));
+        let moved = changed
+            .iter()
+            .map(pair)
+            .filter(|(old, new)| old.map(|host| host.revision) != new.map(|host| host.revision));
+        let moved = moved.map(|(old, new)| (old.map(|host| &**host), new.map(|host| &**host)));
+        let mut index = self.index.next(config, moved);
+        if index.is_worn() {
+            index = Index::build(config, source.hosts);
+            let all = 0..index.members().len() as u32;
+            return (index, all.collect());
+        }
+        let both = changed
+            .iter()
+            .map(pair)
+            .flat_map(|(old, new)| old.into_iter().chain(new));
+        let touched = both.flat_map(|host| index.of(config, host)).collect();
+        (index, touched)
+    }
+
+    fn next_sticky(
+        &self,
+        source: Source<'_>,
+        before: &Hosts,
+        changed: &[u32],
+    ) -> Arc<HashMap<u64, u32>> {
+        let mut sticky = Arc::clone(&self.sticky);
+        if source.config.sticky.is_none() || source.hosts.is_same(before) {
+            return sticky;
+        }
+        let map = Arc::make_mut(&mut sticky);
+        for host in changed.iter().filter_map(|slot| before.get(*slot)) {
+            map.remove(&sticky_id(host));
+        }
+        let new = changed.iter().filter_map(|slot| source.hosts.get(*slot));
+        map.extend(new.map(|host| (sticky_id(host), host.slot)));
+        sticky
+    }
+
+    /// The hosts, counted.
+    pub(crate) fn census(&self) -> Census {
+        self.facts.census()
     }
 
     /// What a request chooses among; none: there is nothing as it asks for.
@@ -149,8 +220,10 @@ impl ClusterSets {
             return Stuck::No;
         };
         let slot = self.sticky.get(&id).map(|slot| *slot as usize);
-        let usable =
-            slot.filter(|slot| self.usable.get(*slot) == Some(&true) && !ask.tried.contains(slot));
+        let usable = slot.filter(|slot| {
+            let fact = self.facts.get(*slot as u32);
+            (fact.is_healthy() || fact.is_degraded()) && !ask.tried.contains(slot)
+        });
         match usable {
             Some(slot) => Stuck::To(slot),
             None if self.strict => Stuck::Nowhere,
@@ -163,17 +236,6 @@ enum Stuck {
     No,
     To(usize),
     Nowhere,
-}
-
-fn usable(config: &Cluster, hosts: &Hosts) -> Vec<bool> {
-    if config.sticky.is_none() {
-        return Vec::new();
-    }
-    let slots = 0..hosts.slots() as u32;
-    let is_usable = |host: &Arc<HostSpec>| host.state.is_healthy() || host.state.is_degraded();
-    slots
-        .map(|slot| hosts.get(slot).is_some_and(is_usable))
-        .collect()
 }
 
 /// What picks among some hosts choose from.
@@ -198,28 +260,35 @@ struct Level {
 struct Groups(Box<[(u64, HostSet)]>);
 
 impl Sets {
-    fn build(source: Source<'_>, hosts: &[&Arc<HostSpec>], subset: u32) -> Self {
-        let mut by_priority: BTreeMap<u8, Vec<&Arc<HostSpec>>> = BTreeMap::new();
-        for host in hosts {
-            by_priority
-                .entry(host.endpoint.priority)
-                .or_default()
-                .push(host);
-        }
-        let counts: Vec<Counts> = by_priority.values().map(|hosts| count(hosts)).collect();
-        let placement = &source.config.placement;
+    /// Sorts these slots' hosts; what `last` knows of those that have not changed is taken over.
+    fn build(
+        known: Known<'_>,
+        slots: impl Iterator<Item = u32>,
+        subset: u32,
+        last: Option<&Self>,
+    ) -> Self {
+        let by_priority = known.facts.by_priority(slots);
+        let counts = by_priority
+            .iter()
+            .map(|(_, slots)| known.facts.count(slots));
+        let counts: Vec<Counts> = counts.collect();
+        let placement = &known.source.config.placement;
         let threshold = u32::from(placement.panic_threshold.basis_points());
         let loads = levels::loads(&counts, placement.overprovisioning, threshold);
         let mut levels = Vec::with_capacity(counts.len());
-        for (at, (priority, hosts)) in (0_u16..).zip(&by_priority) {
+        for (at, (priority, slots)) in (0_u16..).zip(&by_priority) {
             let panic = loads.panic.get(usize::from(at)) == Some(&true);
-            let is_main = |host: &&Arc<HostSpec>| panic || host.state.is_healthy();
-            let is_degraded = |host: &&Arc<HostSpec>| !panic && host.state.is_degraded();
+            let is_main = |fact: Fact| panic || fact.is_healthy();
+            let is_degraded = |fact: Fact| !panic && fact.is_degraded();
             let key = u64::from(subset) << 32 | u64::from(at) << 17;
+            let mut before = last.into_iter().flat_map(|last| &last.levels);
+            let before = before.find(|level| level.priority == *priority);
+            let main = (key, before.map(|level| &level.main));
+            let degraded = (key | 1 << 16, before.map(|level| &level.degraded));
             levels.push(Level {
                 priority: *priority,
-                main: Groups::build(source, hosts, is_main, key),
-                degraded: Groups::build(source, hosts, is_degraded, key | 1 << 16),
+                main: Groups::build(known, slots, is_main, main),
+                degraded: Groups::build(known, slots, is_degraded, degraded),
             });
         }
         let mut sum = 0;
@@ -295,44 +364,35 @@ impl Sets {
     }
 }
 
-fn count(hosts: &[&Arc<HostSpec>]) -> Counts {
-    let of = |is: fn(&HostSpec) -> bool| hosts.iter().filter(|host| is(host)).count() as u32;
-    Counts {
-        total: hosts.len() as u32,
-        healthy: of(|host| host.state.is_healthy()),
-        degraded: of(|host| host.state.is_degraded()),
-    }
-}
-
 impl Groups {
     fn build(
-        source: Source<'_>,
-        hosts: &[&Arc<HostSpec>],
-        takes: impl Fn(&&Arc<HostSpec>) -> bool,
-        key: u64,
+        known: Known<'_>,
+        slots: &[u32],
+        takes: impl Fn(Fact) -> bool,
+        (key, last): (u64, Option<&Self>),
     ) -> Self {
-        let config = source.config;
-        let set = |hosts: &[&Arc<HostSpec>], at: u64| {
-            HostSet::build(&config.balance, config.slow_start.as_ref(), hosts, key + at)
+        let Known { source, facts, .. } = known;
+        let usable = |slots: &[u32]| -> Vec<u32> {
+            let slots = slots.iter().copied();
+            slots.filter(|slot| takes(facts.get(*slot))).collect()
         };
-        let usable: Vec<&Arc<HostSpec>> = hosts.iter().copied().filter(&takes).collect();
-        if usable.is_empty() {
+        let all = usable(slots);
+        if all.is_empty() {
             return Self::default();
         }
-        let placement = &config.placement;
-        let mut by_locality: BTreeMap<&Locality, (u32, Vec<&Arc<HostSpec>>)> = BTreeMap::new();
-        if placement.localities != Localities::Ignored {
-            for host in hosts {
-                let (total, usable) = by_locality.entry(&host.endpoint.locality).or_default();
-                *total += 1;
-                usable.extend(takes(host).then_some(*host));
-            }
+        let last = last.and_then(Self::only);
+        let placement = &source.config.placement;
+        if placement.localities == Localities::Ignored {
+            return Self(Box::new([(1, known.set(all, key, last))]));
         }
+        let by_locality = facts.by_locality(slots);
+        let parts: Vec<Vec<u32>> = by_locality.iter().map(|(_, slots)| usable(slots)).collect();
         let places: Vec<Place<'_>> = by_locality
             .iter()
-            .map(|(locality, (total, usable))| Place {
-                locality,
-                total: *total,
+            .zip(&parts)
+            .map(|(part, usable)| Place {
+                locality: part.0,
+                total: part.1.len() as u32,
                 usable: usable.len() as u32,
             })
             .collect();
@@ -344,18 +404,25 @@ impl Groups {
         );
         let Some(weights) = weights.filter(|weights| weights.iter().any(|weight| *weight > 0))
         else {
-            return Self(Box::new([(1, set(&usable, 0))]));
+            return Self(Box::new([(1, known.set(all, key, last))]));
         };
         let mut sum = 0;
-        let groups = by_locality.values().zip(weights).zip(0_u64..);
-        let groups =
-            groups
-                .filter(|((_, weight), _)| *weight > 0)
-                .map(|(((_, hosts), weight), at)| {
-                    sum += weight;
-                    (sum, set(hosts, at.min(0xffff)))
-                });
+        let groups = parts.into_iter().zip(weights).zip(0_u64..);
+        let groups = groups
+            .filter(|((_, weight), _)| *weight > 0)
+            .map(|((slots, weight), at)| {
+                sum += weight;
+                (sum, known.set(slots, key + at.min(0xffff), None))
+            });
         Self(groups.collect())
+    }
+
+    /// The set of hosts, where localities are not told apart.
+    fn only(&self) -> Option<&HostSet> {
+        match &*self.0 {
+            [(_, only)] => Some(only),
+            _ => None,
+        }
     }
 
     fn pick(&self, live: &Live, hosts: &[Option<Rc<Host>>], ask: &Ask<'_>) -> Option<usize> {
@@ -371,6 +438,31 @@ impl Groups {
         let (before, after) = self.0.split_at_checked(at)?;
         let mut in_turn = after.iter().chain(before);
         in_turn.find_map(|(_, set)| live.pick_of(set, hosts, ask))
+    }
+}
+
+impl Known<'_> {
+    fn set(self, slots: Vec<u32>, key: u64, last: Option<&HostSet>) -> HostSet {
+        let config = self.source.config;
+        let since = match config.slow_start {
+            Some(_) => self.facts.since(&slots),
+            None => Vec::new(),
+        };
+        let hosts = self.source.hosts;
+        let label = |slot| hosts.get(slot).map_or("", |host| host.label.as_str());
+        let members = Members {
+            weights: self.facts.weights(&slots),
+            since,
+            slots,
+            label: &label,
+        };
+        let last = last.map(|last| (last, self.changed));
+        HostSet::build(
+            (&config.balance, config.slow_start.as_ref()),
+            members,
+            key,
+            last,
+        )
     }
 }
 

@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
-use ringway_config::Subsets;
+use ringway_config::{Fallback, Subsets};
 
 use crate::cluster::hash::xxh64;
 use crate::cluster::hosts::Hosts;
+use crate::cluster::spec::HostSpec;
 
 /// What a route asks of the hosts' metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ fn hash<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
 }
 
 /// Keys that are hashes already.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Same(u64);
 
 impl Hasher for Same {
@@ -54,21 +56,36 @@ impl Hasher for Same {
     }
 }
 
-/// A subset: what its hosts have in common, and which they are.
-#[derive(Debug)]
+/// A subset: what its hosts have in common, and which they are, in order.
+#[derive(Clone, Debug)]
 struct Subset {
-    pairs: Box<[(String, String)]>,
-    members: Vec<u32>,
+    pairs: Arc<[(String, String)]>,
+    members: Arc<Vec<u32>>,
+    /// Another one of the same hash.
+    next: Option<u32>,
+}
+
+impl Subset {
+    fn join(&mut self, slot: u32) {
+        // Two selectors of the same keys find the same subset twice.
+        if let Err(at) = self.members.binary_search(&slot) {
+            Arc::make_mut(&mut self.members).insert(at, slot);
+        }
+    }
+
+    fn leave(&mut self, slot: u32) {
+        if let Ok(at) = self.members.binary_search(&slot) {
+            Arc::make_mut(&mut self.members).remove(at);
+        }
+    }
 }
 
 /// The subsets of a cluster.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     subsets: Vec<Subset>,
-    /// By hash: mostly one.
-    by_hash: HashMap<u64, Vec<u32>, BuildHasherDefault<Same>>,
-    /// The subsets that each host (by slot) is in.
-    of_host: Vec<Vec<u32>>,
+    /// By hash; what else has the same hash is found from there.
+    by_hash: Arc<HashMap<u64, u32, BuildHasherDefault<Same>>>,
     /// The hosts of `fallback: default`.
     default: Option<u32>,
 }
@@ -76,92 +93,127 @@ pub(crate) struct Index {
 impl Index {
     /// Sorts the hosts into subsets.
     pub(super) fn build(config: &Subsets, hosts: &Hosts) -> Self {
-        let mut index = Self {
-            of_host: vec![Vec::new(); hosts.slots()],
-            ..Self::default()
-        };
-        for host in hosts.iter() {
-            let metadata = &host.endpoint.metadata;
-            for selector in &config.selectors {
-                let value = |key: &String| {
-                    let at = metadata.binary_search_by(|(name, _)| name.cmp(key)).ok()?;
-                    metadata.get(at)
-                };
-                let pairs: Option<Vec<&(String, String)>> = selector.iter().map(value).collect();
-                if let Some(pairs) = pairs {
-                    index.add(&pairs, host.slot);
-                }
-            }
+        let mut index = Self::default();
+        if let Fallback::Default(pairs) = &config.fallback {
+            index.default = Some(0);
+            index.subsets.push(Subset {
+                pairs: pairs.as_slice().into(),
+                members: Arc::default(),
+                next: None,
+            });
         }
-        if let ringway_config::Fallback::Default(pairs) = &config.fallback {
-            index.add_default(pairs, hosts);
+        for host in hosts.iter() {
+            index.join(config, host);
         }
         index
     }
 
-    fn add(&mut self, pairs: &[&(String, String)], slot: u32) {
-        let hash = hash(pairs.iter().map(|pair| (pair.0.as_str(), pair.1.as_str())));
-        let known = self.by_hash.entry(hash).or_default();
-        let found = known.iter().copied().find(|at| {
-            let subset = self.subsets.get(*at as usize);
-            subset.is_some_and(|subset| subset.pairs.iter().eq(pairs.iter().copied()))
-        });
-        let at = found.unwrap_or_else(|| {
-            let at = self.subsets.len() as u32;
-            known.push(at);
-            self.subsets.push(Subset {
-                pairs: pairs.iter().map(|pair| (*pair).clone()).collect(),
-                members: Vec::new(),
-            });
-            at
-        });
-        self.join(at, slot);
-    }
-
-    fn add_default(&mut self, pairs: &[(String, String)], hosts: &Hosts) {
-        let at = self.subsets.len() as u32;
-        self.subsets.push(Subset {
-            pairs: pairs.into(),
-            members: Vec::new(),
-        });
-        self.default = Some(at);
-        for host in hosts.iter() {
-            if pairs
-                .iter()
-                .all(|pair| host.endpoint.metadata.contains(pair))
-            {
-                self.join(at, host.slot);
+    /// The same where the hosts of some slots (before, and now) are others.
+    pub(super) fn next<'h>(
+        &self,
+        config: &Subsets,
+        changes: impl Iterator<Item = (Option<&'h HostSpec>, Option<&'h HostSpec>)>,
+    ) -> Self {
+        let mut next = self.clone();
+        for (old, new) in changes {
+            if let Some(old) = old {
+                for at in self.of(config, old) {
+                    if let Some(subset) = next.subsets.get_mut(at as usize) {
+                        subset.leave(old.slot);
+                    }
+                }
+            }
+            if let Some(new) = new {
+                next.join(config, new);
             }
         }
+        next
     }
 
-    fn join(&mut self, at: u32, slot: u32) {
-        if let Some(subset) = self.subsets.get_mut(at as usize)
-            && let Some(of_host) = self.of_host.get_mut(slot as usize)
-            // Two selectors of the same keys find the same subset twice.
-            && of_host.last() != Some(&at)
-        {
-            subset.members.push(slot);
-            of_host.push(at);
+    /// Whether so many subsets have lost all their members that it is better made anew.
+    pub(super) fn is_worn(&self) -> bool {
+        let empty = self
+            .subsets
+            .iter()
+            .filter(|subset| subset.members.is_empty());
+        empty.count() > self.subsets.len() / 2 + 1
+    }
+
+    /// Joins a host to its subsets, which are made where they are not there yet.
+    fn join(&mut self, config: &Subsets, host: &HostSpec) {
+        for selector in &config.selectors {
+            let Some(pairs) = selected(selector, host) else {
+                continue;
+            };
+            let hash = hash(pairs.iter().map(|pair| (pair.0.as_str(), pair.1.as_str())));
+            let at = self.at(hash, pairs.iter().copied());
+            let at = at.unwrap_or_else(|| {
+                let at = self.subsets.len() as u32;
+                let next = Arc::make_mut(&mut self.by_hash).insert(hash, at);
+                self.subsets.push(Subset {
+                    pairs: pairs.into_iter().cloned().collect(),
+                    members: Arc::default(),
+                    next,
+                });
+                at
+            });
+            if let Some(subset) = self.subsets.get_mut(at as usize) {
+                subset.join(host.slot);
+            }
         }
+        if let Some(at) = self.default
+            && let Some(subset) = self.subsets.get_mut(at as usize)
+            && has_all(host, &subset.pairs)
+        {
+            subset.join(host.slot);
+        }
+    }
+
+    /// The subset of these pairs.
+    fn at<'p>(
+        &self,
+        hash: u64,
+        pairs: impl Iterator<Item = &'p (String, String)> + Clone,
+    ) -> Option<u32> {
+        let mut at = self.by_hash.get(&hash).copied();
+        while let Some(here) = at {
+            let subset = self.subsets.get(here as usize)?;
+            if subset.pairs.iter().eq(pairs.clone()) {
+                return at;
+            }
+            at = subset.next;
+        }
+        None
     }
 
     /// How many subsets share a hash, at most.
     #[cfg(test)]
     pub(super) fn longest_chain(&self) -> usize {
-        self.by_hash.values().map(Vec::len).max().unwrap_or(0)
+        let length = |at: &u32| {
+            let next = |at: &u32| self.subsets.get(*at as usize)?.next;
+            std::iter::successors(Some(*at), next).count()
+        };
+        self.by_hash.values().map(length).max().unwrap_or(0)
     }
 
     /// The members of each subset.
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &[u32]> {
-        self.subsets.iter().map(|subset| &*subset.members)
+        self.subsets.iter().map(|subset| &**subset.members)
     }
 
     /// The subsets that a host is in.
-    pub(super) fn of(&self, slot: u32) -> &[u32] {
-        self.of_host
-            .get(slot as usize)
-            .map_or(&[], |subsets| subsets)
+    pub(super) fn of(&self, config: &Subsets, host: &HostSpec) -> Vec<u32> {
+        let of_selector = |selector: &Vec<String>| {
+            let pairs = selected(selector, host)?;
+            let hash = hash(pairs.iter().map(|pair| (pair.0.as_str(), pair.1.as_str())));
+            self.at(hash, pairs.into_iter())
+        };
+        let own = config.selectors.iter().filter_map(of_selector);
+        let default = self.default.filter(|at| {
+            let subset = self.subsets.get(*at as usize);
+            subset.is_some_and(|subset| has_all(host, &subset.pairs))
+        });
+        own.chain(default).collect()
     }
 
     /// The hosts of `fallback: default`.
@@ -171,10 +223,23 @@ impl Index {
 
     /// The subset of exactly these keys and values.
     pub(super) fn find(&self, asked: &MetadataMatch<'_>) -> Option<u32> {
-        let candidates = self.by_hash.get(&asked.hash)?;
-        candidates.iter().copied().find(|at| {
-            let subset = self.subsets.get(*at as usize);
-            subset.is_some_and(|subset| *subset.pairs == *asked.pairs)
-        })
+        let at = self.at(asked.hash, asked.pairs.iter())?;
+        let subset = self.subsets.get(at as usize)?;
+        (!subset.members.is_empty()).then_some(at)
     }
+}
+
+/// The pairs of a host that a selector names, if it has them all.
+fn selected<'h>(selector: &[String], host: &'h HostSpec) -> Option<Vec<&'h (String, String)>> {
+    let metadata = &host.endpoint.metadata;
+    let value = |key: &String| {
+        let at = metadata.binary_search_by(|(name, _)| name.cmp(key)).ok()?;
+        metadata.get(at)
+    };
+    selector.iter().map(value).collect()
+}
+
+fn has_all(host: &HostSpec, pairs: &[(String, String)]) -> bool {
+    let metadata = &host.endpoint.metadata;
+    pairs.iter().all(|pair| metadata.contains(pair))
 }

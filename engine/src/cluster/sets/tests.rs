@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use ringway_config::{
-    Balance, Cookie, Endpoint, EndpointAddress, Name, Percent, Placement, Sticky, Subsets,
+    Balance, Cookie, Endpoint, EndpointAddress, Localities, Locality, Name, Percent, Placement,
+    Sticky, Subsets,
 };
 
 use super::*;
@@ -26,8 +27,14 @@ fn endpoint(n: u32) -> Endpoint {
 
 impl Pick {
     fn new(config: Cluster) -> Self {
-        let hosts = next(&Hosts::default(), &config.endpoints, &Stats::new(1));
-        let sets = ClusterSets::build(&config, &hosts, &HashMap::new(), 0);
+        let endpoints: Vec<Endpoint> = config.endpoints.iter().cloned().collect();
+        let hosts = next(&Hosts::default(), &endpoints, &Stats::new(1));
+        let source = Source {
+            config: &config,
+            hosts: &hosts,
+            zones: &HashMap::new(),
+        };
+        let sets = ClusterSets::build(source);
         let rng = Rng::new(7);
         let live = Live::new(&Arc::new(sets), &rng);
         Self {
@@ -47,10 +54,12 @@ impl Pick {
         for slot in &slots {
             self.hosts.get(*slot).unwrap().state.mark(mark, on);
         }
-        let sets = self
-            .live
-            .sets
-            .after(&self.config, &self.hosts, &HashMap::new(), &slots);
+        let source = Source {
+            config: &self.config,
+            hosts: &self.hosts,
+            zones: &HashMap::new(),
+        };
+        let sets = self.live.sets.next(source, &self.hosts, &slots);
         self.live.exchange(&Arc::new(sets));
     }
 
@@ -332,5 +341,137 @@ fn a_cookie_leads_back_to_its_host_while_it_may_be_asked() {
             ..pick.ask()
         };
         assert_eq!(pick.live.pick(&[], &unknown).is_none(), strict);
+    }
+}
+
+/// A cluster that tells its hosts apart in every way.
+fn varied(endpoints: &[Endpoint], balance: Balance) -> Cluster {
+    Cluster {
+        balance,
+        subsets: Some(Subsets {
+            selectors: vec![
+                vec!["version".to_owned()],
+                vec!["stage".to_owned(), "version".to_owned()],
+            ],
+            fallback: Fallback::Default(metadata(&[("stage", "prod")])),
+        }),
+        sticky: Some(Sticky {
+            cookie: Cookie {
+                name: "c".to_owned(),
+                ttl: None,
+                path: None,
+            },
+            strict: false,
+        }),
+        placement: Placement {
+            localities: Localities::Weighted(Vec::new()),
+            ..Placement::default()
+        },
+        ..Cluster::new(Name::new("c"), endpoints.to_vec())
+    }
+}
+
+fn varied_endpoint(rng: &Rng) -> Endpoint {
+    let word = |words: [&str; 3]| words[rng.below(3) as usize].to_owned();
+    Endpoint {
+        priority: rng.below(2) as u8,
+        weight: 1 + rng.below(3) as u32,
+        locality: Locality {
+            zone: word(["a", "b", "c"]),
+            ..Default::default()
+        },
+        metadata: vec![
+            ("stage".to_owned(), word(["prod", "canary", "test"])),
+            ("version".to_owned(), word(["1", "2", "3"])),
+        ],
+        ..endpoint(rng.below(200) as u32)
+    }
+}
+
+/// All that picks go by, in words that do not depend on the order in which subsets were found.
+fn told(sets: &ClusterSets) -> String {
+    let mut of_subsets = Vec::new();
+    for stage in ["prod", "canary", "test"] {
+        for version in ["1", "2", "3"] {
+            let asked = [
+                metadata(&[("version", version)]),
+                metadata(&[("stage", stage), ("version", version)]),
+            ];
+            for pairs in &asked {
+                let found = MetadataMatch::new(pairs).and_then(|asked| sets.index.find(&asked));
+                let members = found.and_then(|at| sets.index.members().nth(at as usize));
+                let levels = found.and_then(|at| sets.subsets.get(at as usize));
+                let levels = levels.map(|sets| (sets.shares.clone(), sets.levels.len()));
+                of_subsets.push(format!("{members:?} {levels:?}"));
+            }
+        }
+    }
+    let mut sticky: Vec<_> = sets.sticky.iter().collect();
+    sticky.sort();
+    let default = sets
+        .index
+        .default_subset()
+        .and_then(|at| sets.index.members().nth(at as usize));
+    format!(
+        "{:?} {of_subsets:?} {default:?} {sticky:?} {:?}",
+        sets.all,
+        sets.census()
+    )
+}
+
+#[test]
+fn sets_made_from_others_are_those_made_from_nothing() {
+    let balances = [
+        Balance::RoundRobin,
+        Balance::Maglev { table_size: 61 },
+        Balance::RingHash {
+            min_size: 64,
+            max_size: 1024,
+            function: Default::default(),
+        },
+    ];
+    for seed in 0..60 {
+        let (rng, stats) = (Rng::new(seed), Stats::new(1));
+        let balance = balances[seed as usize % 3];
+        let mut endpoints: Vec<_> = (0..30).map(|_| varied_endpoint(&rng)).collect();
+        let mut hosts = next(&Hosts::default(), &endpoints, &stats);
+        let zones = HashMap::new();
+        let of = |config: &Cluster, hosts: &Hosts, last: Option<(&ClusterSets, &Hosts, &[u32])>| {
+            let source = Source {
+                config,
+                hosts,
+                zones: &zones,
+            };
+            match last {
+                Some((last, before, changed)) => last.next(source, before, changed),
+                None => ClusterSets::build(source),
+            }
+        };
+        let mut sets = of(&varied(&endpoints, balance), &hosts, None);
+        for _ in 0..30 {
+            let at = rng.below(endpoints.len() as u64 + 1) as usize;
+            match rng.below(4) {
+                0 => endpoints.insert(at, varied_endpoint(&rng)),
+                1 if at < endpoints.len() && endpoints.len() > 1 => drop(endpoints.remove(at)),
+                2 if at < endpoints.len() => endpoints[at] = varied_endpoint(&rng),
+                _ => {}
+            }
+            let later = next(&hosts, &endpoints, &stats);
+            let mut changed = later.changed(&hosts).unwrap().to_vec();
+            for slot in 0..later.slots() as u32 {
+                if let Some(host) = later.get(slot).filter(|_| rng.below(20) == 0) {
+                    let marks = [Mark::Unhealthy, Mark::Ejected, Mark::Degraded];
+                    let mark = marks[rng.below(3) as usize];
+                    host.state.mark(mark, rng.below(2) == 0);
+                    changed.push(slot);
+                }
+            }
+            changed.sort_unstable();
+            changed.dedup();
+            let config = varied(&endpoints, balance);
+            sets = of(&config, &later, Some((&sets, &hosts, &changed)));
+            hosts = later;
+            assert_eq!(told(&sets), told(&of(&config, &hosts, None)), "{seed}");
+        }
     }
 }
