@@ -19,7 +19,7 @@ RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     cargo build --release --manifest-path "$fuzz/Cargo.toml" --target "$host" --target-dir "$target_dir"
 
 mkdir -p "$fuzz/artifacts"
-for target in request response chunks http2_request http2_frames client_hello proxy_protocol bolt dubbo tars thrift dubbo_thrift; do
+for target in request response chunks http2_request http2_frames client_hello proxy_protocol bolt dubbo tars thrift dubbo_thrift hessian; do
     mkdir -p "$learnt/$target"
     echo "== $target, $seconds s"
     "$target_dir/$host/release/$target" "$learnt/$target" "$fuzz/corpus/$target" \

@@ -16,7 +16,7 @@ pub mod codec;
 pub mod dubbo;
 pub mod example;
 mod fields;
-mod hessian;
+pub mod hessian;
 pub mod http1;
 pub mod http2;
 pub mod message;

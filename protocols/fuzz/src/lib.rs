@@ -5,6 +5,7 @@ pub mod http2;
 use bytes::BytesMut;
 use ringway_protocols::Fields;
 use ringway_protocols::codec::{Codec, Limits, Side};
+use ringway_protocols::hessian::{Body, Decoder, Tree, Value, Writer};
 use ringway_protocols::http1::{
     BodyDecoder, BodyLimits, HeadLimits, Piece, RequestParser, ResponseParser, Violation,
 };
@@ -203,10 +204,76 @@ pub fn response_essence(head: &ResponseHead) -> (u16, String, String) {
 
 /// Holds a codec to its rules, on both sides of the proxy. The bytes are all the protocol's, so that captures are seeds.
 pub fn codec(codec: &dyn Codec, data: &[u8]) {
-    let sum = data.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte));
+    let sum = data.iter().fold(0_usize, |sum, byte| {
+        sum.wrapping_mul(31) + usize::from(*byte)
+    });
     for side in [Side::Client, Side::Upstream] {
         if let Err(breach) = trial(codec, side, &RPC, data, Cuts::Some(sum % 64 + 1)) {
             panic!("{side:?}: {breach}");
         }
     }
+}
+
+/// Decodes a value, writes what was read as far as it is no reference to what came before, and decodes that again.
+///
+/// # Panics
+///
+/// Where the two are not the same.
+pub fn hessian(data: &[u8]) {
+    let mut decoder = Decoder::new(data, &RPC);
+    let Ok(value) = decoder.value() else { return };
+    let tree = decoder.into_tree();
+    let mut writer = Writer::default();
+    let mut next = 0;
+    if !write(&value, &tree, &mut next, &mut writer) {
+        return;
+    }
+    let bytes = writer.into_bytes();
+    let roomy = Limits {
+        values: 1000,
+        ..RPC
+    };
+    let mut decoder = Decoder::new(&bytes, &roomy);
+    let again = decoder.value().expect("what was written is a value");
+    assert!(decoder.is_empty());
+    let same =
+        format!("{:?} {:?}", value, tree) == format!("{:?} {:?}", again, decoder.into_tree());
+    assert!(same, "{value:?} {tree:?}");
+}
+
+/// Whether it was written: nodes in the order in which they begin, each once.
+fn write(value: &Value, tree: &Tree, next: &mut usize, out: &mut Writer) -> bool {
+    match value {
+        Value::Null => out.null(),
+        Value::Bool(value) => out.bool(*value),
+        Value::Int(value) => out.int(*value),
+        Value::Long(value) => out.long(*value),
+        Value::Double(value) => out.double(*value),
+        Value::Date(value) => out.date(*value),
+        Value::Text(value) => out.text(value),
+        Value::Binary(value) => out.binary(value),
+        Value::Node(at) => {
+            if at != next {
+                return false;
+            }
+            *next += 1;
+            let node = &tree.nodes[*at];
+            match &node.body {
+                Body::List(items) => {
+                    out.list(node.class.as_deref(), items.len());
+                    return items.iter().all(|item| write(item, tree, next, out));
+                }
+                Body::Map(pairs) => {
+                    out.map(node.class.as_deref());
+                    for (key, value) in pairs {
+                        if !write(key, tree, next, out) || !write(value, tree, next, out) {
+                            return false;
+                        }
+                    }
+                    out.end_map();
+                }
+            }
+        }
+    }
+    true
 }
