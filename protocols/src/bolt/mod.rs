@@ -6,6 +6,7 @@
 mod block;
 mod crc;
 mod head;
+mod sofa;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use crate::codec::{
     Side, Sniff, Span, Verdict, Why,
 };
 use crate::reader::{Framer, Taken};
+
+pub use self::sofa::{JsonCall, json_content};
 
 /// The class that answers of SOFARPC carry. Java and Node do not look at it where there is no content; Python does.
 const RESPONSE_CLASS: &[u8] = b"com.alipay.sofa.rpc.core.response.SofaResponse";

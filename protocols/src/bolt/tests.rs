@@ -353,3 +353,25 @@ fn first_bytes_of_other_protocols_are_none_of_bolt() {
         assert_eq!(BOLT.sniff(prefix), sniff, "{prefix:?}");
     }
 }
+
+/// What servers of SOFARPC for Java take for a call of their own clients with `json`.
+#[test]
+fn a_call_with_json_is_the_one_that_it_says() {
+    let call = JsonCall {
+        service: "com.test.Echo:1.0",
+        method: "plus",
+    };
+    let bytes = call.write(b"[2,3]").unwrap();
+    let expect = b"\x01\x01\0\x01\x01\0\0\0\x01\x0c\xff\xff\xff\xff\0\x2c\0\x72\0\0\0\x05\
+        com.alipay.sofa.rpc.core.request.SofaRequest\
+        \0\0\0\x07service\0\0\0\x11com.test.Echo:1.0\
+        \0\0\0\x18sofa_head_target_service\0\0\0\x11com.test.Echo:1.0\
+        \0\0\0\x15sofa_head_method_name\0\0\0\x04plus[2,3]";
+    assert_eq!(bytes, expect);
+    let long = "x".repeat(20_000);
+    let call = JsonCall {
+        service: &long,
+        ..call
+    };
+    assert_eq!(call.write(b""), Err(AmendError::TooLarge));
+}

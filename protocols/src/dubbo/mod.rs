@@ -3,6 +3,7 @@
 //! Bodies in Hessian 2 are read as far as routing wants; in other serializations they are passed on unread, to routes that ask
 //! for no service.
 
+mod generic;
 mod head;
 mod invocation;
 mod serialization;
@@ -21,6 +22,8 @@ use crate::codec::{
     Side, Sniff, Verdict, Why,
 };
 use crate::reader::{Framer, Taken};
+
+pub use self::generic::{GenericAnswer, GenericCall, generic_answer};
 
 /// The protocol.
 #[derive(Clone, Copy, Debug, Default)]

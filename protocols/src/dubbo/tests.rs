@@ -427,3 +427,45 @@ fn ids_have_all_their_bits() {
     // The body of a large frame is not copied.
     assert_eq!(output.take().map(|part| part.len()), Some(12));
 }
+
+/// What providers of Java take for a call of their own `GenericService`.
+#[test]
+fn a_generic_call_is_the_one_that_it_says() {
+    let call = GenericCall {
+        service: "com.test.Echo",
+        version: Some("1.0.0"),
+        group: Some("blue"),
+        method: "plus",
+        types: &["int", "int"],
+        timeout: Duration::from_secs(3),
+    };
+    let write = |out: &mut crate::hessian::Writer| {
+        out.int(2);
+        out.int(3);
+        Ok::<(), ()>(())
+    };
+    let bytes = call.write(write).unwrap();
+    let expect = b"\xda\xbb\xc2\0\0\0\0\0\0\0\0\x01\0\0\0\xdd\
+        \x052.0.2\x0dcom.test.Echo\x051.0.0\x07$invoke\
+        \x30\x38Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;\
+        \x04plus\x72\x07[string\x03int\x03int\x72\x07[object\x92\x93\
+        H\x04path\x0dcom.test.Echo\x09interface\x0dcom.test.Echo\x07version\x051.0.0\x05group\x04blue\
+        \x07generic\x04true\x07timeout\x043000Z";
+    assert_eq!(bytes, expect);
+    let frame = one(Side::Client, &bytes);
+    assert_eq!(
+        (frame.method(), frame.group()),
+        (&b"plus"[..], &b"blue"[..])
+    );
+    assert_eq!(frame.timeout, Some(Duration::from_secs(3)));
+    assert_eq!(call.write(|_| Err(7)), Err(7));
+}
+
+#[test]
+fn an_answer_in_another_serialization_is_not_decoded() {
+    let mut bytes = frame(3, b"\x91\x92");
+    bytes[3] = 20;
+    let answer = one(Side::Upstream, &bytes);
+    let decoded = generic_answer(&answer, &Limits::default());
+    assert_eq!(decoded, Err(DecodeError::Unsupported));
+}

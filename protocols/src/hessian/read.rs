@@ -123,6 +123,11 @@ impl<'a> Decoder<'a> {
         self.skipper.is_empty()
     }
 
+    /// How many bytes were read.
+    pub fn position(&self) -> usize {
+        self.skipper.position()
+    }
+
     /// What the values read so far are made of.
     pub fn into_tree(self) -> Tree {
         self.tree

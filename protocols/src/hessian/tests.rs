@@ -341,3 +341,39 @@ fn names_of_fields_are_shared_by_all_objects_of_a_class() {
     };
     assert!(Rc::ptr_eq(a, b));
 }
+
+/// What the fuzzer looks for with more time: seeds with some bytes changed.
+#[test]
+fn of_any_bytes_what_is_read_ends_where_it_is_passed_over() {
+    let seeds: &[&[u8]] = &[
+        include_bytes!("../../fuzz/corpus/hessian/cars"),
+        include_bytes!("../../fuzz/corpus/hessian/references"),
+        include_bytes!("../../fuzz/corpus/hessian/mixed"),
+        include_bytes!("../../fuzz/corpus/hessian/texts"),
+        include_bytes!("../../fuzz/corpus/hessian/numbers"),
+    ];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut read = 0;
+    for round in 0..20_000 {
+        let mut bytes = seeds[round % seeds.len()].to_vec();
+        for _ in 0..next(4) {
+            let at = next(bytes.len());
+            bytes[at] = next(256) as u8;
+        }
+        bytes.truncate(bytes.len() - next(3).min(bytes.len() - 1));
+        let mut decoder = Decoder::new(&bytes, &Limits::default());
+        let Ok(value) = decoder.value() else { continue };
+        let end = decoder.position();
+        let mut skipper = Skipper::new(Reader::new(&bytes), &Limits::default());
+        assert!(skipper.item().is_ok(), "{bytes:x?} {value:?}");
+        assert_eq!(skipper.position(), end, "{bytes:x?}");
+        read += 1;
+    }
+    assert!(read > 5000, "{read}");
+}
