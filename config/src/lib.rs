@@ -19,6 +19,7 @@ mod route;
 mod rpc;
 mod tcp;
 mod tls;
+pub mod transcode;
 mod units;
 
 pub use balance::*;

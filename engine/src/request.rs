@@ -171,6 +171,9 @@ pub struct RpcCall {
     pub frame: Frame,
     /// The client's connection.
     pub tie: Rc<Tie>,
+    /// Of a call that a filter made of a request of HTTP: its headers, each with the request's header whose value it has. None: the call
+    /// came as a frame, and all of the request's fields are its headers.
+    pub carried: Option<Box<[(Bytes, Bytes)]>>,
 }
 
 /// One request on its way: what filters may read and change.
@@ -194,8 +197,8 @@ pub struct RequestCx {
     pub metadata: Vec<(Name, Bytes)>,
     /// Where it went, once there is an answer or none is to be had.
     pub upstream: Upstream,
-    /// The call, if it came as a frame of an RPC protocol. Its fields and target say what it says; a changed field is written
-    /// into the frame where its protocol can.
+    /// The call, if it came as a frame of an RPC protocol, or a filter made one of it. One that came says in its fields and target what
+    /// its frame says; a changed field is written into the frame where its protocol can.
     pub rpc: Option<Rc<RpcCall>>,
 }
 

@@ -4,6 +4,7 @@
 //! before, by which a core knows that it may keep what hangs on them: pools, cursors, connections.
 
 mod found;
+mod speaks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -12,8 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use ringway_config::{
-    self as config, Config, Localities, LogTarget, Name, PathError, Protocol, Service,
-    UpstreamProtocol,
+    self as config, Config, Localities, LogTarget, Name, PathError, UpstreamProtocol,
 };
 use ringway_protocols::codec::Codec;
 
@@ -137,7 +137,10 @@ impl Snapshot {
             .listeners
             .iter()
             .enumerate()
-            .map(|(at, listener)| builder.listener(listener, config, &format!("listeners[{at}]")))
+            .map(|(at, listener)| {
+                let path = format!("listeners[{at}]");
+                builder.listener(listener, (config, &tables), &path)
+            })
             .collect();
         if !builder.errors.is_empty() {
             return Err(builder.errors);
@@ -182,31 +185,6 @@ impl Snapshot {
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<ClusterSpec>> {
         self.clusters.values()
     }
-}
-
-/// The clusters that a listener's routes lead to, and those of their mirrors.
-fn reached<'c>(
-    listener: &'c config::Listener,
-    config: &'c Config,
-) -> impl Iterator<Item = &'c Name> {
-    let tables = listener
-        .chains
-        .iter()
-        .filter_map(|chain| match &chain.service {
-            Service::Routes(table) => Some(table),
-            Service::Tcp(_) => None,
-        });
-    let tables = tables.filter_map(|name| config.route_tables.iter().find(|t| t.name == *name));
-    let routes = tables.flat_map(|table| table.virtual_hosts.iter().flat_map(|host| &host.routes));
-    let forwards = routes.filter_map(|route| match &route.action {
-        config::Action::Forward(forward) => Some(forward),
-        config::Action::Respond(_) | config::Action::Redirect(_) => None,
-    });
-    forwards.flat_map(|forward| {
-        let mirror = forward.mirror.iter().map(|mirror| &mirror.cluster);
-        let clusters = forward.clusters.iter().map(|to| &to.cluster);
-        clusters.chain(mirror)
-    })
 }
 
 struct Builder<'b> {
@@ -315,46 +293,6 @@ impl Builder<'_> {
                 None
             }
         }
-    }
-
-    /// What the clients of a listener may speak, and that what its routes lead to speaks it too.
-    fn codecs(
-        &mut self,
-        listener: &config::Listener,
-        config: &Config,
-        path: &str,
-    ) -> Vec<Arc<dyn Codec>> {
-        let place = format!("{path}.protocol");
-        let codecs = match &listener.protocol {
-            Protocol::Http | Protocol::Http1 | Protocol::Http2 => Vec::new(),
-            Protocol::Rpc(name) => match self.registry.codecs_of(name.as_str()) {
-                Ok(codecs) => codecs,
-                Err(why) => {
-                    self.errors.push(PathError::new(place, why));
-                    return Vec::new();
-                }
-            },
-        };
-        for name in reached(listener, config) {
-            let cluster = config.clusters.iter().find(|cluster| cluster.name == *name);
-            let speaks = match cluster.map(|cluster| &cluster.protocol) {
-                Some(UpstreamProtocol::Rpc(codec)) => Some(codec.as_str()),
-                Some(_) => None,
-                None => continue,
-            };
-            let fits = match speaks {
-                Some(speaks) => codecs.iter().any(|codec| codec.name() == speaks),
-                None => codecs.is_empty(),
-            };
-            if !fits {
-                let message = format!(
-                    "a route leads to the cluster `{name}`, which speaks {}: both have to speak the same",
-                    speaks.map_or("HTTP".to_owned(), |speaks| format!("`{speaks}`")),
-                );
-                self.errors.push(PathError::new(place.clone(), message));
-            }
-        }
-        codecs
     }
 
     /// The hosts by zone of the cluster that zone-aware routing measures itself by.
@@ -492,10 +430,14 @@ impl Builder<'_> {
     fn listener(
         &mut self,
         config: &config::Listener,
-        all: &Config,
+        (all, tables): (&Config, &BTreeMap<Name, Arc<TableSpec>>),
         path: &str,
     ) -> Arc<ListenerSpec> {
-        let codecs = self.codecs(config, all, path);
+        let codecs = self.codecs(config, path);
+        if let Some(codecs) = &codecs {
+            self.spoken(config, codecs, (all, tables), path);
+        }
+        let codecs = codecs.unwrap_or_default();
         let last = self.last.and_then(|last| {
             last.listeners
                 .iter()
@@ -510,6 +452,7 @@ impl Builder<'_> {
         let mut chains = Vec::with_capacity(config.chains.len());
         for (at, chain) in config.chains.iter().enumerate() {
             let filters = self.filters(&chain.filters, &format!("{path}.chains[{at}]"));
+            self.of_no_route(&filters, &format!("{path}.chains[{at}]"));
             chains.push(ChainSpec {
                 filters,
                 service: chain.service.clone(),

@@ -54,4 +54,5 @@ mod tls_renewal;
 mod tls_tickets;
 mod tls_tunnels;
 mod tls_upstream;
+mod transcode;
 mod upgrade;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use ringway_protocols::codec::Frame;
 use ringway_protocols::message::ResponseHead;
 
 use super::{Filter, FilterSpec, Flow, Step, Transforms};
@@ -99,6 +101,30 @@ impl Running<'_> {
     pub fn request_body(&mut self) -> Option<Box<Transforms>> {
         let steps = self.started.iter_mut();
         Transforms::new(steps.filter_map(|filter| filter.request_body()).collect())
+    }
+
+    /// How much of the body one of them wants to see whole.
+    pub fn wants_body(&self) -> Option<u64> {
+        let wanted = self.started.iter().filter_map(|filter| filter.wants_body());
+        wanted.min()
+    }
+
+    /// Shows the whole body to who wants it, until one does not continue.
+    pub fn on_body(&mut self, request: &mut RequestCx, body: &Bytes) -> Flow {
+        let wanting = self.started.iter_mut();
+        for filter in wanting.filter(|filter| filter.wants_body().is_some()) {
+            match filter.on_body(request, body.clone()) {
+                Flow::Continue => {}
+                flow @ (Flow::Respond(_) | Flow::Abort) => return flow,
+            }
+        }
+        Flow::Continue
+    }
+
+    /// What the answer to a call is in HTTP, as the filter says that made the call.
+    pub fn on_answer(&mut self, answer: &Frame) -> Option<LocalReply> {
+        let mut all = self.started.iter_mut();
+        all.find_map(|filter| filter.on_answer(answer))
     }
 
     /// What changes the answer's body, once all filters have seen its head.

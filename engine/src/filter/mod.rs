@@ -11,10 +11,13 @@ mod grpc_web;
 mod headers;
 mod ip_access;
 mod registry;
+mod transcode;
 
 use std::future::Future;
 use std::pin::Pin;
 
+use bytes::Bytes;
+use ringway_protocols::codec::Frame;
 use ringway_protocols::message::ResponseHead;
 
 use crate::request::{LocalReply, Outcome, RequestCx};
@@ -50,6 +53,21 @@ pub trait Filter {
         let _ = request;
         Step::Now(Flow::Continue)
     }
+    /// How many bytes of the request's body it wants to see, whole, before the request goes on; none: it streams past. Asked once,
+    /// after all filters have let the request go on.
+    fn wants_body(&self) -> Option<u64> {
+        None
+    }
+    /// The whole body, as the filters' transforms have made it. It goes no further: what the filter makes of it (`RequestCx::rpc`) does.
+    fn on_body(&mut self, request: &mut RequestCx, body: Bytes) -> Flow {
+        let _ = (request, body);
+        Flow::Continue
+    }
+    /// The frame that answers the call which it made of the request, in HTTP's words. Comes before `on_response`.
+    fn on_answer(&mut self, answer: &Frame) -> Option<LocalReply> {
+        let _ = answer;
+        None
+    }
     /// The answer's head is whole; filters run in reverse order.
     fn on_response<'a>(
         &'a mut self,
@@ -78,6 +96,11 @@ pub trait Filter {
 pub trait FilterSpec: Send + Sync {
     /// A filter for one request; what it leaves to chance it draws from the core's generator.
     fn start<'a>(&'a self, rng: &'a Rng) -> Box<dyn Filter + 'a>;
+
+    /// The protocol of the calls that it makes of HTTP's requests, if it does: its route leads to clusters that speak it.
+    fn calls(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use ringway_protocols::tars::Tars;
 use ringway_protocols::thrift::{DubboThrift, Thrift};
 use serde_json::Value;
 
-use super::{FilterSpec, fault, grpc_web, headers, ip_access};
+use super::{FilterSpec, fault, grpc_web, headers, ip_access, transcode};
 
 /// What a filter's parser makes of its configuration; paths of errors are relative to it.
 pub type Parsed = Result<Arc<dyn FilterSpec>, Vec<PathError>>;
@@ -40,6 +40,7 @@ impl Registry {
             .filter("ip_access", ip_access::parse)
             .filter("fault", fault::parse)
             .filter("grpc_web", grpc_web::parse)
+            .filter("transcode", transcode::parse)
             .codec(Bolt::default())
             .codec(Dubbo)
             .codec(DubboThrift)
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn unknown_filters_are_named_with_what_there_is() {
-        const THERE: &str = "`headers`, `ip_access`, `fault`, `grpc_web`";
+        const THERE: &str = "`headers`, `ip_access`, `fault`, `grpc_web`, `transcode`";
         assert_eq!(
             errors("header", json!({})),
             [format!(

@@ -52,6 +52,7 @@ scope! {
         limit_header_timeout: Counter as limit [limit = header_timeout], "Limits reached, by limit.";
         limit_idle_timeout: Counter as limit [limit = idle_timeout], "Limits reached, by limit.";
         limit_body_too_large: Counter as limit [limit = body_too_large], "Limits reached, by limit.";
+        limit_whole_body: Counter as limit [limit = whole_body], "Limits reached, by limit.";
         limit_body_too_slow: Counter as limit [limit = body_too_slow], "Limits reached, by limit.";
         limit_request_timeout: Counter as limit [limit = request_timeout], "Limits reached, by limit.";
         limit_requests_per_connection: Counter as limit [limit = requests_per_connection], "Limits reached, by limit.";

@@ -141,7 +141,7 @@ fn prepare(
     found: Found<'_>,
     request: &mut RequestCx,
 ) -> Result<Option<Bytes>, BadPath> {
-    if request.rpc.is_some() {
+    if matches!(request.head.version, Version::Rpc(_)) {
         // What HTTP says between its hops means nothing to it, and it has no path to rewrite.
         found.route.request_headers.apply_request(request);
         return Ok(None);

@@ -16,6 +16,7 @@ mod mirror;
 mod outbox;
 mod outgoing;
 mod retry;
+mod transcoded;
 mod tunnel;
 mod upload;
 
@@ -214,6 +215,15 @@ async fn route<'a, 'c>(
             request.head.fields.remove(b"content-length");
             upload.borrow_mut().transform(transforms);
         }
+        if let Some(limit) = running.wants_body() {
+            // Boxed, for few requests wait here, and all would carry it.
+            let body = Box::pin(transcoded::body(cx, upload, limit, interim)).await?;
+            match running.on_body(request, &body) {
+                Flow::Continue => {}
+                Flow::Respond(reply) => return Ok(local_reply(reply)),
+                Flow::Abort => return Ok(abort()),
+            }
+        }
     }
     let acted = pin!(act(cx, table, found, request, upload, interim, trace)).await;
     request.upstream = Upstream {
@@ -221,7 +231,8 @@ async fn route<'a, 'c>(
         host: trace.host.clone(),
         attempts: trace.attempts,
     };
-    let mut reply = acted?;
+    transcoded::count(request, trace, acted.as_ref().ok());
+    let mut reply = transcoded::in_http(acted?, trace);
     found
         .route
         .response_headers

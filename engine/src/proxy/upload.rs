@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ringway_protocols::Fields;
 use ringway_protocols::message::Framing;
 
@@ -44,6 +44,8 @@ pub(crate) struct Upload<'a> {
     mirror: Option<Feed>,
     /// What filters do to it.
     transforms: Option<Box<Transforms>>,
+    /// A filter has taken all of it: nothing goes on.
+    withheld: bool,
     /// Bytes that came from the client.
     pub(crate) received: u64,
 }
@@ -64,6 +66,7 @@ impl<'a> Upload<'a> {
             trailers: None,
             mirror: None,
             transforms: None,
+            withheld: false,
             received: 0,
         }
     }
@@ -90,11 +93,17 @@ impl<'a> Upload<'a> {
     /// How long it is when it goes on.
     pub(crate) fn framing(&self) -> Framing {
         match self.body.framing() {
+            _ if self.withheld => Framing::Empty,
             Framing::Length(_) if self.transforms.is_some() => Framing::Chunked,
             framing @ (Framing::Empty | Framing::Length(_) | Framing::Chunked | Framing::Close) => {
                 framing
             }
         }
+    }
+
+    /// Whether the client says itself that it is longer than that.
+    pub(crate) fn is_longer(&self, limit: u64) -> bool {
+        matches!(self.body.framing(), Framing::Length(length) if length > limit)
     }
 
     /// Whether all of it has come from the client.
@@ -114,7 +123,7 @@ impl<'a> Upload<'a> {
 
     /// Whether another try can be made beside the one under way, which has taken all of it already.
     pub(crate) fn can_fork(&self) -> bool {
-        self.can_rewind() && (self.drained || self.body.framing() == Framing::Empty)
+        self.can_rewind() && (self.drained || self.framing() == Framing::Empty)
     }
 
     /// Goes back to its beginning for another try.
@@ -228,6 +237,32 @@ impl<'a> Upload<'a> {
             Poll::Pending
         }
     }
+}
+
+/// All of a body, up to so many bytes, for a filter: nothing of it goes on.
+pub(crate) async fn withhold(upload: &RefCell<Upload<'_>>, limit: u64) -> Result<Bytes, Fault> {
+    let too_large = || Fault::new(FaultKind::BodyTooLarge);
+    let (mut all, mut only) = (BytesMut::new(), None);
+    while let Some(bytes) = next(upload).await? {
+        let len = all.len() + only.as_ref().map_or(0, Bytes::len) + bytes.len();
+        if len as u64 > limit {
+            return Err(too_large());
+        }
+        // A body of one part, as almost all that are small, is not copied.
+        match (only.take(), all.is_empty()) {
+            (None, true) => only = Some(bytes),
+            (None, false) => all.extend_from_slice(&bytes),
+            (Some(first), _) => {
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&bytes);
+            }
+        }
+    }
+    let mut upload = upload.borrow_mut();
+    upload.withheld = true;
+    // Nothing was kept of it, and nothing has to be sent again.
+    upload.overflowed = false;
+    Ok(only.unwrap_or_else(|| all.freeze()))
 }
 
 /// A body that the sending and the answering side of one request both hold.

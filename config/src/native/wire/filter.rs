@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::{Cx, HeaderOpsRecord, Int, Shape, Wire, fields::record, fields::wrong_shape};
 use crate::native::tree::{Entry, Node, Value};
+use crate::transcode::Transcode;
 use crate::{Filter, Name, Percent};
 
 record! {
@@ -110,6 +111,7 @@ impl Wire for FilterItem {
                 ("ip_access", IpAccessRecord::shape()),
                 ("fault", FaultRecord::shape()),
                 ("grpc_web", GrpcWebRecord::shape()),
+                ("transcode", Transcode::shape()),
             ]),
         ])
     }
@@ -133,6 +135,7 @@ fn check_built_in(name: &str, config: Option<&Entry>, item: &Node, cx: &mut Cx) 
         "ip_access" => drop(IpAccessRecord::read(config, cx)),
         "fault" => drop(FaultRecord::read(config, cx)),
         "grpc_web" => drop(GrpcWebRecord::read(config, cx)),
+        "transcode" => drop(Transcode::read(config, cx)),
         _ => {}
     }
 }

@@ -17,6 +17,7 @@ mod route;
 mod rpc;
 mod shape;
 mod tls;
+mod transcode;
 mod values;
 
 use std::collections::HashSet;

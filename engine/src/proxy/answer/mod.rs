@@ -117,6 +117,14 @@ impl AnswerBody<'_> {
         self.source.into_far_end()
     }
 
+    /// The same, left where it is.
+    pub(crate) fn frame(&self) -> Option<&Frame> {
+        match &self.source {
+            Source::Http1(_) | Source::Http2(_) => None,
+            Source::Rpc(body) => body.frame(),
+        }
+    }
+
     /// The frame that answers a call; none of a call that gets no answer.
     pub(crate) fn into_frame(self) -> Option<Frame> {
         match self.source {

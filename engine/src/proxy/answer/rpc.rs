@@ -33,6 +33,11 @@ impl Body {
         self.frame.take().map(|frame| frame.bytes)
     }
 
+    /// The frame, left where it is.
+    pub(super) fn frame(&self) -> Option<&Frame> {
+        self.frame.as_ref()
+    }
+
     /// The frame.
     pub(super) fn into_frame(self) -> Option<Frame> {
         self.frame

@@ -58,6 +58,9 @@ fn limited(frame: Frame, expires: Option<Instant>, slot: &RpcSlot) -> Frame {
 
 /// The frame with the headers that filters and the route have changed.
 fn amended(call: &RpcCall, fields: &Fields, slot: &RpcSlot) -> Result<Frame, Fault> {
+    if let Some(carried) = &call.carried {
+        return amend(call, &carrying(carried, fields), slot);
+    }
     let before = slot.headers(&call.frame);
     let is_header = |name: &[u8]| !name.starts_with(b":");
     let mut changes: Vec<Change<'_>> = Vec::new();
@@ -90,10 +93,23 @@ fn amended(call: &RpcCall, fields: &Fields, slot: &RpcSlot) -> Result<Frame, Fau
             });
         }
     }
+    amend(call, &changes, slot)
+}
+
+/// Headers of a call that a filter made, from the fields of its request that are there.
+fn carrying<'f>(carried: &'f [(Bytes, Bytes)], fields: &'f Fields) -> Vec<Change<'f>> {
+    let values = carried.iter().map(|(name, from)| (name, fields.get(from)));
+    values
+        .filter(|(_, value)| value.is_some())
+        .map(|(name, value)| Change { name, value })
+        .collect()
+}
+
+fn amend(call: &RpcCall, changes: &[Change<'_>], slot: &RpcSlot) -> Result<Frame, Fault> {
     if changes.is_empty() {
         return Ok(call.frame.clone());
     }
-    match slot.amend(&call.frame, &changes) {
+    match slot.amend(&call.frame, changes) {
         Ok(frame) => Ok(frame),
         // It goes on as it is: that a trace is cut short is no reason to refuse a call.
         Err(AmendError::Unsupported) => {

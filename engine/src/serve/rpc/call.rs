@@ -31,6 +31,7 @@ pub(super) async fn serve(client: Client, shared: Rc<Shared>, frame: Frame) {
         codec: shared.codec.clone(),
         frame,
         tie: Rc::clone(&shared.tie),
+        carried: None,
     });
     let frame = &call.frame;
     let mut cx = request_cx(&client, head(&shared, frame));

@@ -1,0 +1,77 @@
+//! A request of HTTP of which a filter makes a call of an RPC protocol: its body is taken whole, and the frame that answers is made an
+//! answer of HTTP again before anybody else sees it.
+
+use bytes::Bytes;
+
+use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, local_reply, upload};
+use crate::fault::{Fault, FaultKind};
+use crate::observe::RpcEnd;
+use crate::request::RequestCx;
+
+/// The whole body, which goes no further as it is.
+pub(super) async fn body(
+    cx: &Cx<'_>,
+    upload: &SharedUpload<'_>,
+    limit: u64,
+    interim: &mut dyn Interim,
+) -> Result<Bytes, Fault> {
+    let taken = async {
+        if upload.borrow().is_longer(limit) {
+            return Err(Fault::new(FaultKind::BodyTooLarge));
+        }
+        interim.proceed().await?;
+        upload::withhold(upload, limit).await
+    };
+    let taken = match cx.timer.within(cx.deadline, taken).await {
+        Ok(taken) => taken,
+        Err(_elapsed) => Err(Fault::new(FaultKind::RequestTimeout)),
+    };
+    if let Err(fault) = &taken
+        && fault.kind == FaultKind::BodyTooLarge
+        && !upload.borrow().has_failed()
+    {
+        cx.listener.stats.limit_whole_body.inc();
+    }
+    taken
+}
+
+/// Counts a call that a filter made, as those are that come as frames.
+pub(super) fn count(request: &RequestCx, trace: &Trace<'_>, reply: Option<&Reply<'_>>) {
+    let (Some(call), Some(cluster)) = (&request.rpc, &trace.cluster) else {
+        return;
+    };
+    let (Some(_), Some(calls)) = (&call.carried, &cluster.rpc_calls) else {
+        return;
+    };
+    let answer = reply.and_then(|reply| match &reply.body {
+        ReplyBody::Upstream(answer) => answer.frame(),
+        ReplyBody::Local(_) | ReplyBody::Abort => None,
+    });
+    let end = answer.map_or(RpcEnd::Refused, |frame| frame.verdict.into());
+    let path = [b"/", call.frame.service(), b"/", call.frame.method()].concat();
+    calls.count(&path, end, request.started.elapsed());
+}
+
+/// The answer in HTTP's words, if it is a frame and a filter made the call.
+pub(super) fn in_http<'a>(reply: Reply<'a>, trace: &mut Trace<'_>) -> Reply<'a> {
+    let made = match (&reply.body, &mut trace.filters) {
+        (ReplyBody::Upstream(answer), Some(filters)) => {
+            answer.frame().and_then(|frame| filters.on_answer(frame))
+        }
+        _ => None,
+    };
+    let Some(made) = made else {
+        return reply;
+    };
+    let mut instead = local_reply(made);
+    for field in reply.head.fields.iter() {
+        // What was said of the frame is said; a cookie that keeps the client at its host is still to be given.
+        if !field.name.starts_with(b":") {
+            instead.head.fields.push(
+                Bytes::copy_from_slice(field.name),
+                Bytes::copy_from_slice(field.value),
+            );
+        }
+    }
+    instead
+}
