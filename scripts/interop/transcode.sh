@@ -167,6 +167,7 @@ if have javac && have mvn && install_java dubbo org.apache.dubbo:dubbo:3.3.6 Dub
     ask "Dubbo: an exception of the service's own" 500 'has:"exception":"Users$Refused"' -d '{"types": ["java.lang.String"], "values": ["no"]}' /open/refuse
     ask "Dubbo: a timeout" 504 'has:too long' -d '[6000]' /slow
     ask "Dubbo: after the timeout" 200 5 -d '{"types": ["int", "int"], "values": [2, 3]}' /open/plus
+    ask "Dubbo: from a client of HTTP/2" 200 7 --http2-prior-knowledge -d '{"types": ["int", "int"], "values": [3, 4]}' /open/plus
     ask "Dubbo: an unknown method" 500 'has:error' -d '{"types": [], "values": []}' /open/unknown
     ask "Dubbo: an unknown service" 404 'has:error' /missing
     ask "Dubbo: an argument that the method does not take" 400 'has:parameter 1 (int)' -d '{"types": ["int"], "values": ["x"]}' /open/slow
