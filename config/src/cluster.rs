@@ -202,7 +202,7 @@ pub struct Http2 {
     pub waiting_timeout: Duration,
     /// How much of a stream a host may send before it has gone on, at first. Default 256 KiB.
     pub stream_window: ByteSize,
-    /// How far that grows where the path holds as much, and a quarter of the connection's is as much. Default 8 MiB: 400 MB/s over 20 ms.
+    /// How far that grows where the path holds as much, and half of the connection's is as much. Default 16 MiB: 800 MB/s over 20 ms.
     pub stream_window_max: ByteSize,
     /// The same of all streams of a connection together. Default 64 MiB: what one connection may cost in memory.
     pub connection_window_max: ByteSize,
@@ -223,7 +223,7 @@ impl Default for Http2 {
             waiting: 1024,
             waiting_timeout: Duration::from_secs(5),
             stream_window: ByteSize(256 << 10),
-            stream_window_max: ByteSize(8 << 20),
+            stream_window_max: ByteSize(16 << 20),
             connection_window_max: ByteSize(64 << 20),
             header_list: ByteSize(64 << 10),
             keep_alive: None,

@@ -278,9 +278,10 @@ pub struct ClientHttp2 {
     pub cookie_pieces: u32,
     /// How much of a stream's body a client may send before it has gone on, at first. Default 256 KiB.
     pub stream_window: ByteSize,
-    /// How far that grows where the path holds as much, and a quarter of the connection's is as much. Default 4 MiB: 200 MB/s over 20 ms.
+    /// How far that grows where the path holds as much, and half of the connection's is as much. Default 16 MiB: 800 MB/s over 20 ms.
     pub stream_window_max: ByteSize,
-    /// The same of all streams together: what a connection may cost in memory. Default 16 MiB.
+    /// The same of all streams together: what a connection may cost in memory. Default 32 MiB: room for one that
+    /// is alone on a long path, and as much for all others.
     pub connection_window_max: ByteSize,
     /// Bytes of an answer that wait in a stream for the client's windows or its reading. Default 128 KiB.
     pub send_buffer: ByteSize,
@@ -312,8 +313,8 @@ impl Default for ClientHttp2 {
             header_list: ByteSize(64 << 10),
             cookie_pieces: 100,
             stream_window: ByteSize(256 << 10),
-            stream_window_max: ByteSize(4 << 20),
-            connection_window_max: ByteSize(16 << 20),
+            stream_window_max: ByteSize(16 << 20),
+            connection_window_max: ByteSize(32 << 20),
             send_buffer: ByteSize(128 << 10),
             control_frames: 1000,
             empty_frames: 100,

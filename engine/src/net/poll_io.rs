@@ -24,6 +24,8 @@ use super::{Reader, Stream, Writer};
 
 /// What a receive makes room for: a frame of the default size with its head, and small ones behind it.
 const READ: usize = 17 << 10;
+/// The same while receives come back full: much is on its way, and takes fewer turns.
+const READ_MAX: usize = 4 * READ;
 /// How much is gathered for the next send, beside what is in flight: four frames of the default size.
 const GATHER: usize = 64 << 10;
 /// A buffer that has grown beyond that is not kept for the next send.
@@ -58,6 +60,10 @@ struct Input {
     observer: Option<Observer>,
     /// Bytes of `reader.input` that the observer has seen.
     seen: usize,
+    /// What the next receive makes room for.
+    room: usize,
+    /// That has become less than there is.
+    roomy: bool,
     mode: Mode,
 }
 
@@ -93,6 +99,8 @@ pub(crate) fn poll_io(stream: Stream, observer: Option<Observer>) -> (PollIo, Pu
             reader,
             observer,
             seen: 0,
+            room: READ,
+            roomy: false,
             mode: Mode::Receiving,
         }),
         output: RefCell::new(Output {
@@ -139,6 +147,11 @@ impl Pump {
     /// Bytes that have gone to the peer's side, ever.
     pub(crate) fn sent(&self) -> u64 {
         self.shared.sent.get()
+    }
+
+    /// Bytes that have come and been taken, ever.
+    pub(crate) fn received(&self) -> u64 {
+        self.shared.received.get()
     }
 
     /// Bytes that have gone either way, ever.
@@ -202,8 +215,12 @@ impl Input {
                 Mode::Receiving => {
                     if self.reader.input.is_empty() {
                         self.seen = 0;
-                        if ready!(self.reader.poll_fill_retractably(READ, cx))? == 0 {
-                            return Poll::Ready(Ok(()));
+                        if std::mem::take(&mut self.roomy) {
+                            self.reader.input = BytesMut::new();
+                        }
+                        match ready!(self.reader.poll_fill_retractably(self.room, cx))? {
+                            0 => return Poll::Ready(Ok(())),
+                            came => self.adapt(came),
                         }
                     }
                     let new = self.reader.input.get(self.seen..).unwrap_or_default();
@@ -218,6 +235,18 @@ impl Input {
                     return Poll::Ready(Ok(()));
                 }
             }
+        }
+    }
+}
+
+impl Input {
+    /// More room where it was filled, or nearly (records of TLS are never quite); less where most of it was not.
+    fn adapt(&mut self, came: usize) {
+        if came > self.room / 4 * 3 {
+            self.room = (2 * self.room).min(READ_MAX);
+        } else if came < self.room / 4 {
+            self.roomy = self.room > READ;
+            self.room = (self.room / 2).max(READ);
         }
     }
 }

@@ -175,8 +175,8 @@ record! {
         waiting_timeout: Positive = "5s",
         /// How much of an answer a host may send before it has gone on, at first.
         stream_window: Window = "256KiB",
-        /// How far that grows where the path to the host holds as much, up to a quarter of `connection_window_max`; where there are many streams it is less.
-        stream_window_max: Window = "8MiB",
+        /// How far that grows where the path to the host holds as much, up to half of `connection_window_max`; where there are many streams it is less.
+        stream_window_max: Window = "16MiB",
         /// The same of all streams of a connection together.
         connection_window_max: Window = "64MiB",
         /// The size of an answer's fields, and of its trailers.

@@ -170,10 +170,10 @@ record! {
         cookie_pieces: Int<1, 10_000> = 100,
         /// How much of a stream's body a client may send before it has gone on, at first.
         stream_window: Window = "256KiB",
-        /// How far that grows where the path to the client holds as much, up to a quarter of `connection_window_max`; where many bodies come at once it is less.
-        stream_window_max: Window = "4MiB",
+        /// How far that grows where the path to the client holds as much, up to half of `connection_window_max`; where many bodies come at once it is less.
+        stream_window_max: Window = "16MiB",
         /// The same of all streams together: what a connection may cost in memory.
-        connection_window_max: Window = "16MiB",
+        connection_window_max: Window = "32MiB",
         /// Bytes of an answer that wait in a stream for the client to take them.
         send_buffer: Window = "128KiB",
         /// Frames that carry nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, unknown ones) ahead of useful ones; beyond it the connection is closed with `ENHANCE_YOUR_CALM`.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, StreamId};
 use ringway_protocols::Fields;
 use ringway_protocols::http1::Violation;
 use ringway_protocols::http2;
@@ -14,7 +14,7 @@ use ringway_protocols::message::Framing;
 use super::request;
 use super::shared::Shared;
 use crate::fault::{Fault, FaultKind};
-use crate::http2::to_fields;
+use crate::http2::{Window, to_fields};
 use crate::proxy::RequestBody;
 use crate::serve::pace::Pace;
 use crate::time::Timer;
@@ -36,24 +36,39 @@ pub(super) struct StreamBody<'c> {
     received: u64,
     max: u64,
     /// Its share of the connection's windows.
-    _open: Option<Open>,
+    open: Option<Open>,
 }
 
 /// A body that may come: while there are many, each has less room.
-struct Open(Rc<Shared>);
+struct Open {
+    shared: Rc<Shared>,
+    known: Option<StreamId>,
+}
 
 impl Open {
     fn new(shared: &Rc<Shared>) -> Self {
         if shared.window.enter() {
             shared.wake();
         }
-        Self(Rc::clone(shared))
+        Self {
+            shared: Rc::clone(shared),
+            known: None,
+        }
+    }
+
+    fn know(&mut self, stream: &mut RecvStream) {
+        if self.known.is_none() {
+            self.known = Some(self.shared.window.know(stream));
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.window.leave();
+        self.shared.window.leave();
+        if let Some(stream) = self.known {
+            self.shared.window.forget(stream);
+        }
     }
 }
 
@@ -77,7 +92,7 @@ impl<'c> StreamBody<'c> {
             timer: None,
             received: 0,
             max: limits.body.map_or(u64::MAX, |size| size.0),
-            _open: (framing != Framing::Empty).then(|| Open::new(shared)),
+            open: (framing != Framing::Empty).then(|| Open::new(shared)),
         }
     }
 
@@ -92,8 +107,11 @@ impl<'c> StreamBody<'c> {
         }
     }
 
-    /// The stream behind it.
+    /// The stream behind it, for a tunnel.
     pub(super) fn stream(&mut self) -> &mut RecvStream {
+        let shared = self.shared;
+        let open = self.open.get_or_insert_with(|| Open::new(shared));
+        open.know(&mut self.stream);
         &mut self.stream
     }
 
@@ -167,6 +185,13 @@ impl RequestBody for StreamBody<'_> {
             self.listener.stats.bytes_received.add(bytes.len() as u64);
             if self.shared.window.received(bytes.len()) {
                 self.shared.wake();
+            }
+            if let Some(open) = self
+                .open
+                .as_mut()
+                .filter(|_| Window::is_much(self.received))
+            {
+                open.know(&mut self.stream);
             }
             if self.received > self.max {
                 self.listener.stats.limit_body_too_large.inc();

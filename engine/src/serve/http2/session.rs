@@ -229,10 +229,11 @@ impl<'p> Session<'p> {
             return Beat::Nothing;
         }
         let window = &self.shared.window;
-        let (moved, quiet) = (self.pump.moved(), self.shared.is_idle());
-        let beat = self.pulse.poll(moved, quiet, || window.begin(), cx);
+        let (moved, came) = (self.pump.moved(), self.pump.received());
+        let quiet = self.shared.is_idle();
+        let beat = self.pulse.poll(moved, quiet, || window.begin(came), cx);
         if let Beat::Answered = beat
-            && window.end()
+            && window.end(came)
         {
             self.codec.set_target_window_size(window.connection());
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream, StreamId};
 use http::{HeaderMap, Request};
 use ringway_protocols::Fields;
 use ringway_protocols::http1::{HeadLimits, Violation};
@@ -19,7 +19,7 @@ use super::ends::Watch;
 use super::error::{Stage, broken, fault};
 use super::session::Slot;
 use crate::fault::{Fault, FaultKind, Retry};
-use crate::http2::to_fields;
+use crate::http2::{Window, to_fields};
 use crate::time::now_millis;
 
 /// More 1xx answers before the final one than anybody means.
@@ -164,6 +164,8 @@ impl Answering {
             stream,
             call: self,
             pulled: 0,
+            came: 0,
+            known: None,
         })
     }
 }
@@ -183,6 +185,10 @@ pub(crate) struct Receiving {
     call: Answering,
     /// Bytes pulled, and not yet made room for again.
     pulled: usize,
+    /// Bytes pulled, ever.
+    came: u64,
+    /// It has brought much, and the window knows it.
+    known: Option<StreamId>,
 }
 
 impl Receiving {
@@ -198,6 +204,10 @@ impl Receiving {
         match ready!(self.stream.poll_data(cx)) {
             Some(Ok(bytes)) => {
                 self.pulled = bytes.len();
+                self.came += bytes.len() as u64;
+                if self.known.is_none() && Window::is_much(self.came) {
+                    self.known = Some(session.window.know(&mut self.stream));
+                }
                 if session.window.received(bytes.len()) {
                     session.wake();
                 }
@@ -235,6 +245,14 @@ impl Receiving {
         if pulled > 0 {
             // It fails only where more is given back than was taken.
             let _given_back = self.stream.flow_control().release_capacity(pulled);
+        }
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if let Some(stream) = self.known {
+            self.call.slot.session.window.forget(stream);
         }
     }
 }

@@ -94,16 +94,16 @@ impl Driver {
             if self.resized(session) {
                 continue;
             }
+            let (moved, came) = (self.pump.moved(), self.pump.received());
             let wanted = || {
                 let suspected = session.take_suspicion();
-                session.window.begin() || suspected
+                session.window.begin(came) || suspected
             };
-            let moved = self.pump.moved();
             match self.pulse.poll(moved, session.is_idle(), wanted, cx) {
                 Beat::Nothing => return Poll::Pending,
                 Beat::Asked => {}
                 Beat::Answered => {
-                    if session.window.end() {
+                    if session.window.end(came) {
                         let size = session.window.connection();
                         self.connection.set_target_window_size(size);
                     }
