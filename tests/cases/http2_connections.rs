@@ -16,7 +16,6 @@ both_drivers! {
     a_host_may_allow_one_stream_at_a_time,
     too_many_that_wait_are_refused,
     who_waits_too_long_is_refused,
-    windows_shrink_where_streams_are_many,
     a_limit_may_change_on_the_way,
     who_waits_and_leaves_loses_nothing,
     goaway_lets_streams_end_and_sends_the_rest_elsewhere,
@@ -29,7 +28,11 @@ both_drivers! {
 }
 
 /// So many requests at once, each from a client of its own: their answers.
-fn ask(proxy: &Proxy, count: usize, path: &'static str) -> Vec<JoinHandle<(u16, String)>> {
+pub(crate) fn ask(
+    proxy: &Proxy,
+    count: usize,
+    path: &'static str,
+) -> Vec<JoinHandle<(u16, String)>> {
     (0..count)
         .map(|_| {
             let mut client = proxy.client();
@@ -41,11 +44,11 @@ fn ask(proxy: &Proxy, count: usize, path: &'static str) -> Vec<JoinHandle<(u16, 
         .collect()
 }
 
-fn answers(asked: Vec<JoinHandle<(u16, String)>>) -> Vec<(u16, String)> {
+pub(crate) fn answers(asked: Vec<JoinHandle<(u16, String)>>) -> Vec<(u16, String)> {
     asked.into_iter().map(|one| one.join().unwrap()).collect()
 }
 
-fn all_200(asked: Vec<JoinHandle<(u16, String)>>) {
+pub(crate) fn all_200(asked: Vec<JoinHandle<(u16, String)>>) {
     for (status, text) in answers(asked) {
         assert_eq!(status, 200, "{text}");
     }
@@ -134,103 +137,6 @@ fn who_waits_too_long_is_refused(driver: Driver) {
     origin.release();
     all_200(asked);
     all_200(ask(&proxy, 1, "/"));
-}
-
-/// One that sends as much as its windows allow, and answers PINGs so late that the path seems to hold most of a window.
-struct Far {
-    peer: Frames,
-    stream: u32,
-    /// What a stream's window is at first, as the last SETTINGS said.
-    window: u32,
-    /// What is left of this one's.
-    room: i64,
-    ping: Option<Vec<u8>>,
-    /// Sent since the PING came.
-    since: u32,
-}
-
-impl Far {
-    const PART: u32 = 16 << 10;
-
-    fn read(&mut self) {
-        let came = self.peer.frame();
-        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
-        match came.kind {
-            kind::SETTINGS if came.flags & ACK == 0 => {
-                self.peer.send(frame(kind::SETTINGS, ACK, 0, &[]));
-                let entries = came.payload.chunks_exact(6);
-                for entry in entries.filter(|entry| entry[..2] == [0, 4]) {
-                    let window = number(&entry[2..]);
-                    self.room += i64::from(window) - i64::from(self.window);
-                    self.window = window;
-                }
-            }
-            kind::WINDOW_UPDATE if came.stream == self.stream => {
-                self.room += i64::from(number(&came.payload));
-            }
-            kind::PING if came.flags & ACK == 0 => {
-                (self.ping, self.since) = (Some(came.payload), 0)
-            }
-            _ => {}
-        }
-    }
-
-    fn send(&mut self) {
-        while self.room < i64::from(Self::PART) {
-            self.read();
-        }
-        let part = vec![b'x'; Self::PART as usize];
-        self.peer.send(frame(kind::DATA, 0, self.stream, &part));
-        self.room -= i64::from(Self::PART);
-        self.since += Self::PART;
-        if self.since * 4 >= self.window * 3
-            && let Some(ping) = self.ping.take()
-        {
-            self.peer.send(frame(kind::PING, ACK, 0, &ping));
-        }
-    }
-}
-
-fn windows_shrink_where_streams_are_many(driver: Driver) {
-    let wire = WireServer::bind();
-    let windows = "stream_window: 64KiB, stream_window_max: 1MiB, connection_window_max: 1MiB";
-    let http2 = format!(", http2: {{ {windows} }}");
-    let proxy = one_core(driver, &site2(&[wire.addr()], &http2, ""));
-    let large = ask(&proxy, 1, "/");
-    let mut peer = Frames::server(wire.accept(), &[]);
-    let first = peer.await_kind(kind::SETTINGS);
-    assert!(
-        first
-            .payload
-            .windows(6)
-            .any(|entry| entry == [0, 4, 0, 1, 0, 0])
-    );
-    let stream = peer.request();
-    peer.send(frame(kind::SETTINGS, ACK, 0, &[]));
-    peer.send(headers(stream, 0, &[(":status", "200")]));
-    let mut far = Far {
-        peer,
-        stream,
-        window: 64 << 10,
-        room: 64 << 10,
-        ping: None,
-        since: 0,
-    };
-    // A quarter of the connection's is as much as one alone may have.
-    while far.window < 256 << 10 {
-        far.send();
-    }
-    // A second stream leaves less.
-    let small = ask(&proxy, 1, "/");
-    while far.window > 64 << 10 {
-        far.read();
-    }
-    let Far { mut peer, .. } = far;
-    let second = stream + 2;
-    peer.send(headers(second, END_STREAM, &[(":status", "204")]));
-    peer.send(frame(kind::DATA, END_STREAM, stream, b"end"));
-    assert_eq!(answers(small)[0].0, 204);
-    all_200(large);
 }
 
 fn a_limit_may_change_on_the_way(driver: Driver) {

@@ -28,18 +28,16 @@ both_drivers! {
     an_old_connection_takes_no_new_requests,
     a_client_that_is_gone_is_found_by_a_ping,
     the_last_request_of_a_connection_says_goaway,
-    windows_hold_what_they_say,
-    windows_grow_for_who_fills_them,
 }
 
-fn limited(driver: Driver, http2: &str, limits: &str) -> (Origin, Proxy) {
+pub(crate) fn limited(driver: Driver, http2: &str, limits: &str) -> (Origin, Proxy) {
     let origin = Origin::start("a");
     let site = Site::to(&[origin.addr()]).listener(&format!("http2: {{ {http2} }}"));
     let proxy = site.limits(limits).start(driver);
     (origin, proxy)
 }
 
-fn limit(proxy: &Proxy, name: &str) -> f64 {
+pub(crate) fn limit(proxy: &Proxy, name: &str) -> f64 {
     let label = format!("limit=\"{name}\"");
     proxy.metric("ringway_listener_limit_total", &[&label])
 }
@@ -410,40 +408,4 @@ fn the_last_request_of_a_connection_says_goaway(driver: Driver) {
     }
     assert!(client.closed().contains(&code::NO_ERROR));
     assert_eq!(limit(&proxy, "requests_per_connection"), 1.0);
-}
-
-fn windows_hold_what_they_say(driver: Driver) {
-    let server = WireServer::bind();
-    let site = Site::to(&[server.addr()]);
-    let windows =
-        "http2: { stream_window: 64KiB, stream_window_max: 64KiB, connection_window_max: 128KiB }";
-    let proxy = site.listener(windows).start(driver);
-    let mut client = Http2::connect(proxy.addr("web"));
-    assert_eq!(client.settings.get(&4), Some(&65_536));
-    client.until("the connection's window", |client| {
-        (client.room(0) == 128 << 10).then_some(())
-    });
-}
-
-fn windows_grow_for_who_fills_them(driver: Driver) {
-    let (_origin, proxy) = limited(
-        driver,
-        "stream_window: 16KiB, stream_window_max: 1MiB, connection_window_max: 4MiB",
-        "",
-    );
-    let mut client = Http2::connect(proxy.addr("web"));
-    // A path that holds more than a window: whoever is asked how long it is answers after that.
-    client.polite = false;
-    let stream = client.start("POST", "/x", &[], false);
-    for _ in 0..20 {
-        client.data(stream, &[7; 16_000], false);
-        while let Some(ping) = client.pings.pop() {
-            client.data(stream, &[7; 40_000], false);
-            client.frame(kind::PING, END, 0, &ping);
-        }
-        if client.settings[&4] > 16 << 10 {
-            return;
-        }
-    }
-    panic!("the window is still {}", client.settings[&4]);
 }

@@ -26,8 +26,9 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::h2_sent::{Counted, Sent};
 use crate::pattern::Pattern;
-use crate::wait::{breathe, until, wait_for};
+use crate::wait::{until, wait_for};
 
 /// A request as the origin saw it.
 #[derive(Clone, Debug)]
@@ -217,6 +218,7 @@ async fn serve(stream: TcpStream, builder: Builder, shared: Arc<Shared>) {
     let number = shared.connections.fetch_add(1, Ordering::SeqCst);
     shared.live.lock().expect("whole").insert(number);
     let epoch = shared.goaway.load(Ordering::SeqCst);
+    let (stream, sent) = Counted::new(stream);
     if let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await {
         let mut leaving = false;
         loop {
@@ -224,7 +226,7 @@ async fn serve(stream: TcpStream, builder: Builder, shared: Arc<Shared>) {
             tokio::select! {
                 accepted = connection.accept() => {
                     let Some(Ok((request, respond))) = accepted else { break };
-                    let stream = Exchange::new(number, request, respond, Arc::clone(&shared));
+                    let stream = Exchange::new((number, sent.clone()), request, respond, Arc::clone(&shared));
                     tokio::spawn(stream.run());
                 }
                 () = leave, if !leaving => {
@@ -257,6 +259,7 @@ impl Drop for Active {
 
 struct Exchange {
     connection: usize,
+    sent: Sent,
     head: Arc<Request<()>>,
     body: RecvStream,
     respond: SendResponse<Bytes>,
@@ -266,7 +269,7 @@ struct Exchange {
 
 impl Exchange {
     fn new(
-        connection: usize,
+        (connection, sent): (usize, Sent),
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
         shared: Arc<Shared>,
@@ -274,6 +277,7 @@ impl Exchange {
         let (parts, body) = request.into_parts();
         Self {
             connection,
+            sent,
             head: Arc::new(Request::from_parts(parts, ())),
             body,
             respond,
@@ -368,7 +372,8 @@ impl Exchange {
                 let mut send = self.respond.send_response(whole(head), false)?;
                 pour(&mut send, number / 2).await?;
                 // What is queued would go with the stream.
-                breathe().await;
+                let stream = send.stream_id().as_u32();
+                until(|| self.sent.on(stream) >= (number / 2) as u64).await;
                 send.send_reset(Reason::INTERNAL_ERROR);
             }
             "trailers" => {
@@ -436,7 +441,8 @@ impl Exchange {
         self.note(0, true, None, None);
         let mut send = self.respond.send_response(Response::new(()), false)?;
         send.send_data(Bytes::from_static(b"early"), true)?;
-        breathe().await;
+        let stream = send.stream_id().as_u32();
+        until(|| self.sent.on(stream) == 5).await;
         send.send_reset(Reason::NO_ERROR);
         Ok(())
     }

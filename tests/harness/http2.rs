@@ -119,6 +119,8 @@ pub struct Http2 {
     pub pings: Vec<Vec<u8>>,
     /// Windows are opened for what comes, PINGs and SETTINGS answered.
     pub polite: bool,
+    /// PINGs wait in `pings` all the same.
+    pub holds_pings: bool,
     /// How much may be sent, on the connection (0) and on streams.
     windows: BTreeMap<u32, i64>,
     /// A header block that is not whole: its stream, flags and bytes.
@@ -156,6 +158,7 @@ impl Http2 {
             acks: 0,
             pings: Vec::new(),
             polite: true,
+            holds_pings: false,
             windows: BTreeMap::from([(0, 65_535)]),
             block: None,
         }
@@ -412,7 +415,7 @@ impl Http2 {
                 }
             }
             kind::PING if frame.flags & END != 0 => self.acks += 1,
-            kind::PING if self.polite => {
+            kind::PING if self.polite && !self.holds_pings => {
                 self.try_send(crate::http2::frame(kind::PING, END, 0, &frame.payload))?;
             }
             kind::PING => self.pings.push(frame.payload.clone()),

@@ -16,6 +16,7 @@ pub mod client;
 pub mod dns;
 pub mod frames;
 pub mod h2_origin;
+mod h2_sent;
 pub mod hello;
 pub mod hpack;
 pub mod http;

@@ -58,11 +58,6 @@ pub async fn until(probe: impl Fn() -> bool) {
     }
 }
 
-/// Gives what was written a while to go out, where nothing tells that it has.
-pub async fn breathe() {
-    tokio::time::sleep(20 * LOOK).await;
-}
-
 /// Sets a flag when it goes, so that threads that run until then end also when a test fails.
 #[derive(Debug)]
 pub struct Until<'a>(pub &'a AtomicBool);
