@@ -7,6 +7,7 @@
 //! Each has a limit; the program fails where one is passed, so that a request does not grow dearer unseen.
 
 mod heads;
+mod large;
 mod picks;
 mod routes;
 
@@ -26,22 +27,29 @@ struct Micro {
 
 /// Repetitions of the shorter of the two runs that are counted.
 const COUNTED: u32 = 2_000;
+/// Fewer of what costs much: instructions that all of them may have.
+const AT_MOST: u64 = 100_000_000;
 
 /// How long each batch of repetitions takes that is timed, and how many there are: the fastest is shown.
 const BATCH: Duration = Duration::from_millis(20);
 const BATCHES: u32 = 10;
 
 fn main() -> ExitCode {
-    let micros: Vec<&Micro> = [heads::MICROS, routes::MICROS, picks::MICROS]
-        .into_iter()
-        .flatten()
-        .collect();
+    let usual = [heads::MICROS, routes::MICROS, picks::MICROS];
+    let micros: Vec<&Micro> = usual.into_iter().flatten().collect();
+    let large: Vec<&Micro> = large::MICROS.iter().collect();
     let words: Vec<String> = env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => show(&micros),
-        ["repeat", name, times] => repeat(&micros, name, times),
+        [] => show(&micros, |micro| Some(time(micro))),
+        ["large"] => {
+            large::memory();
+            show(&large, |_| None)
+        }
+        ["repeat", name, times] => repeat(&[micros, large].concat(), name, times),
         _ => {
-            eprintln!("bench-micro            (a table of all)\nbench-micro repeat NAME TIMES");
+            eprintln!(
+                "bench-micro            (a table of all)\nbench-micro large      (clusters of up to 100,000 hosts; some minutes)\nbench-micro repeat NAME TIMES"
+            );
             ExitCode::from(2)
         }
     }
@@ -58,12 +66,12 @@ fn repeat(micros: &[&Micro], name: &str, times: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints the table; fails where a limit is passed.
-fn show(micros: &[&Micro]) -> ExitCode {
+/// Prints the table, with times where they are asked for; fails where a limit is passed.
+fn show(micros: &[&Micro], time: fn(&Micro) -> Option<f64>) -> ExitCode {
     println!("| step | instructions | limit | ns |\n|---|---|---|---|");
     let mut passed = false;
     for micro in micros {
-        let nanos = time(micro);
+        let nanos = time(micro).map_or_else(String::new, |nanos| format!("{nanos:.0}"));
         match instructions(micro) {
             Ok(count) => {
                 passed |= count > micro.limit;
@@ -73,12 +81,12 @@ fn show(micros: &[&Micro]) -> ExitCode {
                     ""
                 };
                 println!(
-                    "| {} | {count} | {}{mark} | {nanos:.0} |",
+                    "| {} | {count} | {}{mark} | {nanos} |",
                     micro.name, micro.limit
                 );
             }
             Err(error) => println!(
-                "| {} | not counted ({error}) | {} | {nanos:.0} |",
+                "| {} | not counted ({error}) | {} | {nanos} |",
                 micro.name, micro.limit
             ),
         }
@@ -112,9 +120,14 @@ fn batch(micro: &Micro, times: u32) -> Duration {
 
 /// The instructions of one repetition.
 fn instructions(micro: &Micro) -> io::Result<u64> {
-    let fewer = collected(micro.name, COUNTED)?;
-    let more = collected(micro.name, COUNTED * 2)?;
-    Ok(more.saturating_sub(fewer) / u64::from(COUNTED))
+    let counted = COUNTED.min(
+        u32::try_from(AT_MOST / micro.limit.max(1))
+            .unwrap_or(COUNTED)
+            .max(5),
+    );
+    let fewer = collected(micro.name, counted)?;
+    let more = collected(micro.name, counted * 2)?;
+    Ok(more.saturating_sub(fewer) / u64::from(counted))
 }
 
 /// All instructions of a run of this program with so many repetitions, as callgrind says on its last lines.

@@ -30,7 +30,7 @@ pub(crate) const MICROS: &[Micro] = &[
     },
 ];
 
-fn pick(balance: Balance, hosts: u32, times: u32) {
+pub(crate) fn pick(balance: Balance, hosts: u32, times: u32) {
     let picker = Picker::new(balance, hosts);
     for _ in 0..times {
         let picked = black_box(&picker).pick();
