@@ -185,10 +185,10 @@ clusters:
 YAML
     "$ringway" run -c "$dir/ringway.yaml" >"$dir/ringway.log" 2>&1 &
     proxy=$!
-    stats="curl -sf http://127.0.0.1:$admin/stats/prometheus -o $dir/stats"
+    stats="curl -sf http://127.0.0.1:$admin/stats/prometheus -o $dir/stats.new && mv $dir/stats.new $dir/stats"
     # What a client has done to the proxy in the middle of a call.
     export RINGWAY_RELOAD="sed -i 's/heartbeat: 30s/$reloaded/' $dir/ringway.yaml && curl -sf -X POST http://127.0.0.1:$admin/reload"
-    export RINGWAY_DRAIN="$stats; kill -TERM $proxy"
+    export RINGWAY_DRAIN="$stats; kill -TERM $proxy; while $stats; do sleep 0.1; done >/dev/null 2>&1 &"
     await "$plain"
 }
 
@@ -223,7 +223,7 @@ client() {
         tail -5 "$dir/ringway.log"
     fi
     echo "   $(grep -c '^ok' "$dir/client.log" || :) as they should be, $(grep -c '^FAIL' "$dir/client.log" || :) not"
-    [ -e "$dir/stats" ] || $stats || touch "$dir/stats"
+    [ -e "$dir/stats" ] || sh -c "$stats" || touch "$dir/stats"
     unread=$(count rpc_malformed) lost=$(count upstream_cx_ping_timeout)
     echo "   $(count upstream_cx) upstream connections; $unread frames of theirs could not be read, $lost connections were given up"
     end_proxy

@@ -164,6 +164,9 @@ func check(name, want string, call func() (string, error)) {
 	var known *tars.Error
 	if errors.As(err, &known) {
 		got = fmt.Sprint("code ", known.Code)
+	} else if err != nil && strings.HasPrefix(want, "code ") && strings.HasSuffix(err.Error(), want) {
+		// An answer that says nothing but its code.
+		got = want
 	} else if err != nil {
 		got = err.Error()
 	}
@@ -274,6 +277,8 @@ func ask() {
 	}
 	check("a reload mid-call", "slept", func() (string, error) { return during(1500, one, hook("RINGWAY_RELOAD")) })
 	check("after the reload", "again", func() (string, error) { return one.echo("again") })
+	// It takes the proxy's goodbye for an answer to one of its calls, and closes the connection with the last of them in flight.
+	go func() { _, _ = one.slow(4500) }()
 	check("a drain mid-call", "slept", func() (string, error) { return during(3500, one, hook("RINGWAY_DRAIN")) })
 }
 
