@@ -42,6 +42,8 @@ mod retry_policy;
 mod routing;
 mod rpc;
 mod rpc_bound;
+mod rpc_connections;
+mod rpc_limits;
 mod rpc_timeouts;
 mod rpc_tls;
 mod rpc_triple;

@@ -25,6 +25,7 @@ pub mod origin;
 pub mod pattern;
 pub mod proxy;
 pub mod rpc;
+pub mod rpc_frames;
 pub mod secure;
 pub mod site;
 pub mod sys;

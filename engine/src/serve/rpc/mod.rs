@@ -31,7 +31,8 @@ use crate::view::Ticket;
 const READ: usize = 8 << 10;
 /// And at most, whatever a frame says of its length: it grows as it comes.
 const READ_MAX: usize = 256 << 10;
-/// How long a client that was told to leave is listened to, once it has no calls: for what it sent before it read that.
+/// How long a client that is to leave is listened to, once it has no calls: for what it sent before it read that; or, where the protocol
+/// has no words for it, for it to take its last answer: Bolt's client for Java gives up one that the connection's end is right behind.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
@@ -197,8 +198,13 @@ async fn next(
         (true, false) => Deadline::after(limits.idle_timeout),
         (false, false) => Deadline::NEVER,
     };
-    if told && shared.is_idle() {
-        deadline = deadline.min(Deadline::after(LEAVE_WITHIN));
+    let leave_within = match told {
+        true => LEAVE_WITHIN,
+        false => LEAVE_WITHIN.saturating_sub(shared.quiet_for()),
+    };
+    let leaving = shared.is_leaving() && shared.is_idle();
+    if leaving {
+        deadline = deadline.min(Deadline::after(leave_within));
     }
     let coming = match partial {
         true => pace.deadline(),
@@ -212,7 +218,7 @@ async fn next(
         if shared.is_leaving() && !shared.has_said_goodbye() {
             return Poll::Ready(Next::Room);
         }
-        if shared.is_leaving() && shared.is_idle() && !told {
+        if leaving && leave_within.is_zero() {
             return Poll::Ready(Next::Leave);
         }
         if !had_room {
@@ -240,7 +246,7 @@ async fn next(
         }
         Err(_elapsed) => {
             let stats = &client.listener.stats;
-            match (told, partial) {
+            match (leaving, partial) {
                 (true, _) => stats.downstream_cx_drain_close.inc(),
                 (false, true) => stats.limit_header_timeout.inc(),
                 (false, false) => stats.limit_idle_timeout.inc(),

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ringway_protocols::Fields;
@@ -13,6 +14,7 @@ use super::End;
 use crate::request::{FrameEnd, Tie};
 use crate::serve::Client;
 use crate::serve::root::Keeper;
+use crate::time::now_millis;
 use crate::view::{Listener, ListenerId, Local};
 
 /// See above.
@@ -27,6 +29,8 @@ pub(super) struct Shared {
     session: RefCell<Box<dyn Session>>,
     out: RefCell<Output>,
     in_flight: Cell<u32>,
+    /// When the last call ended, in the core's milliseconds; 0: there was none.
+    ended: Cell<u64>,
     /// It was told that no more calls are wanted; whether in words.
     goodbye: Cell<Option<bool>>,
     /// The client has said its last: what is in flight is still answered.
@@ -60,6 +64,7 @@ impl Shared {
             session: RefCell::new(session),
             out: RefCell::default(),
             in_flight: Cell::new(0),
+            ended: Cell::new(0),
             goodbye: Cell::new(None),
             finishing: Cell::new(false),
             cut: Cell::new(false),
@@ -102,6 +107,11 @@ impl Shared {
 
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.get() == 0
+    }
+
+    /// How long no call has ended.
+    pub(super) fn quiet_for(&self) -> Duration {
+        Duration::from_millis(now_millis().saturating_sub(self.ended.get()))
     }
 
     /// Whether no more calls are wanted on this connection.
@@ -260,6 +270,7 @@ impl Drop for InFlight {
         let held = shared.local.rpc_bytes.get() - self.bytes;
         shared.local.rpc_bytes.set(held);
         shared.in_flight.set(shared.in_flight.get() - 1);
+        shared.ended.set(now_millis());
         shared.wake();
     }
 }
