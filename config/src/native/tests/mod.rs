@@ -5,6 +5,7 @@ mod errors;
 mod examples;
 mod generated;
 mod spans;
+mod wrong;
 
 use std::path::{Path, PathBuf};
 
@@ -61,4 +62,15 @@ fn site(routes: &str) -> String {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The messages, with their paths, of a text that must be refused.
+fn said(text: &str) -> Vec<String> {
+    let Err(errors) = yaml(text) else {
+        panic!("should be refused:\n{text}");
+    };
+    let problems = errors.problems.iter();
+    problems
+        .map(|problem| format!("{}: {}", problem.path, problem.message))
+        .collect()
 }
