@@ -1,6 +1,6 @@
 //! What is wrong in one part of a configuration, and what is said to it.
 
-use super::{said, site, yaml};
+use super::{said, site};
 
 /// One wrong route, and a part of the only message.
 #[track_caller]
