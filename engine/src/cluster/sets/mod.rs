@@ -301,7 +301,9 @@ impl Sets {
         let shares = main.chain(degraded).filter(|(_, load, _)| *load > 0);
         let shares = shares.map(|(at, load, degraded)| {
             sum += load;
-            (sum, at, degraded)
+            // In panic all of a priority's hosts are its main ones, and the part of the degraded ones is theirs too.
+            let panic = loads.panic.get(usize::from(at)) == Some(&true);
+            (sum, at, degraded && !panic)
         });
         Self {
             shares: shares.collect(),
@@ -406,10 +408,12 @@ impl Groups {
         else {
             return Self(Box::new([(1, known.set(all, key, last))]));
         };
+        // Where the own zone takes everything, the others have no part; further tries go there all the same.
+        let further = matches!(placement.localities, Localities::ZoneAware { .. });
         let mut sum = 0;
         let groups = parts.into_iter().zip(weights).zip(0_u64..);
         let groups = groups
-            .filter(|((_, weight), _)| *weight > 0)
+            .filter(|((_, weight), _)| *weight > 0 || further)
             .map(|((slots, weight), at)| {
                 sum += weight;
                 (sum, known.set(slots, key + at.min(0xffff), None))

@@ -120,6 +120,22 @@ fn with_nobody_healthy_all_are_asked() {
 }
 
 #[test]
+fn in_panic_the_part_of_degraded_hosts_goes_to_all() {
+    let mut config = priorities(2, 5).config;
+    config.placement.panic_threshold = Percent::new(34.0).unwrap();
+    let mut pick = Pick::new(config);
+    pick.mark([0, 2, 3, 4, 5], Mark::Unhealthy, true);
+    pick.mark([6], Mark::Degraded, true);
+    // Half of the first priority is healthy (70 per cent), a fifth of the second degraded (28), which is a cause for panic there.
+    let shares = pick.shares(pick.ask());
+    assert!(shares[1].abs_diff(71) <= 2, "{shares:?}");
+    assert!(
+        shares[2..].iter().all(|share| share.abs_diff(6) <= 1),
+        "{shares:?}"
+    );
+}
+
+#[test]
 fn degraded_hosts_are_asked_for_what_is_left() {
     let mut pick = priorities(4, 0);
     pick.mark([0], Mark::Degraded, true);
@@ -190,6 +206,33 @@ fn localities_share_by_weight_and_not_by_hosts() {
     );
     pick.mark([0], Mark::Ejected, true);
     assert_eq!(pick.shares(pick.ask()), [0, 33, 33, 33]);
+}
+
+#[test]
+fn a_further_try_leaves_the_zone_that_takes_everything() {
+    let of = |(n, name)| Endpoint {
+        locality: zone(name),
+        ..endpoint(n)
+    };
+    let endpoints = [(0, "a"), (1, "b"), (2, "c")].map(of);
+    let mut config = Cluster::new(Name::new("c"), endpoints.to_vec());
+    config.placement.localities = Localities::ZoneAware {
+        zone: "b".to_owned(),
+        source: None,
+        min_hosts: 1,
+    };
+    let pick = Pick::new(config);
+    assert_eq!(pick.shares(pick.ask()), [0, 100, 0]);
+    let mut tried = vec![1];
+    for _ in 0..2 {
+        let ask = Ask {
+            tried: &tried,
+            ..pick.ask()
+        };
+        let other = pick.live.pick(&[], &ask).expect("another zone has a host");
+        assert!(!tried.contains(&other));
+        tried.push(other);
+    }
 }
 
 fn subsets(fallback: Fallback) -> Pick {
