@@ -20,6 +20,8 @@ mod os;
 mod outlier;
 mod process;
 mod renewal;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod systemd;
 mod telemetry;

@@ -23,7 +23,8 @@ pub mod time;
 mod view;
 
 pub use cluster::{
-    Census, ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, Picker, Report, Streak,
+    Census, ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, News, Picker, Refused,
+    Rehearsal, Report, Request, Streak,
 };
 pub use handle::{Handle, Options, StartError};
 pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe, tls};

@@ -3,7 +3,7 @@
 mod grpc;
 mod probe;
 mod secure;
-mod track;
+pub(crate) mod track;
 
 use std::rc::Rc;
 use std::sync::Arc;

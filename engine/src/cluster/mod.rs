@@ -13,6 +13,7 @@ mod hosts;
 mod open;
 mod picker;
 mod pool;
+mod rehearsal;
 mod secure;
 mod sets;
 mod spec;
@@ -49,6 +50,7 @@ pub(crate) use pool::{
     ANSWER_READ, Answering, Closed, Connection, Lease, Receiving, RpcSlot, Sender,
     Slot as StreamSlot,
 };
+pub use rehearsal::{News, Refused, Rehearsal, Request};
 pub(crate) use secure::HostTls;
 use secure::is_agreed;
 pub use sets::Census;

@@ -1,0 +1,585 @@
+//! One run: what happens when, and what must hold after each step.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::AddAssign;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_config::{Balance, Cluster, EndpointAddress, Localities};
+use ringway_engine::rng::Rng;
+use ringway_engine::{HostSpec, News, Refused, Rehearsal, Request};
+
+use super::mood::Mood;
+use super::oracle::Told;
+use super::plan::{ADDRESSES, Plan};
+use super::watch::{Came, Watch};
+use super::{Wrong, millis, must};
+use crate::health::track::Answer;
+use crate::outlier::Cause;
+
+/// Hosts fail, come and go for so long.
+const WILD: Duration = Duration::from_secs(4);
+/// Then everybody is well; so long after it nobody may be out any more.
+const CALM: Duration = Duration::from_secs(5);
+/// A change reaches all cores within it, from when control tells it.
+const TOLD: u64 = 48;
+
+enum Event {
+    Arrive,
+    /// Of a request.
+    Ended(u64, Option<u16>),
+    Again(u64),
+    /// Of the host at a port.
+    Mood(u16),
+    /// Of a host, by id.
+    Probe(u64),
+    Probed(u64, Answer),
+    Interval,
+    Back,
+    Tell,
+    Hear(usize),
+    Change,
+}
+
+/// A request under way.
+struct Asking {
+    request: Request,
+    /// What the core knows that it is on.
+    told: Rc<RefCell<Told>>,
+    /// The slots of the hosts that were tried.
+    tried: Vec<u32>,
+    host: Option<Arc<HostSpec>>,
+    since: Duration,
+}
+
+/// News for a core, and what it makes of the hosts.
+struct Letter {
+    news: News,
+    told: Told,
+    /// Of another version.
+    fresh: bool,
+}
+
+struct CoreSide {
+    told: Rc<RefCell<Told>>,
+    letters: VecDeque<Letter>,
+    /// When the last of them arrives.
+    last: Duration,
+}
+
+/// What happened, counted.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    pub(super) requests: u64,
+    pub(super) tries: u64,
+    pub(super) ejected: u64,
+    pub(super) spared: u64,
+    pub(super) marked: u64,
+    pub(super) full: u64,
+    pub(super) nobody: u64,
+    pub(super) in_panic: u64,
+    further: u64,
+}
+
+impl AddAssign for Sum {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.tries += other.tries;
+        self.ejected += other.ejected;
+        self.spared += other.spared;
+        self.marked += other.marked;
+        self.full += other.full;
+        self.nobody += other.nobody;
+        self.in_panic += other.in_panic;
+        self.further += other.further;
+    }
+}
+
+pub(super) struct World {
+    rng: Rng,
+    plan: Plan,
+    config: Cluster,
+    now: Duration,
+    number: u64,
+    queue: BTreeMap<(Duration, u64), Event>,
+    rehearsal: Rehearsal,
+    cores: Vec<CoreSide>,
+    watch: Watch,
+    moods: Vec<Mood>,
+    /// When the next host comes back.
+    back_at: Option<Duration>,
+    asking: BTreeMap<u64, Asking>,
+    sum: Sum,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let rng = Rng::new(seed);
+        let plan = Plan::new(&rng);
+        let config = plan.cluster(&rng);
+        let rehearsal = Rehearsal::new(config.clone(), plan.cores, seed);
+        let told = told(&config, &rehearsal);
+        let core = |_| CoreSide {
+            told: Rc::new(RefCell::new(told.clone())),
+            letters: VecDeque::new(),
+            last: Duration::ZERO,
+        };
+        let mut world = Self {
+            cores: (0..plan.cores).map(core).collect(),
+            now: Duration::ZERO,
+            number: 0,
+            queue: BTreeMap::new(),
+            watch: Watch::default(),
+            moods: vec![Mood::Well; usize::from(ADDRESSES) + 1],
+            back_at: None,
+            asking: BTreeMap::new(),
+            sum: Sum::default(),
+            rng,
+            plan,
+            config,
+            rehearsal,
+        };
+        world.follow();
+        world.after(Duration::ZERO, Event::Arrive);
+        for port in 1..=ADDRESSES {
+            let wait = world.chance(1_000);
+            world.after(wait, Event::Mood(port));
+        }
+        let wait = world.chance(3_000);
+        world.after(wait, Event::Change);
+        if let Some(outlier) = &world.config.outlier {
+            world.after(outlier.interval, Event::Interval);
+        }
+        world
+    }
+
+    fn chance(&self, most: u64) -> Duration {
+        millis(self.rng.below(most + 1))
+    }
+
+    fn after(&mut self, wait: Duration, event: Event) {
+        self.number += 1;
+        self.queue.insert((self.now + wait, self.number), event);
+    }
+
+    /// All of it.
+    pub(super) fn run(mut self) -> Result<Sum, Wrong> {
+        while let Some(((now, _), event)) = self.queue.pop_first() {
+            self.now = now;
+            self.step(event).map_err(|wrong| self.said(&wrong))?;
+        }
+        self.end().map_err(|wrong| self.said(&wrong))?;
+        Ok(self.sum)
+    }
+
+    fn said(&self, wrong: &str) -> Wrong {
+        let (plan, balance) = (&self.plan, self.config.balance);
+        let placement = &self.config.placement;
+        format!(
+            "at {:?}: {wrong}\n{plan:?}\n{balance:?} {placement:?}",
+            self.now
+        )
+    }
+
+    fn is_calm(&self) -> bool {
+        self.now >= WILD
+    }
+
+    fn is_over(&self) -> bool {
+        self.now >= WILD + CALM
+    }
+
+    fn step(&mut self, event: Event) -> Result<(), Wrong> {
+        match event {
+            Event::Arrive => self.arrive()?,
+            Event::Ended(id, status) => self.ended(id, status)?,
+            Event::Again(id) => self.attempt(id)?,
+            Event::Mood(port) => self.change_mood(port),
+            Event::Probe(id) => self.probe(id),
+            Event::Probed(id, answer) => {
+                let next = self.watch.probed(id, &answer, &self.config, &self.rng);
+                if let Some((marked, wait)) = next {
+                    self.sum.marked += u64::from(marked);
+                    self.gather();
+                    if !self.is_over() {
+                        self.after(wait, Event::Probe(id));
+                    }
+                }
+            }
+            Event::Interval => {
+                for (id, cause) in self.watch.interval(&self.config) {
+                    self.decide(id, cause)?;
+                }
+                let interval = self.config.outlier.as_ref().map(|outlier| outlier.interval);
+                if let Some(interval) = interval.filter(|_| !self.is_over()) {
+                    self.after(interval, Event::Interval);
+                }
+            }
+            Event::Back => {
+                self.back_at = None;
+                self.watch.back(self.now)?;
+                self.wait_for_back();
+                self.gather();
+            }
+            Event::Tell => self.tell(),
+            Event::Hear(core) => self.hear(core),
+            Event::Change => {
+                if !self.is_calm() {
+                    // Now and then nobody is left.
+                    let least = self.rng.below(8).min(1);
+                    let endpoints = self.plan.endpoints(&self.rng, least);
+                    self.publish(endpoints);
+                    let wait = self.chance(2_000);
+                    self.after(wait, Event::Change);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn arrive(&mut self) -> Result<(), Wrong> {
+        if !self.is_over() {
+            let pause = self.plan.pause.as_millis() as u64;
+            let wait = self.chance(2 * pause);
+            self.after(wait, Event::Arrive);
+        }
+        let core = self.rng.below(self.plan.cores as u64) as usize;
+        let Some(request) = self.rehearsal.request(core, Some(self.rng.next())) else {
+            return Err("no such core".to_owned());
+        };
+        self.sum.requests += 1;
+        let id = self.sum.requests;
+        let asking = Asking {
+            request,
+            told: Rc::clone(&self.cores[core].told),
+            tried: Vec::new(),
+            host: None,
+            since: self.now,
+        };
+        self.asking.insert(id, asking);
+        self.attempt(id)
+    }
+
+    /// Begins a try of a request, or ends the request.
+    fn attempt(&mut self, id: u64) -> Result<(), Wrong> {
+        let Some(asking) = self.asking.get_mut(&id) else {
+            return Ok(());
+        };
+        let told = Rc::clone(&asking.told);
+        let told = told.borrow();
+        let host = match asking.request.begin() {
+            Ok(host) => host,
+            Err(refused) => {
+                if refused == Refused::NoHost {
+                    let other = told.other(&asking.tried);
+                    must!(
+                        other.is_none(),
+                        "nobody to ask though {other:?} may be: {told:?}"
+                    );
+                    self.sum.nobody += 1;
+                } else {
+                    self.sum.full += 1;
+                }
+                self.asking.remove(&id);
+                return Ok(());
+            }
+        };
+        let may = told.may_ask(host.id);
+        must!(
+            may == Some(true),
+            "{} was asked, may be: {may:?}",
+            host.label
+        );
+        must!(!asking.tried.contains(&host.slot), "{} twice", host.label);
+        self.sum.in_panic += u64::from(told.is_in_panic());
+        self.sum.tries += 1;
+        self.sum.further += u64::from(!asking.tried.is_empty());
+        asking.tried.push(host.slot);
+        asking.since = self.now;
+        asking.host = Some(Arc::clone(&host));
+        self.within_limits(&host)?;
+        let mood = self.mood(&host);
+        let (status, after) = mood.answer(self.now, self.plan.limit, &self.rng);
+        self.after(after, Event::Ended(id, status));
+        Ok(())
+    }
+
+    /// Nothing is more in flight than limits allow.
+    fn within_limits(&self, host: &HostSpec) -> Result<(), Wrong> {
+        let limits = &self.config.limits;
+        let flying = || self.asking.values().filter(|asking| asking.host.is_some());
+        let all = flying().count() as u32;
+        let at_host = |asking: &&Asking| asking.host.as_ref().is_some_and(|at| at.id == host.id);
+        let here = flying().filter(at_host).count() as u32;
+        let further = flying().filter(|asking| asking.tried.len() > 1).count() as u32;
+        for (what, limit, used) in [
+            ("requests", limits.default.requests, all),
+            ("connections", limits.connections, all),
+            ("further tries", limits.default.retries, further),
+            ("requests at a host", limits.host_requests, here),
+            ("connections to a host", limits.host_connections, here),
+        ] {
+            must!(
+                limit.is_none_or(|limit| used <= limit),
+                "{used} {what} of {limit:?}"
+            );
+        }
+        must!(
+            self.rehearsal.active() == i64::from(all),
+            "{all} in flight are not counted"
+        );
+        if let Some(budget) = limits.default.retry_budget {
+            // Ten to begin with, and each first try's part of one.
+            let most = 100_000 + self.sum.requests * u64::from(budget.basis_points());
+            must!(
+                self.sum.further * 10_000 <= most,
+                "{} further tries",
+                self.sum.further
+            );
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, id: u64, status: Option<u16>) -> Result<(), Wrong> {
+        let Some(asking) = self.asking.get_mut(&id) else {
+            return Err("an end without a request".to_owned());
+        };
+        let report = asking.request.end(status, self.now - asking.since);
+        let host = asking.host.take().map(|host| host.id);
+        let over =
+            status.is_some_and(|status| status < 500) || asking.tried.len() >= self.plan.tries;
+        if over {
+            self.asking.remove(&id);
+        } else {
+            let back_off = self.chance(10);
+            self.after(back_off, Event::Again(id));
+        }
+        let host = host.ok_or("an end without a host")?;
+        self.watch
+            .ended(host, status, report.is_some(), &self.config)?;
+        match report {
+            Some(report) => self.decide(report.host, Cause::Consecutive5xx),
+            None => Ok(()),
+        }
+    }
+
+    fn decide(&mut self, id: u64, cause: Cause) -> Result<(), Wrong> {
+        let came = self
+            .watch
+            .decide(id, cause, self.now, &self.config, &self.rng)?;
+        self.sum.ejected += u64::from(came == Came::Ejected);
+        self.sum.spared += u64::from(came == Came::Spared);
+        self.wait_for_back();
+        self.gather();
+        Ok(())
+    }
+
+    fn wait_for_back(&mut self) {
+        let next = self.watch.next_back();
+        if let Some(back) = next.filter(|back| self.back_at.is_none_or(|at| *back < at)) {
+            self.back_at = Some(back);
+            self.after(back.saturating_sub(self.now), Event::Back);
+        }
+    }
+
+    fn mood(&self, host: &HostSpec) -> Mood {
+        match host.endpoint.address {
+            EndpointAddress::Ip(at) => self.moods[usize::from(at.port())],
+            EndpointAddress::Name(..) | EndpointAddress::Unix(_) => Mood::Well,
+        }
+    }
+
+    fn change_mood(&mut self, port: u16) {
+        let calm = self.is_calm();
+        self.moods[usize::from(port)] = match calm {
+            true => Mood::Well,
+            false => Mood::by_chance(&self.rng),
+        };
+        if !calm {
+            let wait = (millis(200) + self.chance(2_000)).min(WILD.saturating_sub(self.now));
+            self.after(wait, Event::Mood(port));
+        }
+    }
+
+    fn probe(&mut self, id: u64) {
+        let (Some(host), Some(check)) = (self.watch.host(id), &self.config.health_check) else {
+            return;
+        };
+        let (answer, after) = self.mood(&host).probed(self.now, check.timeout, &self.rng);
+        self.after(after, Event::Probed(id, answer));
+    }
+
+    /// Marks may have changed: they are told together, soon.
+    fn gather(&mut self) {
+        if !self.watch.dirty.is_empty() {
+            self.after(millis(2), Event::Tell);
+        }
+    }
+
+    fn tell(&mut self) {
+        let dirty = std::mem::take(&mut self.watch.dirty);
+        let hosts = &self.rehearsal.spec().hosts;
+        let there = dirty.iter().filter(|(slot, id)| hosts.has(*slot, *id));
+        let slots: Vec<u32> = there.map(|(slot, _)| *slot).collect();
+        if !slots.is_empty() {
+            let news = self.rehearsal.derive(&slots);
+            self.send(&news, false);
+        }
+    }
+
+    fn publish(&mut self, endpoints: Vec<ringway_config::Endpoint>) {
+        let news = self.rehearsal.replace(endpoints);
+        self.follow();
+        self.send(&news, true);
+    }
+
+    /// New hosts are probed.
+    fn follow(&mut self) {
+        for id in self.watch.follow(&self.rehearsal.spec().hosts) {
+            if let Some(check) = &self.config.health_check {
+                let most = check.initial_wait.as_millis() as u64;
+                let wait = self.chance(most);
+                self.after(wait, Event::Probe(id));
+            }
+        }
+    }
+
+    /// Every core hears in its own time, and in order.
+    fn send(&mut self, news: &News, fresh: bool) {
+        let told = told(&self.config, &self.rehearsal);
+        for core in 0..self.cores.len() {
+            let at = (self.now + self.chance(TOLD)).max(self.cores[core].last);
+            let side = &mut self.cores[core];
+            side.last = at;
+            side.letters.push_back(Letter {
+                news: news.clone(),
+                told: told.clone(),
+                fresh,
+            });
+            self.after(at - self.now, Event::Hear(core));
+        }
+    }
+
+    fn hear(&mut self, core: usize) {
+        let Some(letter) = self.cores[core].letters.pop_front() else {
+            return;
+        };
+        self.rehearsal.hear(core, &letter.news);
+        let side = &mut self.cores[core];
+        if letter.fresh {
+            // Requests under way stay with the version that they began with.
+            side.told = Rc::new(RefCell::new(letter.told));
+        } else {
+            side.told.replace(letter.told);
+        }
+    }
+
+    /// Everybody is well again and everything over.
+    fn end(&mut self) -> Result<(), Wrong> {
+        must!(
+            self.asking.is_empty(),
+            "{} requests never ended",
+            self.asking.len()
+        );
+        must!(
+            self.rehearsal.active() == 0,
+            "{} requests are counted",
+            self.rehearsal.active()
+        );
+        let limits = &self.config.limits;
+        let left = self.rehearsal.spec().breakers.remaining(limits);
+        must!(
+            (left.requests, left.retries, left.connections)
+                == (
+                    limits.default.requests,
+                    limits.default.retries,
+                    limits.connections
+                ),
+            "not all came back: {left:?}"
+        );
+        for core in 0..self.cores.len() {
+            let told = self.cores[core].told.borrow();
+            must!(
+                told.is_well(),
+                "core {core} takes somebody for ill: {told:?}"
+            );
+        }
+        self.everybody_is_asked()
+    }
+
+    /// Of many requests to one core each host of the first priority has its part.
+    fn everybody_is_asked(&mut self) -> Result<(), Wrong> {
+        let spec = Arc::clone(self.rehearsal.spec());
+        let Some(first) = spec.hosts.iter().map(|host| host.endpoint.priority).min() else {
+            return Ok(());
+        };
+        let hosts = || {
+            spec.hosts
+                .iter()
+                .filter(|host| host.endpoint.priority == first)
+        };
+        let sum: u64 = hosts().map(|host| u64::from(host.endpoint.weight)).sum();
+        let rounds = 30;
+        let mut asked: BTreeMap<u64, u64> = BTreeMap::new();
+        let core = self.rng.below(self.plan.cores as u64) as usize;
+        for _ in 0..rounds * sum {
+            let request = self.rehearsal.request(core, Some(self.rng.next()));
+            let mut request = request.ok_or("no such core")?;
+            let host = request
+                .begin()
+                .map_err(|refused| format!("when all is over: {refused:?}"))?;
+            must!(
+                host.endpoint.priority == first,
+                "{} is of another priority",
+                host.label
+            );
+            *asked.entry(host.id).or_default() += 1;
+            request.end(Some(200), millis(1));
+        }
+        for host in hosts() {
+            let times = asked.get(&host.id).copied().unwrap_or(0);
+            let share = rounds * u64::from(host.endpoint.weight);
+            must!(
+                self.is_enough(host, times, share),
+                "{} was asked {times} times of {share}",
+                host.label
+            );
+        }
+        Ok(())
+    }
+
+    fn is_enough(&self, host: &HostSpec, times: u64, share: u64) -> bool {
+        let alike = match &self.config.placement.localities {
+            Localities::Ignored => true,
+            Localities::Weighted(_) => false,
+            // The own zone may take everything.
+            Localities::ZoneAware { zone, .. } if host.endpoint.locality.zone == *zone => false,
+            Localities::ZoneAware { .. } => return true,
+        };
+        match self.config.balance {
+            Balance::RoundRobin if alike => times.abs_diff(share) <= 2,
+            // Where all are looked at and none has anything to do, the heaviest have the least for their weight.
+            Balance::LeastRequest(choices) | Balance::LeastConnection(choices) => {
+                times > 0 || choices.full_scan > 0
+            }
+            Balance::RoundRobin
+            | Balance::Random
+            | Balance::RingHash { .. }
+            | Balance::Maglev { .. } => times > 0,
+            // One may be slower than all others, and one is always the first.
+            Balance::PeakEwma { .. } | Balance::RequestRoundRobin => true,
+        }
+    }
+}
+
+fn told(config: &Cluster, rehearsal: &Rehearsal) -> Told {
+    let placement = &config.placement;
+    let threshold = placement.panic_threshold.basis_points();
+    Told::of(
+        &rehearsal.spec().hosts,
+        placement.overprovisioning,
+        threshold,
+    )
+}
