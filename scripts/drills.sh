@@ -5,7 +5,7 @@
 #   scripts/drills.sh [--binary RINGWAY] [DRILL...]      the binary: target/release/ringway, else target/debug/ringway
 #
 # Drills: killed stopped slowed resetting half_open reloads names user_timeout; without any, all of them.
-# Needs Python 3.9; half_open and user_timeout also root, ip and nft, for a network namespace of their own, and are left out without.
+# Needs Python 3.10; half_open and user_timeout also root, ip and nft, for a network namespace of their own, and are left out without.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 binary=
@@ -13,7 +13,7 @@ if [ "${1:-}" = --binary ]; then
     binary=${2:?--binary needs a path}
     shift 2
 fi
-for built in "$root/target/release/ringway" "$root/target/debug/ringway"; do
+for built in "${CARGO_TARGET_DIR:-$root/target}"/{release,debug}/ringway; do
     [ -n "$binary" ] || [ ! -x "$built" ] || binary=$built
 done
 [ -x "$binary" ] || { echo "no binary: cargo build, or --binary RINGWAY" >&2; exit 2; }

@@ -12,7 +12,7 @@ set -eu
 
 GRPC_GO=v1.76.0
 root=$(cd "$(dirname "$0")/../.." && pwd)
-ringway=${1:-$root/target/debug/ringway}
+ringway=${1:-${CARGO_TARGET_DIR:-$root/target}/debug/ringway}
 cache=${INTEROP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ringway-interop}/grpc-go-$GRPC_GO
 dir=$(mktemp -d)
 pids=

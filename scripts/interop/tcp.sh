@@ -8,7 +8,7 @@
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
-ringway=${1:-$root/target/debug/ringway}
+ringway=${1:-${CARGO_TARGET_DIR:-$root/target}/debug/ringway}
 dir=$(mktemp -d)
 pids=
 stop() {

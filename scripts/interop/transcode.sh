@@ -23,7 +23,7 @@ while getopts d: option; do
     esac
 done
 shift $((OPTIND - 1))
-ringway=${1:-$root/target/debug/ringway}
+ringway=${1:-${CARGO_TARGET_DIR:-$root/target}/debug/ringway}
 peers=${RINGWAY_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/ringway/rpc-peers}
 mkdir -p "$peers"
 work=$(mktemp -d)
