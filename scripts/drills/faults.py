@@ -54,7 +54,7 @@ def config(addresses):
     outlier = f"outlier: {{ consecutive_5xx: {ERRORS}, base_ejection: {BASE}s, max_ejection: {LONGEST}s, interval: 1s, max_ejected: 50% }}, "
     cluster = (
         "  - {{ name: {}, endpoints: [{}], connect_timeout: {}s, {}slow_start: {{ window: {}s, min_weight: {:.0%} }},"
-        " limits: {{ requests: 500, retries: 100, retry_budget: 20% }} }}\n"
+        " limits: {{ requests: 500, retries: 100, retry_budget: 50% }} }}\n"
     )
     text = CONFIG + "".join(route.format(name, TRY) for name in CLUSTERS) + "clusters:\n"
     for name, keys in zip(CLUSTERS, (probe, outlier, probe + outlier)):
