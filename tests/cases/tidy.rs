@@ -105,6 +105,7 @@ fn sources(folder: &str) -> Vec<PathBuf> {
     }
     let mut files = Vec::new();
     walk(&root().join(folder), &mut files);
+    assert!(!files.is_empty(), "nothing is looked at in {folder}");
     files.sort();
     files
 }

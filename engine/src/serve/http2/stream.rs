@@ -35,17 +35,12 @@ pub(super) struct Stream {
     client: Client,
     place: Rc<InFlight>,
     cx: RequestCx,
-    asks: Asks,
-    body: RecvStream,
-    respond: RefCell<SendResponse<Bytes>>,
-}
-
-/// What a request asks for beside its answer.
-struct Asks {
     framing: Framing,
     expect_continue: bool,
     upgrade: Option<Bytes>,
     te_trailers: bool,
+    body: RecvStream,
+    respond: RefCell<SendResponse<Bytes>>,
 }
 
 impl Stream {
@@ -77,19 +72,16 @@ impl Stream {
             client,
             place,
             cx,
-            asks: Asks {
-                framing,
-                expect_continue,
-                upgrade,
-                te_trailers,
-            },
+            framing,
+            expect_continue,
+            upgrade,
+            te_trailers,
             body,
             respond: RefCell::new(respond),
         })
     }
 
     /// Serves it to its end.
-    ///
     #[expect(
         clippy::manual_async_fn,
         reason = "the future of an `async fn` holds what it is given twice"
@@ -100,7 +92,6 @@ impl Stream {
             let listener = &*self.client.listener;
             let _active = outcome::Active::new(listener);
             let accept = self
-                .asks
                 .upgrade
                 .is_some()
                 .then(|| websocket::ask(&mut self.cx.head.fields, &self.client.local.rng));
@@ -111,13 +102,13 @@ impl Stream {
                 chain: self.client.chain,
                 intro: &self.client.intro,
                 timer: &self.client.timer,
-                upgrade: self.asks.upgrade.take(),
-                te_trailers: self.asks.te_trailers,
-                expects_continue: self.asks.expect_continue,
+                upgrade: self.upgrade.take(),
+                te_trailers: self.te_trailers,
+                expects_continue: self.expect_continue,
                 deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
             };
             let shared = self.place.shared();
-            let mut body = StreamBody::new(self.body, listener, shared, self.asks.framing);
+            let mut body = StreamBody::new(self.body, listener, shared, self.framing);
             let (client, respond) = (&self.client, &self.respond);
             let request = (&mut self.cx, accept.as_deref());
             let mut done = pin!(answer(
