@@ -16,7 +16,6 @@ use super::{Cluster, ClusterSpec, Host, HostSpec};
 use crate::fault::{Fault, FaultKind};
 use crate::net::tls;
 use crate::request::{Peer, PeerAddr};
-use crate::time::now_millis;
 
 const NO_NAME: &str = "there is no name to ask the server for";
 
@@ -31,10 +30,15 @@ pub(crate) struct Group {
 
 /// A host's groups.
 #[derive(Default)]
-pub(super) struct Groups(RefCell<HashMap<Rc<Group>, Member>>);
+pub(super) struct Groups {
+    members: RefCell<HashMap<Rc<Group>, Member>>,
+    /// Uses so far: which of two was used later is told within a millisecond too.
+    uses: Cell<u64>,
+}
 
 struct Member {
     host: Rc<Host>,
+    /// The number of its last use.
     used: Cell<u64>,
 }
 
@@ -46,9 +50,11 @@ impl Groups {
         max: u32,
         new: impl FnOnce() -> Host,
     ) -> (Rc<Host>, Option<Rc<Host>>) {
-        let mut groups = self.0.borrow_mut();
+        let mut groups = self.members.borrow_mut();
+        let now = self.uses.get() + 1;
+        self.uses.set(now);
         if let Some(member) = groups.get(group) {
-            member.used.set(now_millis());
+            member.used.set(now);
             return (Rc::clone(&member.host), None);
         }
         let mut ended = None;
@@ -59,7 +65,7 @@ impl Groups {
         }
         let member = Member {
             host: Rc::new(new()),
-            used: Cell::new(now_millis()),
+            used: Cell::new(now),
         };
         let host = Rc::clone(&member.host);
         groups.insert(Rc::clone(group), member);
@@ -68,7 +74,7 @@ impl Groups {
 
     /// Closes what was kept too long, and forgets groups of which nothing is left.
     pub(super) fn sweep(&self, pool: &Pool) {
-        self.0.borrow_mut().retain(|_, member| {
+        self.members.borrow_mut().retain(|_, member| {
             member.host.sweep(pool);
             !member.host.is_unused() || Rc::strong_count(&member.host) > 1
         });
@@ -76,13 +82,13 @@ impl Groups {
 
     /// Closes a connection that is idle in one of them, if there is one.
     pub(super) fn close_one(&self) -> bool {
-        let groups = self.0.borrow();
+        let groups = self.members.borrow();
         groups.values().any(|member| member.host.close_one())
     }
 
     /// Closes what is kept, and keeps nothing more.
     pub(super) fn retire(&self) {
-        for (_, member) in self.0.take() {
+        for (_, member) in self.members.take() {
             member.host.retire();
         }
     }
