@@ -13,7 +13,8 @@ pub struct ClientRpc {
     pub in_flight: u32,
     /// Bytes of answers that may wait for a client to read them; with more it is cut off. Default 64 MiB.
     pub queue: ByteSize,
-    /// Bytes of calls in flight on a core, over all connections; one more is refused. Default 256 MiB.
+    /// Bytes of calls in flight on a core, over all connections; one more is refused. And of what is kept for clients: frames in part,
+    /// answers that they have not taken; whoever has the most is cut off. Default 256 MiB.
     pub memory: ByteSize,
 }
 

@@ -45,6 +45,7 @@ mod rpc;
 mod rpc_bound;
 mod rpc_connections;
 mod rpc_limits;
+mod rpc_memory;
 mod rpc_timeouts;
 mod rpc_tls;
 mod rpc_triple;

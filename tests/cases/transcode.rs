@@ -291,6 +291,11 @@ fn exceptions_and_refusals_become_statuses_with_json(driver: Driver) {
         assert_eq!(response.get("content-type"), Some("application/json"));
         assert_eq!(response.get("x-status"), Some(expect.to_string().as_str()));
     }
+    let bad = proxy.metric(
+        "ringway_listener_transcode_bad_answer_total",
+        &["listener=\"web\""],
+    );
+    assert_eq!(bad, 2.0);
 }
 
 fn faults_become_statuses_with_json(driver: Driver) {
@@ -454,6 +459,11 @@ fn what_is_no_json_is_told_in_a_sentence(driver: Driver) {
         assert_eq!((response.status, response.text()), (400, error));
         assert_eq!(response.get("x-status"), Some("400"));
     }
+    let refused = proxy.metric(
+        "ringway_listener_transcode_bad_request_total",
+        &["listener=\"web\""],
+    );
+    assert_eq!(refused, 6.0);
     assert!(server.try_accept().is_none(), "nothing was called");
 }
 

@@ -11,7 +11,7 @@ mod grpc_web;
 mod headers;
 mod ip_access;
 mod registry;
-mod transcode;
+pub(crate) mod transcode;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -60,6 +60,7 @@ scope! {
         limit_drain_body: Counter as limit [limit = drain_body], "Limits reached, by limit.";
         limit_rpc_queue: Counter as limit [limit = rpc_queue], "Limits reached, by limit.";
         limit_rpc_memory: Counter as limit [limit = rpc_memory], "Limits reached, by limit.";
+        limit_rpc_kept: Counter as limit [limit = rpc_kept], "Limits reached, by limit.";
         limit_http2_streams: Counter as limit [limit = http2_streams], "Limits reached, by limit.";
         limit_http2_resets: Counter as limit [limit = http2_resets], "Limits reached, by limit.";
         limit_http2_control_frames: Counter as limit [limit = http2_control_frames], "Limits reached, by limit.";
@@ -88,6 +89,8 @@ scope! {
         rpc_malformed: RpcErrors, "Frames of clients that break their protocol, by what is wrong.";
         rpc_unknown: Counter, "Connections closed because their first bytes are of no RPC protocol.";
         rpc_unasked: Counter, "Answers and pushes that came from clients, where there was nobody to take them.";
+        transcode_bad_request: Counter, "Requests of which the filter `transcode` could make no call.";
+        transcode_bad_answer: Counter, "Answers to its calls that could not be read, or cannot be JSON.";
         upgrades_total: Counter, "Connections that became a tunnel (WebSocket and other upgrades).";
         upgrades_active: Gauge, "Tunnels open.";
         http2_cx_total: Counter, "Connections that spoke HTTP/2.";

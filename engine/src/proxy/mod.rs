@@ -35,7 +35,7 @@ use crate::grpc::Status;
 use crate::request::{LocalReply, RequestCx, Upstream};
 use crate::route::{Action, Found};
 use crate::time::{Deadline, Timer};
-use crate::view::{Listener, LiveChain, Local, Table};
+use crate::view::{Held, Listener, LiveChain, Local, Table};
 
 pub(crate) use answer::AnswerBody;
 pub(crate) use head::{Introduction, client_address, is_within};
@@ -99,6 +99,8 @@ pub(crate) struct Trace<'c> {
     /// From the request's head to the answer's.
     pub(crate) response_duration: Option<Duration>,
     pub(crate) filters: Option<Running<'c>>,
+    /// What a request takes that is made a call, or its answer, of the core's budget for calls.
+    pub(crate) held: Option<Held<'c>>,
 }
 
 /// An answer for the client.
@@ -215,14 +217,12 @@ async fn route<'a, 'c>(
             request.head.fields.remove(b"content-length");
             upload.borrow_mut().transform(transforms);
         }
-        if let Some(limit) = running.wants_body() {
-            // Boxed, for few requests wait here, and all would carry it.
-            let body = Box::pin(transcoded::body(cx, upload, limit, interim)).await?;
-            match running.on_body(request, &body) {
-                Flow::Continue => {}
-                Flow::Respond(reply) => return Ok(local_reply(reply)),
-                Flow::Abort => return Ok(abort()),
-            }
+        // Boxed, for few requests wait here, and all would carry it.
+        if running.wants_body().is_some()
+            && let Some(reply) =
+                Box::pin(transcoded::call(cx, request, upload, interim, trace)).await?
+        {
+            return Ok(reply);
         }
     }
     let acted = pin!(act(cx, table, found, request, upload, interim, trace)).await;
@@ -232,7 +232,7 @@ async fn route<'a, 'c>(
         attempts: trace.attempts,
     };
     transcoded::count(request, trace, acted.as_ref().ok());
-    let mut reply = transcoded::in_http(acted?, trace);
+    let mut reply = transcoded::in_http(acted?, cx, trace);
     found
         .route
         .response_headers
@@ -337,7 +337,7 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
             "no secure connection to the upstream could be made\n"
         }
         FaultKind::Reset | FaultKind::Truncated => "the upstream closed before it answered\n",
-        FaultKind::UpstreamProtocol => "the upstream's answer is not valid HTTP\n",
+        FaultKind::UpstreamProtocol => "the upstream's answer breaks its protocol\n",
         FaultKind::NoTunnel => "the upstream does not take WebSocket over HTTP/2\n",
         FaultKind::FirstByteTimeout
         | FaultKind::PerTryTimeout
@@ -347,7 +347,7 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
         FaultKind::RequestTimeout => "the request took too long\n",
         FaultKind::ClientTooSlow => "the request came too slowly\n",
         FaultKind::BodyTooLarge => "the request's body is too large\n",
-        FaultKind::ClientGone | FaultKind::ClientProtocol => "the request's body breaks HTTP\n",
+        FaultKind::ClientGone | FaultKind::ClientProtocol => "the request breaks its protocol\n",
         FaultKind::Overflow => "too busy\n",
         FaultKind::Internal => "a defect of the proxy\n",
     };

@@ -239,14 +239,22 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// All of a body, up to so many bytes, for a filter: nothing of it goes on.
-pub(crate) async fn withhold(upload: &RefCell<Upload<'_>>, limit: u64) -> Result<Bytes, Fault> {
+/// All of a body, up to so many bytes, for a filter: nothing of it goes on. `hold` is told of each part's length, and whether there is
+/// memory for it.
+pub(crate) async fn withhold(
+    upload: &RefCell<Upload<'_>>,
+    limit: u64,
+    mut hold: impl FnMut(usize) -> bool,
+) -> Result<Bytes, Fault> {
     let too_large = || Fault::new(FaultKind::BodyTooLarge);
     let (mut all, mut only) = (BytesMut::new(), None);
     while let Some(bytes) = next(upload).await? {
         let len = all.len() + only.as_ref().map_or(0, Bytes::len) + bytes.len();
         if len as u64 > limit {
             return Err(too_large());
+        }
+        if !hold(bytes.len()) {
+            return Err(Fault::new(FaultKind::Overflow));
         }
         // A body of one part, as almost all that are small, is not copied.
         match (only.take(), all.is_empty()) {

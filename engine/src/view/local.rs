@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use super::connections::Connections;
 use super::date::Date;
-use super::{Handshakes, Listener, Reporter, Ticket, View};
+use super::{Budget, Handshakes, Kept, Listener, Reporter, Ticket, View};
 use crate::cluster::Report;
 use crate::net::Pipes;
 use crate::observe::log_ring::LogSink;
@@ -69,8 +69,10 @@ pub(crate) struct Local {
     leaving: Cell<bool>,
     view: RefCell<Rc<View>>,
     shared: Arc<Shared>,
-    /// Bytes of RPC calls in flight.
-    pub(crate) rpc_bytes: Cell<u64>,
+    /// What RPC calls in flight take.
+    pub(crate) rpc_budget: Budget,
+    /// What is kept for clients of RPC protocols.
+    pub(crate) rpc_kept: Kept,
     /// Clients' connections of RPC protocols so far: each has its number.
     pub(crate) rpc_ties: Cell<u64>,
     /// Accepting tasks that wait for a connection to end.
@@ -99,7 +101,8 @@ impl Local {
             leaving: Cell::new(false),
             view: RefCell::new(Rc::new(View::empty())),
             shared,
-            rpc_bytes: Cell::new(0),
+            rpc_budget: Budget::default(),
+            rpc_kept: Kept::default(),
             rpc_ties: Cell::new(0),
             waiting: RefCell::default(),
         }

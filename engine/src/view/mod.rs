@@ -1,9 +1,11 @@
 //! One core's live side of a snapshot: pools, cursors, routers of its own. A request holds the view that it began with.
 
+mod budget;
 mod chain;
 mod connections;
 mod date;
 mod handshakes;
+mod kept;
 mod local;
 mod reports;
 mod updater;
@@ -25,9 +27,11 @@ use crate::rng::Rng;
 use crate::route::Router;
 use crate::snapshot::{ListenerSpec, Snapshot, TableSpec};
 
+pub(crate) use budget::{Budget, Held};
 pub(crate) use chain::{LiveChain, TcpChain};
 pub(crate) use connections::Ticket;
 pub(crate) use handshakes::Handshakes;
+pub(crate) use kept::{Keeping, Kept, SMALL as KEPT_SMALL};
 pub(crate) use local::{Local, OpenGate, Shared};
 pub use reports::Reports;
 pub(crate) use reports::{Reporter, reports};

@@ -14,7 +14,7 @@ record! {
         in_flight: Int<1, 1_000_000> = 1024,
         /// How much may wait for a client to read it; with more it is cut off.
         queue: ByteSize = "64MiB",
-        /// What all calls in flight on a core may take together; one more is answered with an error.
+        /// What all calls in flight on a core may take together, bodies that `transcode` collects among them; one more is answered with an error. And what the core keeps for all clients together, of frames that are not whole yet and of answers that they have not taken: beyond it, the client with the most is cut off.
         memory: ByteSize = "256MiB",
     }
 }

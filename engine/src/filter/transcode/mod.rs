@@ -35,7 +35,7 @@ use crate::rng::Rng;
 /// RESPONSE_CODE_DETAILS of a request of which no call can be made.
 const BAD_REQUEST: &str = "transcode_bad_request";
 /// The same of an answer that cannot be JSON.
-const BAD_ANSWER: &str = "transcode_bad_answer";
+pub(crate) const BAD_ANSWER: &str = "transcode_bad_answer";
 /// What a client is told of what a provider says in words: it may hold a whole trace of its stack.
 const WORDS_MAX: usize = 1024;
 

@@ -24,7 +24,7 @@ use super::pace::Pace;
 use super::root::{Root, boxed};
 use super::{Client, Connection};
 use crate::net::{Reader, Stream, Writer, spawn};
-use crate::time::Deadline;
+use crate::time::{Deadline, Timer};
 use crate::view::Ticket;
 
 /// What a read makes room for at least: some calls of a usual size.
@@ -53,13 +53,14 @@ pub(super) async fn serve(connection: Box<Connection>, codec: Arc<dyn Codec>) {
         ..
     } = *connection;
     let shared = Shared::new(&client, codec);
+    let pace = Pace::new(&client.listener.spec.config.limits);
     let Stream {
         mut reader,
         mut writer,
     } = stream;
     let end = {
         let mut reading = pin!(read(&mut client, &shared, &ticket, &mut reader));
-        let mut writing = pin!(write(&shared, &mut writer));
+        let mut writing = pin!(write(&shared, &mut writer, &pace));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(end) = writing.as_mut().poll(cx) {
                 return Poll::Ready(end);
@@ -99,6 +100,7 @@ async fn read(
         if let Err(end) = decode(client, shared, reader) {
             return end;
         }
+        shared.has_part(reader.input.len());
         match next(client, shared, ticket, reader, &pace).await {
             Next::Read(Ok(bytes @ 1..)) => pace.moved(bytes),
             Next::Room => {}
@@ -256,16 +258,35 @@ async fn next(
     }
 }
 
-/// Sends what waits, until there will be no more.
-async fn write(shared: &Shared, writer: &mut Writer) -> End {
+/// Sends what waits, until there will be no more. The client must take it at a `pace`.
+async fn write(shared: &Shared, writer: &mut Writer, pace: &Pace) -> End {
+    // Beside the one of who reads: both wait at the same time.
+    let timer = Timer::new();
     loop {
         let part = match std::future::poll_fn(|cx| shared.poll_out(cx)).await {
             Ok(Some(part)) => part,
             Ok(None) => return End::Close,
             Err(end) => return end,
         };
-        if writer.write_all(part, |_| ()).await.is_err() {
-            return End::Cut;
+        let mut sending = pin!(writer.write_all(part, |bytes| pace.moved(bytes)));
+        loop {
+            let sent = std::future::poll_fn(|cx| {
+                shared.listen(cx.waker());
+                match shared.is_cut() {
+                    true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+                    false => sending.as_mut().poll(cx),
+                }
+            });
+            match timer.within(pace.deadline(), sent).await {
+                Ok(Ok(())) => break,
+                Ok(Err(_)) => return End::Cut,
+                Err(_elapsed) if pace.is_kept() => {}
+                Err(_elapsed) => {
+                    shared.is_too_slow();
+                    return End::Cut;
+                }
+            }
         }
+        pace.stop();
     }
 }

@@ -15,7 +15,7 @@ use crate::request::{FrameEnd, Tie};
 use crate::serve::Client;
 use crate::serve::root::Keeper;
 use crate::time::now_millis;
-use crate::view::{Listener, ListenerId, Local};
+use crate::view::{KEPT_SMALL, Keeping, Listener, ListenerId, Local};
 
 /// See above.
 pub(super) struct Shared {
@@ -28,6 +28,13 @@ pub(super) struct Shared {
     listener: Rc<Listener>,
     session: RefCell<Box<dyn Session>>,
     out: RefCell<Output>,
+    /// Bytes of the part that is being sent.
+    writing: Cell<u64>,
+    /// Bytes of the frame that has come in part.
+    partial: Cell<u64>,
+    /// It counts among those for whom something is kept.
+    is_kept: Cell<bool>,
+    me: Weak<Self>,
     in_flight: Cell<u32>,
     /// When the last call ended, in the core's milliseconds; 0: there was none.
     ended: Cell<u64>,
@@ -55,7 +62,8 @@ impl Shared {
             id,
             ..Tie::default()
         });
-        let shared = Rc::new(Self {
+        let shared = Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             codec,
             tie,
             local: Rc::clone(&client.local),
@@ -63,6 +71,9 @@ impl Shared {
             listener: Rc::clone(&client.listener),
             session: RefCell::new(session),
             out: RefCell::default(),
+            writing: Cell::new(0),
+            partial: Cell::new(0),
+            is_kept: Cell::new(false),
             in_flight: Cell::new(0),
             ended: Cell::new(0),
             goodbye: Cell::new(None),
@@ -167,13 +178,46 @@ impl Shared {
             self.listener.stats.limit_rpc_queue.inc();
         }
         drop(out);
+        self.note_kept();
         self.wake();
+    }
+
+    /// So many bytes have come of a frame that is not whole yet.
+    pub(super) fn has_part(&self, bytes: usize) {
+        self.partial.set(bytes as u64);
+        self.note_kept();
+    }
+
+    /// Has the core know how much it keeps for this client, if that is much.
+    fn note_kept(&self) {
+        let waiting = self.out.borrow().len() as u64 + self.writing.get();
+        let bytes = waiting + self.partial.get();
+        let kept = &self.local.rpc_kept;
+        if bytes > KEPT_SMALL && !self.cut.get() {
+            self.is_kept.set(true);
+            let limit = self.listener.spec.config.rpc.memory.0;
+            kept.note(self.tie.id, bytes, limit, || {
+                let me: Weak<Self> = Weak::clone(&self.me);
+                me
+            });
+        } else if self.is_kept.replace(false) {
+            kept.forget(self.tie.id);
+        }
     }
 
     /// Ends the connection without another word.
     pub(super) fn cut(&self) {
         self.cut.set(true);
         self.wake();
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
+    /// The client takes its answers too slowly.
+    pub(super) fn is_too_slow(&self) {
+        self.listener.stats.limit_body_too_slow.inc();
     }
 
     /// The client has said its last.
@@ -193,6 +237,7 @@ impl Shared {
     pub(super) fn gone(&self) {
         self.gone.set(true);
         while self.out.borrow_mut().take().is_some() {}
+        self.local.rpc_kept.forget(self.tie.id);
         if let Some(upstream) = self.tie.to_upstream() {
             upstream.leave();
         }
@@ -203,7 +248,13 @@ impl Shared {
         if self.cut.get() {
             return Poll::Ready(Err(End::Cut));
         }
-        if let Some(part) = self.out.borrow_mut().take() {
+        let part = self.out.borrow_mut().take();
+        self.writing
+            .set(part.as_ref().map_or(0, |part| part.len() as u64));
+        if self.is_kept.get() {
+            self.note_kept();
+        }
+        if let Some(part) = part {
             return Poll::Ready(Ok(Some(part)));
         }
         if self.is_finished() {
@@ -241,6 +292,13 @@ impl FrameEnd for Shared {
     }
 }
 
+impl Keeping for Shared {
+    fn end(&self) {
+        self.listener.stats.limit_rpc_kept.inc();
+        self.cut();
+    }
+}
+
 /// A call in flight: counted as long as its task lives, however it ends.
 pub(super) struct InFlight {
     shared: Rc<Shared>,
@@ -251,11 +309,10 @@ impl InFlight {
     /// A place for a call of so many bytes; none if the core holds too many already.
     pub(super) fn enter(shared: &Rc<Shared>, bytes: usize) -> Option<Self> {
         let bytes = bytes as u64;
-        let held = shared.local.rpc_bytes.get() + bytes;
-        if held > shared.listener.spec.config.rpc.memory.0 {
+        let limit = shared.listener.spec.config.rpc.memory.0;
+        if !shared.local.rpc_budget.take(bytes, limit) {
             return None;
         }
-        shared.local.rpc_bytes.set(held);
         shared.in_flight.set(shared.in_flight.get() + 1);
         Some(Self {
             shared: Rc::clone(shared),
@@ -267,8 +324,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let shared = &self.shared;
-        let held = shared.local.rpc_bytes.get() - self.bytes;
-        shared.local.rpc_bytes.set(held);
+        shared.local.rpc_budget.give_back(self.bytes);
         shared.in_flight.set(shared.in_flight.get() - 1);
         shared.ended.set(now_millis());
         shared.wake();
