@@ -9,6 +9,13 @@ macro_rules! capture {
     };
 }
 
+/// A message of that package as Dubbo wraps it.
+macro_rules! of_dubbo {
+    ($name:literal) => {
+        include_bytes!(concat!("../../fuzz/corpus/dubbo_thrift/", $name))
+    };
+}
+
 fn check(side: Side, bytes: &[u8]) -> Seen {
     trial(&Thrift, side, &Limits::default(), bytes, Cuts::Everywhere).unwrap()
 }
@@ -62,7 +69,9 @@ fn a_multiplexed_service_is_in_the_name() {
         (frame.service(), frame.method()),
         (&b"Echo"[..], &b"echo"[..])
     );
-    assert_eq!(one(Side::Client, capture!("oneway")).kind, Kind::OneWay);
+    for call in [&capture!("oneway")[..], capture!("oneway_theader_compact")] {
+        assert_eq!(one(Side::Client, call).kind, Kind::OneWay);
+    }
 }
 
 #[test]
@@ -76,6 +85,12 @@ fn answers_say_how_they_ended() {
         (capture!("declared_compact"), Verdict::Exception),
         (capture!("exception_binary"), Verdict::Failed),
         (capture!("exception_compact"), Verdict::Failed),
+        (capture!("reply_theader_binary"), Verdict::Good),
+        (capture!("reply_theader_compact"), Verdict::Good),
+        (capture!("void_theader_compact"), Verdict::Good),
+        (capture!("declared_theader_compact"), Verdict::Exception),
+        (capture!("exception_theader_binary"), Verdict::Failed),
+        (capture!("exception_theader_compact"), Verdict::Failed),
     ] {
         let frame = one(Side::Upstream, bytes);
         assert_eq!(
@@ -105,18 +120,19 @@ fn refusals_are_what_a_server_would_say_in_the_clients_form() {
             capture!("compact"),
             capture!("exception_compact")[4..].to_vec(),
         ),
+        (
+            capture!("theader_binary"),
+            capture!("exception_theader_binary").to_vec(),
+        ),
+        (
+            capture!("theader_compact"),
+            capture!("exception_theader_compact").to_vec(),
+        ),
     ] {
         let frame = one(Side::Client, call);
         let reply = session().reply(&frame, &refusal(Why::NoRoute)).unwrap();
         assert_eq!(reply.bytes, expect);
     }
-    let frame = one(Side::Client, capture!("theader_compact"));
-    let reply = session().reply(&frame, &refusal(Why::NoRoute)).unwrap();
-    let header = b"\0\0\0\x1f\x0f\xff\0\0\0\0\0\x07\0\x01\x02\0\0\0";
-    assert_eq!(
-        reply.bytes,
-        [header, &capture!("exception_compact")[4..]].concat()
-    );
     for (why, code) in [
         (Why::NoHost, 6),
         (Why::Denied, 6),
@@ -132,8 +148,10 @@ fn refusals_are_what_a_server_would_say_in_the_clients_form() {
         let reply = session().reply(&frame, &refusal(why)).unwrap();
         assert!(reply.bytes.ends_with(&[0, 0, 0, code, 0]), "{why:?}");
     }
-    let one_way = one(Side::Client, capture!("oneway"));
-    assert_eq!(session().reply(&one_way, &refusal(Why::NoRoute)), None);
+    for call in [&capture!("oneway")[..], capture!("oneway_theader_compact")] {
+        let one_way = one(Side::Client, call);
+        assert_eq!(session().reply(&one_way, &refusal(Why::NoRoute)), None);
+    }
 }
 
 #[test]
@@ -310,4 +328,56 @@ fn dubbo_wraps_a_service_and_an_id_around_it() {
     version[12] = 2;
     let broken = one_of_dubbo(Side::Client, &version);
     assert_eq!(broken.broken, Some(DecodeError::BadVersion));
+}
+
+#[test]
+fn dubbos_answers_say_how_they_ended_under_ids_of_64_bits() {
+    for (bytes, id, verdict, code) in [
+        (&of_dubbo!("reply")[..], 5, Verdict::Good, 2),
+        (of_dubbo!("void"), u64::MAX, Verdict::Good, 2),
+        (of_dubbo!("declared"), 5, Verdict::Exception, 2),
+        (of_dubbo!("exception"), 1 << 62, Verdict::Failed, 3),
+    ] {
+        let frame = one_of_dubbo(Side::Upstream, bytes);
+        assert_eq!((frame.kind, frame.id), (Kind::Response, id));
+        assert_eq!((frame.verdict, frame.code), (verdict, code));
+    }
+    let call = one_of_dubbo(Side::Client, of_dubbo!("call"));
+    assert_eq!(
+        (call.kind, call.id, call.method()),
+        (Kind::Request, 5, &b"echo"[..])
+    );
+    let fired = one_of_dubbo(Side::Client, of_dubbo!("oneway"));
+    assert_eq!((fired.kind, fired.id), (Kind::OneWay, 0));
+    let mut session = DubboThrift.start(Side::Client, &Limits::default());
+    let refusal = Refusal {
+        why: Why::Timeout,
+        text: "boom",
+    };
+    assert_eq!(session.reply(&fired, &refusal), None);
+}
+
+#[test]
+fn what_no_frame_of_dubbos_has_ends_the_connection_and_what_is_too_long_does_not() {
+    let read = |bytes: &[u8], frame| {
+        let limits = Limits {
+            frame,
+            ..Limits::default()
+        };
+        trial(&DubboThrift, Side::Client, &limits, bytes, Cuts::Everywhere).unwrap()
+    };
+    for (at, with, end) in [
+        (4, 0xdb, DecodeError::BadMagic),
+        (0, 0x80, DecodeError::BadLength),
+    ] {
+        let mut bytes = of_dubbo!("call").to_vec();
+        bytes[at] = with;
+        let seen = read(&bytes, 1 << 20);
+        assert_eq!((seen.frames.len(), seen.end), (0, Some(end)));
+    }
+    let two = [&of_dubbo!("call")[..], of_dubbo!("void")].concat();
+    let seen = read(&two, of_dubbo!("call").len() - 1);
+    let read: Vec<_> = seen.frames.iter().map(|one| (one.id, one.broken)).collect();
+    let too_large = Some(DecodeError::FrameTooLarge);
+    assert_eq!(read, [(5, too_large), (u64::MAX, None)]);
 }
