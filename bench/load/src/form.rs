@@ -29,8 +29,10 @@ impl FromStr for Form {
 
 /// The id of every call: each connection has one at a time.
 const ID: u8 = 7;
-/// What is called.
+/// What is called, unless told.
 const SERVICE: &str = "com.test.Echo";
+/// The number of JSON among SOFARPC's serializations: what a real server reads without a class of ours.
+const JSON: u8 = 12;
 /// The types of its arguments, as Java describes them.
 pub(crate) const TYPES: &[u8] = b"Ljava/lang/String;";
 const REQUEST_CLASS: &str = "com.alipay.sofa.rpc.core.request.SofaRequest";
@@ -57,12 +59,12 @@ impl Form {
         }
     }
 
-    /// A call whose argument has so many bytes.
-    pub(crate) fn call(self, length: u16) -> Vec<u8> {
+    /// A call of `echo` whose argument has so many bytes.
+    pub(crate) fn call(self, service: &Service, length: u16) -> Vec<u8> {
         match self {
             Self::Http => Vec::new(),
-            Self::Bolt => bolt_call(length),
-            Self::Dubbo => dubbo_call(length),
+            Self::Bolt => bolt_call(&service.name, length),
+            Self::Dubbo => dubbo_call(service, length),
         }
     }
 
@@ -72,6 +74,23 @@ impl Form {
             Self::Http => http_answer(bytes),
             Self::Bolt => bolt_answer(bytes),
             Self::Dubbo => dubbo_answer(bytes),
+        }
+    }
+}
+
+/// Whose `echo` is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub name: String,
+    /// Of Dubbo.
+    pub group: Option<String>,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            name: SERVICE.to_owned(),
+            group: None,
         }
     }
 }
@@ -89,9 +108,9 @@ fn letters(length: u16) -> impl Iterator<Item = u8> {
     (0..length).map(|at| b'a' + (at % 23) as u8)
 }
 
-fn bolt_call(length: u16) -> Vec<u8> {
+fn bolt_call(service: &str, length: u16) -> Vec<u8> {
     let mut headers = Vec::new();
-    let service = format!("{SERVICE}:1.0");
+    let service = format!("{service}:1.0");
     for (name, value) in [
         ("service", &service[..]),
         ("sofa_head_target_service", &service),
@@ -102,14 +121,16 @@ fn bolt_call(length: u16) -> Vec<u8> {
             headers.extend_from_slice(text.as_bytes());
         }
     }
-    // Version 1, a request for a call, command version 1, the id, Hessian, 5 s.
-    let mut bytes = vec![1, 1, 0, 1, 1, 0, 0, 0, ID, 1, 0, 0, 0x13, 0x88];
+    // Version 1, a request for a call, command version 1, the id, the serialization, 5 s.
+    let mut bytes = vec![1, 1, 0, 1, 1, 0, 0, 0, ID, JSON, 0, 0, 0x13, 0x88];
     bytes.extend_from_slice(&(REQUEST_CLASS.len() as u16).to_be_bytes());
     bytes.extend_from_slice(&(headers.len() as u16).to_be_bytes());
     bytes.extend_from_slice(&u32::from(length).to_be_bytes());
     bytes.extend_from_slice(REQUEST_CLASS.as_bytes());
     bytes.extend_from_slice(&headers);
-    bytes.extend(letters(length));
+    bytes.push(b'"');
+    bytes.extend(letters(length.saturating_sub(2)));
+    bytes.push(b'"');
     bytes
 }
 
@@ -118,9 +139,10 @@ fn short_text(text: &[u8], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(text);
 }
 
-fn dubbo_call(length: u16) -> Vec<u8> {
+fn dubbo_call(Service { name, group }: &Service, length: u16) -> Vec<u8> {
     let mut body = Vec::new();
-    for text in ["2.0.2", SERVICE, "1.0.0", "echo"] {
+    // Of a version that has answers without attachments, so that their length is known.
+    for text in ["2.6.9", name, "1.0.0", "echo"] {
         short_text(text.as_bytes(), &mut body);
     }
     short_text(TYPES, &mut body);
@@ -128,12 +150,14 @@ fn dubbo_call(length: u16) -> Vec<u8> {
     body.extend_from_slice(&length.to_be_bytes());
     body.extend(letters(length));
     body.push(b'H');
-    for (name, value) in [
-        ("path", SERVICE),
-        ("interface", SERVICE),
-        ("version", "1.0.0"),
+    for (key, value) in [
+        ("path", Some(name)),
+        ("interface", Some(name)),
+        ("version", Some(&"1.0.0".to_owned())),
+        ("group", group.as_ref()),
     ] {
-        short_text(name.as_bytes(), &mut body);
+        let Some(value) = value else { continue };
+        short_text(key.as_bytes(), &mut body);
         short_text(value.as_bytes(), &mut body);
     }
     body.push(b'Z');
@@ -144,10 +168,10 @@ fn dubbo_call(length: u16) -> Vec<u8> {
 }
 
 /// The head of the answer to a call of Bolt with that id.
-pub(crate) fn bolt_answer_head(id: [u8; 4], content: u32) -> Vec<u8> {
+pub(crate) fn bolt_answer_head(id: [u8; 4], codec: u8, content: u32) -> Vec<u8> {
     let mut bytes = vec![1, 0, 0, 2, 1];
     bytes.extend_from_slice(&id);
-    bytes.extend_from_slice(&[1, 0, 0]);
+    bytes.extend_from_slice(&[codec, 0, 0]);
     bytes.extend_from_slice(&(RESPONSE_CLASS.len() as u16).to_be_bytes());
     bytes.extend_from_slice(&[0, 0]);
     bytes.extend_from_slice(&content.to_be_bytes());
@@ -224,7 +248,7 @@ mod tests {
     #[test]
     fn what_the_origin_answers_is_what_the_generator_awaits() {
         for form in [Form::Bolt, Form::Dubbo] {
-            let mut input = form.call(1024).repeat(3);
+            let mut input = form.call(&Service::default(), 1024).repeat(3);
             let half = input.split_off(input.len() / 2);
             let (mut out, mut whole) = (Vec::new(), input);
             answers(form, &mut whole, &mut out).unwrap();

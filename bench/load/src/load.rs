@@ -14,7 +14,7 @@ use crate::args::Args;
 use crate::cpu::Watch;
 use crate::error::LoadError;
 use crate::exchange::{Exchange, Progress, Script};
-use crate::form::{Form, http_request};
+use crate::form::{Form, Service, http_request};
 use crate::latency::Latencies;
 use crate::poller::Poller;
 
@@ -72,11 +72,19 @@ impl Plan {
         let close = args.find::<String>("close")?.is_some();
         let form = args.form()?;
         let length = args.need("length")?;
+        let mut service = Service::default();
+        if let Some(name) = args.find("service")? {
+            service.name = name;
+        }
+        service.group = args.find("group")?;
         let request = match form {
             Form::Http => http_request(target, &args.need::<String>("path")?, close),
             Form::Bolt | Form::Dubbo => {
                 let length = u16::try_from(length);
-                form.call(length.map_err(|_| LoadError::Usage("a call of up to 64 KiB"))?)
+                form.call(
+                    &service,
+                    length.map_err(|_| LoadError::Usage("a call of up to 64 KiB"))?,
+                )
             }
         };
         let rate: Option<f64> = args.find("rate")?;

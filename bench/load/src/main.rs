@@ -27,7 +27,7 @@ const USAGE: &str = "\
 bench-load origin --listen ADDR [--form bolt|dubbo]
 bench-load origin-h2 --listen ADDR
 bench-load load   --target ADDR --path PATH --connections N --warmup SECONDS --seconds SECONDS
-                  [--form bolt|dubbo --length BYTES] [--rate PER_SECOND] [--close yes] [--proxy PID --origin PID --cores 0,1]
+                  [--form bolt|dubbo --length BYTES [--service NAME] [--group NAME]] [--rate PER_SECOND] [--close yes] [--proxy PID --origin PID --cores 0,1]
 bench-load pour   --target ADDR --path PATH [--pause-at BYTES --pause SECONDS]
 ";
 

@@ -142,7 +142,7 @@ fn bolt(bytes: &[u8], output: &mut Vec<u8>) -> Option<usize> {
     let Some(content) = bytes.get(body..total) else {
         return Some(0);
     };
-    let mut answer = bolt_answer_head(*head[5..].first_chunk()?, content.len() as u32);
+    let mut answer = bolt_answer_head(*head[5..].first_chunk()?, head[9], content.len() as u32);
     // A heartbeat's answer is of its command.
     if head[3] == 0 {
         answer[3] = 0;
