@@ -24,8 +24,6 @@ while getopts d: option; do
 done
 shift $((OPTIND - 1))
 ringway=${1:-${CARGO_TARGET_DIR:-$root/target}/debug/ringway}
-peers=${RINGWAY_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/ringway/rpc-peers}
-mkdir -p "$peers"
 work=$(mktemp -d)
 started=()
 stop() {
@@ -39,24 +37,10 @@ trap stop EXIT
 trap 'exit 130' INT TERM
 
 . "$here/ports.sh"
-
-# A folder with a jar and what it needs, and these classes: NAME ARTIFACT CLASS.
-install_java() {
-    local to=$peers/$1
-    if [ ! -e "$to/ready" ]; then
-        mkdir -p "$to"
-        {
-            echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
-            echo "<groupId>peers</groupId><artifactId>peers</artifactId><version>1</version><dependencies>"
-            echo "$2" | sed 's|\(.*\):\(.*\):\(.*\)|<dependency><groupId>\1</groupId><artifactId>\2</artifactId><version>\3</version></dependency>|'
-            echo '</dependencies></project>'
-        } >"$to/pom.xml"
-        (cd "$to" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib) >"$to.log" 2>&1 || return 1
-        touch "$to/ready"
-    fi
-    mkdir -p "$to/transcode"
-    javac -encoding UTF-8 -nowarn -cp "$to/lib/*" -d "$to/transcode" "$here/transcode/Users.java" "$here/transcode/$3.java" >"$to.javac.log" 2>&1
-}
+# shellcheck source=scripts/interop/peers.sh
+. "$here/peers.sh"
+install_node
+install_jvm
 
 # Starts a server: NAME PORT COMMAND...
 serve() {
@@ -136,8 +120,9 @@ user='{"id": 42, "name": "a b", "colour": "BLUE", "born": 1700000000000, "balanc
 python3 -c 'print("\"" + "x\u4e2d\U0001f600" * 100000 + "\"", end="")' >"$work/long"
 { printf '['; cat "$work/long"; printf ']'; } >"$work/list"
 
-if have javac && have mvn && install_java dubbo org.apache.dubbo:dubbo:3.3.6 DubboProvider; then
-    serve dubbo "$dubbo_port" java -Djava.net.preferIPv4Stack=true -cp "$peers/dubbo/transcode:$peers/dubbo/lib/*" DubboProvider "$dubbo_port"
+if [ -n "$java_dubbo" ]; then
+    # shellcheck disable=SC2086
+    serve dubbo "$dubbo_port" $java_dubbo DubboPeer server "$dubbo_port"
     ask "Dubbo: an object, from the path and the query" 200 "$user" '/users/42?fields=a%20b'
     ask "Dubbo: an object there and back" 200 'has:"name":"b!"' -H "$json" -d '{"id": 9007199254740993, "name": "a", "colour": "RED", "tags": ["x"], "friend": {"name": "b"}}' /save
     ask "Dubbo: all digits of a long" 200 'has:9007199254740993' -H "$json" -d '{"id": 9007199254740993, "born": 5}' /save
@@ -163,13 +148,14 @@ if have javac && have mvn && install_java dubbo org.apache.dubbo:dubbo:3.3.6 Dub
     }
     check "Dubbo: 200 calls at once" many
 else
-    skip "Dubbo for Java: mvn or javac is not there, or failed ($peers/dubbo.log, $peers/dubbo.javac.log)"
+    skip "Dubbo for Java, as was said"
 fi
 ask "a provider that is gone" 503 '{"error": {"message": "the upstream could not be reached"}}' /gone
 ask "no JSON" 400 'has:the body is not JSON' -d '<a/>' /echo
 
-if have javac && have mvn && install_java sofa com.alipay.sofa:sofa-rpc-all:5.13.2 SofaServer; then
-    serve sofa "$sofa_port" java -Djava.net.preferIPv4Stack=true --add-opens=java.base/java.lang=ALL-UNNAMED -cp "$peers/sofa/transcode:$peers/sofa/lib/*" SofaServer "$sofa_port"
+if [ -n "$java_sofa" ]; then
+    # shellcheck disable=SC2086
+    serve sofa "$sofa_port" $java_sofa SofaPeer server "$sofa_port"
     ask "SOFARPC: an object, from the path and the query" 200 "$user" '/sofa-find/42?fields=a%20b'
     ask "SOFARPC: an object there and back" 200 'has:"name":"b!"' -H "$json" -d '{"id": 9007199254740993, "name": "a", "colour": "RED", "tags": ["x"], "friend": {"name": "b"}}' /sofa/save
     ask "SOFARPC: one argument, and letters of all planes" 200 "$emoji" -d "$emoji" /sofa/echo
@@ -182,16 +168,11 @@ if have javac && have mvn && install_java sofa com.alipay.sofa:sofa-rpc-all:5.13
     ask "SOFARPC: an argument that the method does not take" 400 'has:arguments' -d '{"a": 1}' /sofa/plus
     ask "SOFARPC: an unknown service" 400 'has:error' -d '[]' /sofa-missing
 else
-    skip "SOFARPC for Java: mvn or javac is not there, or failed ($peers/sofa.log, $peers/sofa.javac.log)"
+    skip "SOFARPC for Java, as was said"
 fi
 
-install_node() {
-    [ -e "$peers/hessian/ready" ] && return
-    mkdir -p "$peers/hessian"
-    npm --prefix "$peers/hessian" install --no-audit --no-fund --ignore-scripts hessian.js@2.11.0 >"$peers/hessian.log" 2>&1 && touch "$peers/hessian/ready"
-}
-if have node && have npm && install_node; then
-    NODE_PATH=$peers/hessian/node_modules serve node "$node_port" node "$here/transcode/provider.js" "$node_port"
+if [ -n "$node" ]; then
+    serve node "$node_port" node "$here/rpc/generic.js" "$node_port"
     echoes() { # the values as JSON
         answers 200 "{\"method\": \"\$invoke\", \"name\": \"echo\", \"types\": $2, \"values\": $1, \"generic\": \"true\", \"group\": \"g\"}" \
             -d "{\"types\": $2, \"values\": $1}" "http://127.0.0.1:$port/node/echo"
@@ -202,7 +183,7 @@ if have node && have npm && install_node; then
     check "hessian.js: numbers with fractions" echoes '[0.5, -1.25, 3.141592653589793]' '["double", "x", "x"]'
     check "hessian.js: lists and maps in each other" echoes '[[[], [1, [2]], {}], {"a": {"b": [null, {"c": "d"}]}}, [1, 2, 3, 4, 5, 6, 7, 8, 9]]' '["a", "b", "c"]'
 else
-    skip "hessian.js: npm is not there, or failed ($peers/hessian.log)"
+    skip "hessian.js, as was said"
 fi
 
 echo "$passed as they should be, $failed not, $skipped left out"

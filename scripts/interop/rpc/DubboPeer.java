@@ -11,6 +11,7 @@ import org.apache.dubbo.config.ProtocolConfig;
 import org.apache.dubbo.config.ReferenceConfig;
 import org.apache.dubbo.config.RegistryConfig;
 import org.apache.dubbo.config.ServiceConfig;
+import org.apache.dubbo.config.SslConfig;
 import org.apache.dubbo.rpc.Protocol;
 import org.apache.dubbo.rpc.ProxyFactory;
 import org.apache.dubbo.rpc.RpcContext;
@@ -19,13 +20,41 @@ import org.apache.dubbo.rpc.model.ApplicationModel;
 import org.apache.dubbo.rpc.model.ModuleModel;
 import org.apache.dubbo.rpc.service.GenericService;
 
-/** Apache Dubbo's own provider, and a consumer that says for each call whether it went as it should: `server PORT`, `client PORT [SERIALIZATION]`, `push-client PORT`. */
+/** Apache Dubbo's own provider, and a consumer that says for each call whether it went as it should: `server PORT`, `client PORT [SERIALIZATION]`, `push-client PORT`, and `count PORT`, which asks how often it was called. */
 public class DubboPeer extends Check {
     static class DubboEcho extends Echo {
         @Override
         public String header(String name) {
             return String.valueOf(RpcContext.getServerAttachment().getObjectAttachment(name));
         }
+    }
+
+    static class DubboUsers extends Users.Impl {
+        @Override
+        public String tenant() {
+            return RpcContext.getServerAttachment().getAttachment("tenant");
+        }
+    }
+
+    static <T> ServiceConfig<T> service(Class<T> type, T ref) {
+        ServiceConfig<T> service = new ServiceConfig<>();
+        service.setInterface(type);
+        service.setRef(ref);
+        service.setVersion("1.0.0");
+        service.setGroup("blue");
+        service.setRegister(false);
+        return service;
+    }
+
+    /** Reads the certificate that both ends have, if there is to be TLS: the server with its key, the client to trust it. */
+    static SslConfig secured() {
+        String folder = System.getProperty("peer.tls");
+        if (folder == null) return null;
+        SslConfig ssl = new SslConfig();
+        ssl.setServerKeyCertChainPath(folder + "/cert.pem");
+        ssl.setServerPrivateKeyPath(folder + "/key.pem");
+        ssl.setClientTrustCertCollectionPath(folder + "/cert.pem");
+        return ssl;
     }
 
     static EchoService.Person person() {
@@ -50,10 +79,15 @@ public class DubboPeer extends Check {
         return reference;
     }
 
+    static String url(int port) {
+        return "dubbo://127.0.0.1:" + port + "/EchoService?group=blue&version=1.0.0";
+    }
+
     static void consume(int port, String serialization) throws Exception {
         names = thrown -> thrown.getClass().getSimpleName() + (thrown instanceof RpcException e ? " " + e.getCode() : "");
         // Its own heartbeats too: three that go without an answer end a connection.
-        String url = "dubbo://127.0.0.1:" + port + "/EchoService?group=blue&version=1.0.0&heartbeat=700"
+        String url = url(port) + "&heartbeat=700"
+            + (secured() == null ? "" : "&ssl-enabled=true")
             + (serialization == null ? "" : "&prefer.serialization=" + serialization + "&serialization=" + serialization);
         EchoService echo = DubboPeer.<EchoService>reference(url, EchoService.class, null).get();
         EchoService other = DubboPeer.<EchoService>withMethods(url).get();
@@ -85,7 +119,7 @@ public class DubboPeer extends Check {
         });
         check("one-way calls", 20, () -> {
             for (int i = 0; i < 20; i++) other.note("x");
-            for (int i = 0; i < 100 && echo.noted() < 20; i++) Thread.sleep(50);
+            for (int i = 0; i < 400 && echo.noted() < 20; i++) Thread.sleep(50);
             return echo.noted();
         });
         GenericService generic = generic(url, EchoService.class.getName());
@@ -96,7 +130,7 @@ public class DubboPeer extends Check {
         check("no route", refused, () -> echo(generic(url, "org.nowhere.Echo")));
         check("upstream killed mid-call", refused, () -> echo.die());
         check("after it came back", "back", () -> until(() -> echo.echo("back")));
-        outlives(() -> echo.slow(1500), () -> echo.slow(3500), () -> echo.echo("again"));
+        outlives(() -> echo.slow(1500), () -> echo.slow(4500), () -> echo.echo("again"));
     }
 
     /** `subscribe` takes somebody to call back, over the connection that it came by. */
@@ -162,22 +196,21 @@ public class DubboPeer extends Check {
         application.setQosEnable(false);
         org.apache.dubbo.config.bootstrap.DubboBootstrap bootstrap = org.apache.dubbo.config.bootstrap.DubboBootstrap.getInstance();
         bootstrap.application(application).registry(new RegistryConfig("N/A"));
+        SslConfig ssl = secured();
+        if (ssl != null) bootstrap.ssl(ssl);
         if (args[0].equals("server")) {
             ProtocolConfig protocol = new ProtocolConfig("dubbo", port);
             protocol.setHost("127.0.0.1");
-            ServiceConfig<EchoService> service = new ServiceConfig<>();
-            service.setInterface(EchoService.class);
-            service.setRef(new DubboEcho());
-            service.setVersion("1.0.0");
-            service.setGroup("blue");
-            service.setMethods(new ArrayList<>(List.of(subscribe())));
-            service.setRegister(false);
-            bootstrap.protocol(protocol).service(service).start();
+            protocol.setSslEnabled(ssl != null);
+            ServiceConfig<EchoService> echo = service(EchoService.class, new DubboEcho());
+            echo.setMethods(new ArrayList<>(List.of(subscribe())));
+            bootstrap.protocol(protocol).service(echo).service(service(Users.class, new DubboUsers())).start();
             System.out.println("ready");
             Thread.currentThread().join();
         }
         bootstrap.start();
         if (args[0].equals("push-client")) hear(port);
+        else if (args[0].equals("count")) System.out.println("echoed " + DubboPeer.<EchoService>reference(url(port), EchoService.class, null).get().echoed());
         else consume(port, args.length > 2 ? args[2] : null);
         end();
     }

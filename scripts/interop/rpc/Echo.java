@@ -4,38 +4,13 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /** The service of the Java peers. */
-public class Echo implements EchoService {
-    public String echo(String text) {
-        return text;
-    }
-
-    public int plus(int a, int b) {
-        return a + b;
-    }
-
-    public byte[] bytes(byte[] bytes) {
-        return bytes;
-    }
-
+public class Echo extends Basics.Impl implements EchoService {
     public Map<String, Object> mixed(Map<String, Object> map, List<Person> list, Person[] array, String text) {
         Map<String, Object> all = new HashMap<>(map);
         all.put("list", list);
         all.put("array", array);
         all.put("text", text);
         return all;
-    }
-
-    public String fail(String text) {
-        throw new IllegalStateException(text);
-    }
-
-    public String slow(int millis) {
-        try {
-            Thread.sleep(millis);
-        } catch (InterruptedException e) {
-            throw new IllegalStateException(e);
-        }
-        return "slept";
     }
 
     public String header(String name) {
@@ -50,6 +25,10 @@ public class Echo implements EchoService {
 
     public int noted() {
         return NOTED.get();
+    }
+
+    public int echoed() {
+        return ECHOED.get();
     }
 
     public String subscribe(Listener listener) {

@@ -3,7 +3,7 @@ import java.util.List;
 import java.util.Map;
 
 /** What the Java peers serve and call; `die` ends the server in the middle of the call. */
-public interface EchoService {
+public interface EchoService extends Basics {
     /** A value with a class of its own, others within it, and one of itself. */
     class Person implements Serializable {
         public String name;
@@ -16,23 +16,16 @@ public interface EchoService {
         public java.util.Date date = new java.util.Date(1700000000000L);
     }
 
-    String echo(String text);
-
-    int plus(int a, int b);
-
-    byte[] bytes(byte[] bytes);
-
     Map<String, Object> mixed(Map<String, Object> map, List<Person> list, Person[] array, String text);
-
-    String fail(String text);
-
-    String slow(int millis);
 
     String header(String name);
 
     void note(String text);
 
     int noted();
+
+    /** How often `echo` was called. */
+    int echoed();
 
     /** Whom the server may call back. */
     interface Listener {

@@ -15,7 +15,7 @@ import java.util.Map;
 
 /**
  * SOFARPC's own server and client, and Bolt by itself under both its versions: `server PORT`, `client PORT`, `bolt-server PORT`,
- * `bolt-client PORT`, and `push-client PORT`, which the server calls back. A client says for each call whether it went as it should.
+ * `bolt-client PORT`, `push-client PORT`, which the server calls back, and `count PORT`, which asks how often it was called. A client says for each call whether it went as it should.
  */
 public class SofaPeer extends Check {
     static class Bolt extends SyncUserProcessor<String> {
@@ -31,7 +31,7 @@ public class SofaPeer extends Check {
             if (text.startsWith("fail")) throw new IllegalStateException("boom");
             if (text.startsWith("die")) Runtime.getRuntime().halt(0);
             // A call of the server's own, over the connection that it was called on.
-            if (text.startsWith("push")) return "heard: " + server.invokeSync(context.getConnection(), "echo " + text, 5000);
+            if (text.startsWith("push")) return "heard: " + server.invokeSync(context.getConnection(), "echo " + text, 20000);
             return text.startsWith("slow") ? "slept" : text;
         }
 
@@ -44,7 +44,7 @@ public class SofaPeer extends Check {
     static ConsumerConfig<EchoService> consumer(int port) {
         return new ConsumerConfig<EchoService>().setApplication(new ApplicationConfig().setAppName("peer"))
             .setInterfaceId(EchoService.class.getName()).setProtocol("bolt").setDirectUrl("bolt://127.0.0.1:" + port)
-            .setRegister(false).setSubscribe(false).setTimeout(20000).setRetries(0).setReconnectPeriod(500).setConnectTimeout(2000);
+            .setRegister(false).setSubscribe(false).setTimeout(20000).setRetries(0).setReconnectPeriod(500).setConnectTimeout(10000);
     }
 
     static void ask(int port) {
@@ -77,20 +77,25 @@ public class SofaPeer extends Check {
         check("after the timeout", "again", () -> echo.echo("again"));
         check("one-way calls", 20, () -> {
             for (int i = 0; i < 20; i++) other.note("x");
-            for (int i = 0; i < 100 && echo.noted() < 20; i++) Thread.sleep(50);
+            for (int i = 0; i < 400 && echo.noted() < 20; i++) Thread.sleep(50);
             return echo.noted();
         });
         check("unknown service", "SofaRpcException", () -> consumer(port).setUniqueId("missing").refer().echo("x"));
         check("no route", "SofaRpcException", () -> consumer(port).setUniqueId("nowhere").refer().echo("x"));
         check("upstream killed mid-call", "SofaRpcException", () -> echo.die());
         check("after it came back", "back", () -> until(() -> echo.echo("back")));
-        outlives(() -> echo.slow(1500), () -> echo.slow(3500), () -> echo.echo("again"));
+        outlives(() -> echo.slow(1500), () -> echo.slow(4500), () -> echo.echo("again"));
     }
 
-    static void serve(int port) throws Exception {
+    static <T> void export(Class<T> type, T service, ServerConfig server) {
+        new ProviderConfig<T>().setApplication(new ApplicationConfig().setAppName("peer")).setInterfaceId(type.getName())
+            .setRef(service).setServer(server).setRegister(false).export();
+    }
+
+    static void serve(int port) {
         ServerConfig server = new ServerConfig().setProtocol("bolt").setHost("127.0.0.1").setBoundHost("127.0.0.1").setPort(port).setDaemon(false);
-        new ProviderConfig<EchoService>().setApplication(new ApplicationConfig().setAppName("peer")).setInterfaceId(EchoService.class.getName())
-            .setRef(new Echo()).setServer(server).setRegister(false).export();
+        export(EchoService.class, new Echo(), server);
+        export(Users.class, new Users.Impl(), server);
     }
 
     static void askBolt(int port) throws Exception {
@@ -100,7 +105,7 @@ public class SofaPeer extends Check {
             // Its connections are kept by address alone, whatever the version is.
             client.closeConnection("127.0.0.1:" + port);
             String address = "127.0.0.1:" + port + "?" + version;
-            check(version + ": echo", "hello", () -> client.invokeSync(address, "hello", 5000));
+            check(version + ": echo", "hello", () -> client.invokeSync(address, "hello", 20000));
             String big = "0123456789".repeat(300_000);
             check(version + ": 3 MB", true, () -> big.equals(client.invokeSync(address, big, 20000)));
             check(version + ": 100 at once", 100, () -> {
@@ -108,24 +113,24 @@ public class SofaPeer extends Check {
                 for (int i = 0; i < 100; i++) all.add(i);
                 return (int) all.parallelStream().filter(i -> {
                     try {
-                        return ("call " + i).equals(client.invokeSync(address, "call " + i, 5000));
+                        return ("call " + i).equals(client.invokeSync(address, "call " + i, 20000));
                     } catch (Exception e) {
                         return false;
                     }
                 }).count();
             });
-            check(version + ": exception", "InvokeServerException", () -> client.invokeSync(address, "fail", 5000));
+            check(version + ": exception", "InvokeServerException", () -> client.invokeSync(address, "fail", 20000));
             check(version + ": timeout", "InvokeTimeoutException", () -> client.invokeSync(address, "slow2000", 300));
             check(version + ": one-way, then a call", "after", () -> {
                 for (int i = 0; i < 20; i++) client.oneway(address, "fire");
-                return client.invokeSync(address, "after", 5000);
+                return client.invokeSync(address, "after", 20000);
             });
         }
         String address = "127.0.0.1:" + port;
-        check("upstream killed mid-call", "ConnectionClosedException", () -> client.invokeSync(address, "die", 5000));
-        check("after it came back", "back", () -> until(() -> client.invokeSync(address, "back", 5000)));
-        outlives(() -> client.invokeSync(address, "slow1500", 20000), () -> client.invokeSync(address, "slow3500", 20000),
-            () -> client.invokeSync(address, "again", 5000));
+        check("upstream killed mid-call", "ConnectionClosedException", () -> client.invokeSync(address, "die", 20000));
+        check("after it came back", "back", () -> until(() -> client.invokeSync(address, "back", 20000)));
+        outlives(() -> client.invokeSync(address, "slow1500", 20000), () -> client.invokeSync(address, "slow4500", 20000),
+            () -> client.invokeSync(address, "again", 20000));
     }
 
     /** A server's calls reach the client on whose connection they are made, and no other. */
@@ -151,9 +156,9 @@ public class SofaPeer extends Check {
         for (int i = 0; i < 2; i++) {
             RpcClient client = clients[i];
             check("the server calls client " + i, "heard: echo push at " + i, () -> client.invokeSync(address, "push", 20000));
-            check("echo", "hello", () -> client.invokeSync(address, "hello", 5000));
+            check("echo", "hello", () -> client.invokeSync(address, "hello", 20000));
         }
-        check("upstream killed mid-call", "ConnectionClosedException", () -> clients[0].invokeSync(address, "die", 5000));
+        check("upstream killed mid-call", "ConnectionClosedException", () -> clients[0].invokeSync(address, "die", 20000));
         check("after it came back", "heard: echo push at 0", () -> until(() -> clients[0].invokeSync(address, "push", 20000)));
     }
 
@@ -173,6 +178,7 @@ public class SofaPeer extends Check {
                 Thread.currentThread().join();
             }
             case "client" -> ask(port);
+            case "count" -> System.out.println("echoed " + consumer(port).refer().echoed());
             case "bolt-client" -> askBolt(port);
             case "push-client" -> hearBolt(port);
             default -> throw new IllegalArgumentException(args[0]);

@@ -51,7 +51,7 @@ def ask():
     _BaseClient.mesh_service_address = ("127.0.0.1", port)
     plain, asynchronous = anthunder.Client("peer"), AioClient("peer")
 
-    def call(method, body, client=plain, limit=5000, service=SERVICE):
+    def call(method, body, client=plain, limit=20000, service=SERVICE):
         return client.invoke_sync(service, method, body, spanctx=SpanContext(), timeout_ms=limit)
 
     big = BIG.encode()

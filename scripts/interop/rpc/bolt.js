@@ -1,22 +1,25 @@
 'use strict';
 // sofa-bolt-node's codec by itself, for what its RPC client does not do: Bolt v2 with its checksum, one-way calls, heartbeats.
-// `bolt.js client PORT`, before sofa.js as the server; `bolt.js echo PORT` answers every call with a text of its own.
+// `bolt.js client PORT [TLS]`, before sofa.js as the server, or before `bolt.js echo PORT [TLS]`, which answers every call with a text of its
+// own. TLS: the folder of the certificate that both ends have.
 
 const net = require('net');
-const { check, isError, sleep, end } = require('./check');
+const tls = require('tls');
+const { certificate, check, isError, sleep, big, end } = require('./check');
 const protocol = require('sofa-bolt-node');
-const [role, port] = process.argv.slice(2);
+const [role, port, folder] = process.argv.slice(2);
 
+const secure = certificate(folder);
 const text = value => ({ $class: 'java.lang.String', $: value });
 const request = (method, args, more) => ({
-  args, serverSignature: 'com.test.Echo:1.0', methodName: method, timeout: 3000,
+  args, serverSignature: 'com.test.Echo:1.0', methodName: method, timeout: 20000,
   requestProps: { service: 'com.test.Echo:1.0' }, meta: {}, ...more,
 });
 
 // A connection of that version; the ids of each begin at the same number.
 function connect(setup) {
   const sentReqs = new Map();
-  const socket = net.connect(Number(port), '127.0.0.1');
+  const socket = secure ? tls.connect({ port, host: '127.0.0.1', servername: 'localhost', ca: secure.cert }) : net.connect(Number(port), '127.0.0.1');
   const [encoder, decoder] = [protocol.encoder({ sentReqs }), protocol.decoder({ sentReqs })];
   Object.assign(encoder, setup);
   encoder.pipe(socket).pipe(decoder);
@@ -28,7 +31,7 @@ function connect(setup) {
   const answered = write => new Promise((done, give) => {
     const id = ++last;
     waiting.set(id, done);
-    setTimeout(() => give(new Error(`no answer to ${id}`)), 5000).unref();
+    setTimeout(() => give(new Error(`no answer to ${id}`)), 20000).unref();
     write(id);
   });
   return {
@@ -59,6 +62,7 @@ async function ask() {
       for (let at = 0; at < 100; at++) one.oneway('echo', [text('fire')]);
       return one.call('echo', [text('after')]);
     });
+    await check(`${name}: 3 MB`, got => got === big, () => one.call('echo', [text(big)]));
     await check(`${name}: exception`, isError('boom'), () => one.call('fail', [text('boom')]));
     await check(`${name}: heartbeat`, got => !(got instanceof Error), () => one.ping());
     one.close();
@@ -69,7 +73,8 @@ async function ask() {
 
 // A server that knows no types: it gives the text of the first argument back, under the protocol it was asked in.
 function serve() {
-  net.createServer(socket => {
+  const listen = secure ? serving => tls.createServer(secure, serving) : serving => net.createServer(serving);
+  listen(socket => {
     const sentReqs = new Map();
     const [encoder, decoder] = [protocol.encoder({ sentReqs }), protocol.decoder({ sentReqs })];
     encoder.pipe(socket).pipe(decoder);

@@ -2,6 +2,7 @@
 // What the peers in JavaScript share: checks that say for each call whether it went as it should, and servers on loopback alone.
 
 const childProcess = require('child_process');
+const fs = require('fs');
 const net = require('net');
 
 // Servers that are told a port alone bind every address.
@@ -39,7 +40,7 @@ exports.until = async (value, call) => {
       if (await call() === value) return value;
       throw new Error('another value');
     } catch (error) {
-      if (tries === 80) throw error;
+      if (tries === 600) throw error;
       await exports.sleep(100);
     }
   }
@@ -61,12 +62,15 @@ exports.outlives = async (slow, echo) => {
     return `${await inFlight},${await echo('again')}`;
   });
   await exports.check('a drain mid-call', 'slept', async () => {
-    const inFlight = slow(3500);
+    const inFlight = slow(4500);
     inFlight.catch(() => {});
     await exports.sleep(300);
     await hook('RINGWAY_DRAIN');
     return inFlight;
   });
 };
+
+// The certificate of both ends, and its key, in that folder; nothing where there is to be no TLS.
+exports.certificate = folder => folder && { cert: fs.readFileSync(`${folder}/cert.pem`), key: fs.readFileSync(`${folder}/key.pem`) };
 
 exports.end = () => process.exit(failed ? 1 : 0);

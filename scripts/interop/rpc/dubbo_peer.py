@@ -101,7 +101,7 @@ def ssl():
 
     def caller(service):
         of = DubboClient(service, "blue", host="127.0.0.1:%d" % port, version="1.0.0", verify=verify)
-        return lambda method, *args, limit=5, context=None: of.call(method, list(args), context=context, timeout=limit)
+        return lambda method, *args, limit=20, context=None: of.call(method, list(args), context=context, timeout=limit)
 
     call = caller(SERVICE)
     # Of a text in chunks, which begin at 32 KiB, its reader keeps the last.

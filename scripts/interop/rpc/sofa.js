@@ -31,7 +31,7 @@ async function ask() {
   });
   const consumer = connect('com.test.Echo');
   await consumer.ready();
-  const call = (method, args, limit = 10000, on = consumer) => on.invoke(method, args, { responseTimeout: limit });
+  const call = (method, args, limit = 20000, on = consumer) => on.invoke(method, args, { responseTimeout: limit });
   await check('echo', 'hello', () => call('echo', [text('hello')]));
   await check('two numbers', 5, () => call('plus', [int(2), int(3)]));
   await check('3 MB', got => got === big, () => call('echo', [text(big)]));
@@ -48,13 +48,13 @@ async function ask() {
   });
   await check('exception', isError('boom'), () => call('fail', [text('boom')]));
   await check('unknown method', isError(), () => call('nothing', [text('x')]));
-  await check('unknown service', isError(), () => call('echo', [text('x')], 5000, connect('com.test.Missing')));
+  await check('unknown service', isError(), () => call('echo', [text('x')], 20000, connect('com.test.Missing')));
   // Of Bolt it tells all errors without content by the same words.
-  await check('no route', isError(kind === 'dubbo' ? 'no route' : ''), () => call('echo', [text('x')], 5000, connect('org.nowhere.Echo')));
+  await check('no route', isError(kind === 'dubbo' ? 'no route' : ''), () => call('echo', [text('x')], 20000, connect('org.nowhere.Echo')));
   await check('timeout', isError(), () => call('slow', [int(2000)], 300));
   await check('after the timeout', 'again', () => call('echo', [text('again')]));
-  await check('upstream killed mid-call', isError(), () => call('die', [], 5000));
-  await check('after it came back', 'back', () => until('back', () => call('echo', [text('back')], 2000)));
+  await check('upstream killed mid-call', isError(), () => call('die', [], 20000));
+  await check('after it came back', 'back', () => until('back', () => call('echo', [text('back')], 5000)));
   await outlives(millis => call('slow', [int(millis)]), value => call('echo', [text(value)]));
   end();
 }

@@ -44,7 +44,7 @@ Proxy.prototype.call = function (method, write, more) {
     data => { throw new Error(`${data.error?.code} ${data.error?.message}`); });
 };
 
-function connect(servant = SERVANT, timeout = 10000) {
+function connect(servant = SERVANT, timeout = 20000) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tars-'));
   const file = path.join(folder, 'client.conf');
   fs.writeFileSync(file, `<tars>\n<application>\n<client>\nmodulename=Test\nasync-invoke-timeout=${timeout}\n</client>\n</application>\n</tars>\n`);
@@ -65,7 +65,7 @@ const tup = (method, value, servant = SERVANT) => new Promise((done, give) => {
     call.writeString('x', value);
     socket.write(call.encode().toNodeBuffer());
   });
-  socket.setTimeout(5000, () => give(new Error('no answer')));
+  socket.setTimeout(20000, () => give(new Error('no answer')));
   socket.on('error', give).on('data', data => {
     const answer = new TarsStream.Tup();
     answer.decode(new TarsStream.BinBuffer(data));
@@ -90,6 +90,11 @@ async function ask() {
     return (await Promise.all(calls)).filter((got, at) => got === `call ${at}`).length;
   });
   await check('the route writes into the context', 'blue', () => one.call('tenant', null, { context: { other: 'x' } }));
+  await check('heartbeat', 0, () => one._worker.tars_invoke('tars_ping', new TarsStream.TarsOutputStream().getBinBuffer()).then(data => data.response.iRet));
+  await check('one-way calls, then a call', 'after', async () => {
+    for (let at = 0; at < 20; at++) one._worker.tars_invoke('echo', new TarsStream.TarsOutputStream().getBinBuffer(), { packetType: 1 }).catch(() => {});
+    return say(one, 'after');
+  });
   await check('unknown method', isError('-3'), () => one.call('nothing'));
   await check('no route', isError('-4'), () => say(connect('Nowhere.Echo.EchoObj'), 'x'));
   await check('no route, by TUP', got => String(got).startsWith('-4'), () => tup('echo', 'x', 'Nowhere.Echo.EchoObj'));

@@ -179,7 +179,7 @@ func check(name, want string, call func() (string, error)) {
 }
 
 func until(call func() (string, error)) (text string, err error) {
-	for tries := 0; tries < 100; tries++ {
+	for tries := 0; tries < 600; tries++ {
 		if text, err = call(); err == nil {
 			return text, nil
 		}
@@ -252,6 +252,11 @@ func ask() {
 			})
 		})
 	}
+	check("heartbeat", "0", func() (string, error) {
+		resp := &requestf.ResponsePacket{}
+		err := one.TarsInvoke(current.ContextWithClientCurrent(context.Background()), byte(basef.TARSNORMAL), "tars_ping", nil, nil, nil, resp)
+		return fmt.Sprint(resp.IRet), err
+	})
 	check("unknown method", "code -3", func() (string, error) { return one.call("nothing", nil) })
 	check("no route", "code -4", func() (string, error) { return connect("Nowhere.Echo.EchoObj").echo("x") })
 	check("timeout", "timeout", func() (string, error) {
@@ -278,8 +283,8 @@ func ask() {
 	check("a reload mid-call", "slept", func() (string, error) { return during(1500, one, hook("RINGWAY_RELOAD")) })
 	check("after the reload", "again", func() (string, error) { return one.echo("again") })
 	// It takes the proxy's goodbye for an answer to one of its calls, and closes the connection with the last of them in flight.
-	go func() { _, _ = one.slow(4500) }()
-	check("a drain mid-call", "slept", func() (string, error) { return during(3500, one, hook("RINGWAY_DRAIN")) })
+	go func() { _, _ = one.slow(5500) }()
+	check("a drain mid-call", "slept", func() (string, error) { return during(4500, one, hook("RINGWAY_DRAIN")) })
 }
 
 func hear() {
@@ -291,7 +296,7 @@ func hear() {
 			select {
 			case text := <-heard:
 				return text, nil
-			case <-time.After(5 * time.Second):
+			case <-time.After(20 * time.Second):
 				return "", errors.New("nothing was pushed")
 			}
 		})

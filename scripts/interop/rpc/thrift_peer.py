@@ -1,8 +1,9 @@
-"""Apache Thrift and thriftpy2: `thrift_peer.py server|client|client2 FORM PORT`, FORM one of framed, framed-compact, buffered, compact,
-header, header-compact. The former's calls are written by hand, as its compiler would have it; the latter knows neither THeader nor
+"""Apache Thrift and thriftpy2: `thrift_peer.py server|client|client2 FORM PORT [TLS]`, FORM one of framed, framed-compact, buffered, compact,
+header, header-compact; TLS the folder of the certificate that both ends have. The former's calls are written by hand, as its compiler would have it; the latter knows neither THeader nor
 unframed Compact in both directions."""
 import os
 import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -12,12 +13,13 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TCompactProtocol import TCompactProtocol
 from thrift.protocol.THeaderProtocol import THeaderProtocol
 from thrift.protocol.TMultiplexedProtocol import TMultiplexedProtocol
-from thrift.transport import TSocket, TTransport
+from thrift.transport import TSocket, TSSLSocket, TTransport
 from thrift.transport.THeaderTransport import THeaderClientType, THeaderSubprotocolID
 
 from check import BIG, at_once, check, end, is_error, outlives, until
 
 role, form, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+folder = sys.argv[4] if len(sys.argv) > 4 else None
 fired = []
 
 
@@ -106,11 +108,15 @@ def serve():
 
     import threading
 
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if folder:
+        context.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
+
     def connection(peer):
         transport = TSocket.TSocket()
-        transport.setHandle(peer)
-        both = protocol(transport)
         try:
+            transport.setHandle(context.wrap_socket(peer, server_side=True) if folder else peer)
+            both = protocol(transport)
             while True:
                 Processor().process(both, both)
         except (TTransport.TTransportException, OSError):
@@ -123,8 +129,9 @@ def serve():
 
 
 class Client:
-    def __init__(self, service=None, headers=(), limit=5000):
-        self.socket = TSocket.TSocket("127.0.0.1", port)
+    def __init__(self, service=None, headers=(), limit=20000):
+        secure = {"server_hostname": "localhost", "cert_reqs": ssl.CERT_REQUIRED, "ca_certs": folder + "/cert.pem"} if folder else None
+        self.socket = TSSLSocket.TSSLSocket("127.0.0.1", port, **secure) if secure else TSocket.TSocket("127.0.0.1", port)
         self.socket.setTimeout(limit)
         self.socket.open()
         self.both = protocol(self.socket)
@@ -162,6 +169,7 @@ def client():
     check("20 clients with equal ids", 20, lambda: at_once(20, lambda at: Client().call("echo", "call %d" % at) == "call %d" % at))
     check("declared exception", is_error("Declared('boom')"), lambda: one.call("fail", "boom"))
     check("unknown method", lambda got: "no nothing" in str(got), lambda: one.call("nothing", "x"))
+    check("unknown service", lambda got: "no Nowhere:echo" in str(got), lambda: Client("Nowhere").call("echo", "x"))
     check("no route", lambda got: isinstance(got, TApplicationException) and got.type == 1, lambda: one.call("nowhere", "x"))
     check("timeout", lambda got: isinstance(got, TApplicationException) and got.type == 6, lambda: one.call("slow", "3000"))
     check("after the timeout", "again", lambda: one.call("echo", "again"))
@@ -195,7 +203,7 @@ def client2():
         idl = thriftpy2.load(file.name, module_name="echo_thrift")
     transport = TFramedTransportFactory() if form.startswith("framed") else TBufferedTransportFactory()
     inner = TCompactProtocolFactory() if form.endswith("compact") else TBinaryProtocolFactory()
-    new = lambda: make_client(idl.Echo, "127.0.0.1", port, proto_factory=inner, trans_factory=transport, timeout=5000)
+    new = lambda: make_client(idl.Echo, "127.0.0.1", port, proto_factory=inner, trans_factory=transport, timeout=20000)
     one = new()
     is_type = lambda wanted: lambda got: getattr(got, "type", None) == wanted
     check("echo", "hello", lambda: one.echo("hello"))

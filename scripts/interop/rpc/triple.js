@@ -1,12 +1,14 @@
 'use strict';
-// @apachedubbo/dubbo (Triple, and gRPC by the same service): `triple.js server|client PORT`. Messages are texts.
+// @apachedubbo/dubbo (Triple, and gRPC by the same service): `triple.js server|client PORT [TLS]`, TLS being the folder of
+// the certificate that both ends have. Messages are texts.
 
 const http2 = require('http2');
-const { check, sleep, big, until, outlives, end } = require('./check');
+const { certificate, check, sleep, big, until, outlives, end } = require('./check');
 const { StringValue, MethodKind } = require('@bufbuild/protobuf');
 const { createPromiseClient, Code, DubboError } = require('@apachedubbo/dubbo');
 const { createDubboTransport, createGrpcTransport, dubboNodeAdapter } = require('@apachedubbo/dubbo-node');
-const [role, port] = process.argv.slice(2);
+const [role, port, folder] = process.argv.slice(2);
+const secure = certificate(folder);
 
 const method = (name, kind = MethodKind.Unary) => ({ name, I: StringValue, O: StringValue, kind });
 const service = typeName => ({
@@ -40,11 +42,12 @@ function serve() {
     async *chat(all) { for await (const { value } of all) yield text(`${value}!`); },
   };
   const routes = router => router.service({ ...Echo, methods }, served, version).service({ ...Plain, methods }, served);
-  http2.createServer(dubboNodeAdapter({ routes })).listen(port, () => console.log('ready'));
+  const adapter = dubboNodeAdapter({ routes });
+  (secure ? http2.createSecureServer(secure, adapter) : http2.createServer(adapter)).listen(port, () => console.log('ready'));
 }
 
 async function ask() {
-  const base = { baseUrl: `http://127.0.0.1:${port}` };
+  const base = secure ? { baseUrl: `https://localhost:${port}`, nodeOptions: { ca: secure.cert } } : { baseUrl: `http://127.0.0.1:${port}` };
   const transports = {
     'Triple': createDubboTransport({ ...base, httpVersion: '2' }),
     'Triple over HTTP/1.1': createDubboTransport({ ...base, httpVersion: '1.1' }),

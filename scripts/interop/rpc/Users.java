@@ -6,8 +6,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** What the providers serve: values of all kinds, exceptions of all kinds. */
-public interface Users {
+/** What clients of HTTP call: values of all kinds, exceptions of all kinds. */
+public interface Users extends Basics {
     enum Colour { RED, BLUE }
 
     class User implements Serializable {
@@ -51,16 +51,11 @@ public interface Users {
     Map<String, Object> mixed();
     User loop();
     void nothing();
-    String echo(String text);
-    int plus(int a, int b);
-    byte[] bytes(byte[] bytes);
-    String fail(String text);
     String refuse(String text) throws Refused;
-    String slow(int millis);
     String tenant();
 
     /** The service itself. */
-    class Impl implements Users {
+    class Impl extends Basics.Impl implements Users {
         static User user(long id, String name) {
             User user = new User();
             user.id = id;
@@ -110,24 +105,7 @@ public interface Users {
 
         public void nothing() { }
 
-        public String echo(String text) { return text; }
-
-        public int plus(int a, int b) { return a + b; }
-
-        public byte[] bytes(byte[] bytes) { return bytes; }
-
-        public String fail(String text) { throw new IllegalStateException(text); }
-
         public String refuse(String text) throws Refused { throw new Refused(text); }
-
-        public String slow(int millis) {
-            try {
-                Thread.sleep(millis);
-            } catch (InterruptedException e) {
-                throw new IllegalStateException(e);
-            }
-            return "slept";
-        }
 
         public String tenant() { return ""; }
     }
