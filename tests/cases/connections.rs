@@ -1,9 +1,12 @@
 //! Connections: kept and closed as both versions say; fields of one hop go no further; the client is named truly.
 
-use ringway_tests::{Driver, H2Setup, Origin, Proxy, Site, WireServer, both_drivers, wait_until};
+use ringway_tests::{
+    Driver, H2Setup, Origin, Proxy, Site, Wire, WireServer, both_drivers, wait_until,
+};
 
 both_drivers! {
     keeps_and_closes_as_each_version_says,
+    a_last_answer_comes_whole_whatever_is_said_behind_its_request,
     closes_after_a_close_of_the_upstream_only_upstream,
     reuses_upstream_connections,
     a_pool_bounds_the_requests_of_a_connection,
@@ -80,6 +83,22 @@ fn keeps_and_closes_as_each_version_says(driver: Driver) {
         (None, 5000)
     );
     client.expect_closed();
+}
+
+/// A socket that is closed with something unread in it resets: what it was still to send must have gone before that.
+fn a_last_answer_comes_whole_whatever_is_said_behind_its_request(driver: Driver) {
+    let server = WireServer::bind();
+    let proxy = Proxy::to(driver, &[server.addr()]);
+    let mut client = Wire::connect(proxy.addr("web"));
+    client.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    let mut wire = server.accept();
+    wire.head();
+    client.send(vec![b'x'; 64 << 10]);
+    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n");
+    wire.send(vec![b'y'; 3000]);
+    let (answer, _end) = client.ending();
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert!(answer.ends_with(&[b'y'; 3000]), "{} bytes", answer.len());
 }
 
 fn closes_after_a_close_of_the_upstream_only_upstream(driver: Driver) {
