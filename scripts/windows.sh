@@ -1,19 +1,20 @@
 #!/bin/sh
 # A GiB up and a GiB down over a path with delay, in HTTP/1.1 and in HTTP/2: between the client and the proxy, and between the proxy and
 # its upstream. Says how fast each is, and what the proxy had in memory at most; fails where HTTP/2 is much slower than HTTP/1.1, or where
-# memory was not bounded. The path is a relay that passes bytes on as late as it is told: no kernel has to know how, and nobody has to be
-# root.
+# memory was not bounded. The path is a relay that passes bytes on as late as it is told, and no faster: no kernel has to know how, and
+# nobody has to be root. Without a rate the processors are the limit, of Go's HTTP/2 at both ends above all, and windows show little.
 #
 #   scripts/windows.sh [RINGWAY]     the binary; default target/release/ringway
 #   MIB=1024 DELAY=20                how much, and the milliseconds of a round trip
-#   RATIO=0.7 MEMORY=192             what is too slow, and the MiB that are too much
+#   RATE=250                         MB/s that the path carries each way (2 Gbit/s); 0: as much as the machine can
+#   RATIO=0.9 MEMORY=192             what is too slow, and the MiB that are too much
 #
 # Needs go and python3.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 ringway=${1:-$root/target/release/ringway}
-mib=${MIB:-1024} delay=${DELAY:-20} ratio=${RATIO:-0.7} memory=${MEMORY:-192}
+mib=${MIB:-1024} delay=${DELAY:-20} rate=${RATE:-250} ratio=${RATIO:-0.9} memory=${MEMORY:-192}
 command -v go >/dev/null || { echo "left out: go is not there"; exit 0; }
 dir=$(mktemp -d)
 pids=
@@ -113,16 +114,24 @@ type piece struct {
 	due   time.Time
 }
 
-// Bytes one way, each as late as the delay says. What is under way is bounded, as it is on a path and in its sockets.
-func late(to, from *net.TCPConn, delay time.Duration) {
+// Bytes one way, each as late as the delay says and no sooner than the rate (MB/s, or 0) lets them. What is under way is bounded, as it
+// is on a path and in its sockets.
+func late(to, from *net.TCPConn, delay time.Duration, rate int) {
 	pieces := make(chan piece, 16<<20/(64<<10))
 	go func() {
 		defer close(pieces)
+		free := time.Now()
 		for {
 			bytes := make([]byte, 64<<10)
 			n, err := from.Read(bytes)
 			if n > 0 {
-				pieces <- piece{bytes[:n], time.Now().Add(delay)}
+				if now := time.Now(); free.Before(now) {
+					free = now
+				}
+				pieces <- piece{bytes[:n], free.Add(delay)}
+				if rate > 0 {
+					free = free.Add(time.Duration(n) * time.Microsecond / time.Duration(rate))
+				}
 			}
 			if err != nil {
 				return
@@ -138,7 +147,7 @@ func late(to, from *net.TCPConn, delay time.Duration) {
 	to.CloseWrite()
 }
 
-func path(address, target string, delay time.Duration) error {
+func path(address, target string, delay time.Duration, rate int) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
@@ -154,8 +163,8 @@ func path(address, target string, delay time.Duration) error {
 				near.Close()
 				return
 			}
-			go late(far.(*net.TCPConn), near.(*net.TCPConn), delay)
-			late(near.(*net.TCPConn), far.(*net.TCPConn), delay)
+			go late(far.(*net.TCPConn), near.(*net.TCPConn), delay, rate)
+			late(near.(*net.TCPConn), far.(*net.TCPConn), delay, rate)
 		}()
 	}
 }
@@ -166,7 +175,8 @@ func main() {
 		err = serve(os.Args[2])
 	} else if os.Args[1] == "path" {
 		delay, _ := time.ParseDuration(os.Args[4])
-		err = path(os.Args[2], os.Args[3], delay)
+		rate, _ := strconv.Atoi(os.Args[5])
+		err = path(os.Args[2], os.Args[3], delay, rate)
 	} else {
 		bytes, _ := strconv.ParseInt(os.Args[4], 10, 64)
 		err = ask(os.Args[1], os.Args[2], os.Args[3], bytes)
@@ -203,9 +213,9 @@ YAML
 half=$(awk "BEGIN { print $delay / 2 }")ms
 "$dir/pipe" serve "$origin" &
 pids="$pids $!"
-"$dir/pipe" path "$far" "$origin" "$half" &
+"$dir/pipe" path "$far" "$origin" "$half" "$rate" &
 pids="$pids $!"
-"$dir/pipe" path "$near" "$edge" "$half" &
+"$dir/pipe" path "$near" "$edge" "$half" "$rate" &
 pids="$pids $!"
 
 # One transfer: sets `speed` (MB/s) and `most` (MiB in memory, of a proxy that did nothing else).
@@ -234,7 +244,7 @@ compare() { # where the delay is, direction, then version and URL of HTTP/1.1 an
     awk "BEGIN { exit !($speed / $one < $ratio || $most > $memory) }" && bad=1 || :
 }
 
-printf '%-28s %-5s %22s  %22s  %s\n' "$mib MiB over $delay ms" "" "HTTP/1.1" "HTTP/2" "ratio"
+printf '%-28s %-5s %22s  %22s  %s\n' "$mib MiB, $delay ms, $rate MB/s" "" "HTTP/1.1" "HTTP/2" "ratio"
 for direction in up down; do compare "between client and proxy" $direction 1 "http://$near/one" 2 "http://$near/one"; done
 for direction in up down; do compare "between proxy and upstream" $direction 1 "http://$edge/far" 1 "http://$edge/two"; done
 [ $bad = 0 ] || { echo "too slow (below $ratio of HTTP/1.1), or too much memory (above $memory MiB)"; exit 1; }
