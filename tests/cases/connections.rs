@@ -191,11 +191,9 @@ fn nothing_is_made_ahead_beyond_a_limit(driver: Driver) {
         for _ in 0..5 {
             assert_eq!(proxy.client().get("/").status, 200, "{keys}");
         }
-        assert_eq!(
-            (origin.open() <= 1, made_ahead(&proxy)),
-            (true, 0.0),
-            "{keys}"
-        );
+        // The origin may yet have to hear of the end of the last but one.
+        wait_until("one is open at most", || origin.open() <= 1);
+        assert_eq!(made_ahead(&proxy), 0.0, "{keys}");
     }
 }
 

@@ -24,6 +24,7 @@ fn everything_to(origin: &Origin, limits: &str) -> String {
 }
 
 fn ten_thousand_idle_connections_cost_little(driver: Driver) {
+    let _crowd = sys::crowd();
     // The proxy keeps a descriptor for an upstream beside each client's, and the tests beside this one have theirs.
     let files = usize::try_from(sys::raise_nofile(24_000)).unwrap_or(usize::MAX);
     let count = 10_000.min(files.saturating_sub(400) / 2);
@@ -80,9 +81,8 @@ fn slow_heads_do_not_keep_others_out(driver: Driver) {
     for client in &mut slow {
         client.send("GET / HTTP/1.1\r\nHost: t\r\nX-A");
     }
-    let start = Instant::now();
+    // Waiting for each of them in turn would take longer than this client has patience.
     assert_eq!(Client::connect(addr).get("/").status, 200);
-    assert!(start.elapsed() < Duration::from_secs(2));
     for client in &mut slow {
         assert_eq!(client.try_read("GET").map(|answer| answer.status), Ok(408));
         client.expect_closed();

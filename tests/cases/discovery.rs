@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringway_tests::wire::Refusing;
-use ringway_tests::{Driver, Mood, NameServer, Origin, Proxy, both_drivers, wait_until};
+use ringway_tests::{Driver, Mood, NameServer, Origin, Proxy, both_drivers, wait_for, wait_until};
 
 both_drivers! {
     each_address_is_a_host_and_changes_are_followed,
@@ -24,13 +24,16 @@ both_drivers! {
 
 /// Origins at one port of several addresses of this machine.
 fn origins<const N: usize>(names: [&str; N]) -> ([Origin; N], u16) {
-    let port = ringway_tests::wire::steady_port();
-    let mut last = 0;
-    let all = names.map(|name| {
-        last += 1;
-        Origin::start_at(name, SocketAddr::from(([127, 0, 77, last], port)))
-    });
-    (all, port)
+    wait_for("a port that is free at all of them", || {
+        let port = ringway_tests::wire::steady_port();
+        let mut last = 0;
+        let all = names.map(|name| {
+            last += 1;
+            Origin::try_start_at(name, SocketAddr::from(([127, 0, 77, last], port))).ok()
+        });
+        let all: Option<Vec<Origin>> = all.into_iter().collect();
+        Some((all?.try_into().ok()?, port))
+    })
 }
 
 fn config(discovery: &str) -> String {

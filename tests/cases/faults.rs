@@ -59,7 +59,7 @@ fn a_client_gone_mid_body_breaks_the_upstream_request(driver: Driver) {
                 "POST / HTTP/1.1\r\nHost: t\r\n{framing}\r\n\r\n5\r\nhello\r\n"
             ));
             count += 1;
-            wait_until("the request is under way", || origin.connections() == count);
+            wait_until("the request is under way", || origin.begun() == count);
             if reset {
                 client.reset();
             } else {

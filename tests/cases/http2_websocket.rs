@@ -109,7 +109,7 @@ fn joined(server: &WireServer, client: &mut Http2) -> (u32, Wire) {
 }
 
 fn a_stream_becomes_a_tunnel(driver: Driver) {
-    let (server, proxy) = offered(driver, "timeout: 1s");
+    let (server, proxy) = offered(driver, "timeout: 10s");
     let mut client = Http2::connect(proxy.addr("web"));
     assert_eq!(
         client.settings.get(&8),
@@ -185,7 +185,7 @@ fn a_route_that_takes_no_upgrades_refuses_it(driver: Driver) {
 }
 
 fn a_reset_stream_closes_the_tunnel(driver: Driver) {
-    let (server, proxy) = offered(driver, "timeout: 1s");
+    let (server, proxy) = offered(driver, "timeout: 10s");
     let mut client = Http2::connect(proxy.addr("web"));
     let (stream, mut wire) = joined(&server, &mut client);
     client.reset(stream);
@@ -193,7 +193,7 @@ fn a_reset_stream_closes_the_tunnel(driver: Driver) {
 }
 
 fn a_tunnel_that_breaks_is_cancelled(driver: Driver) {
-    let (server, proxy) = offered(driver, "timeout: 1s");
+    let (server, proxy) = offered(driver, "timeout: 10s");
     let mut client = Http2::connect(proxy.addr("web"));
     let (stream, wire) = joined(&server, &mut client);
     wire.reset();
@@ -201,7 +201,7 @@ fn a_tunnel_that_breaks_is_cancelled(driver: Driver) {
 }
 
 fn an_idle_tunnel_is_cancelled(driver: Driver) {
-    let (server, proxy) = offered(driver, "idle_timeout: 300ms");
+    let (server, proxy) = offered(driver, "idle_timeout: 1s");
     let mut client = Http2::connect(proxy.addr("web"));
     let (stream, mut wire) = joined(&server, &mut client);
     client.silence(Duration::from_millis(50));

@@ -154,7 +154,7 @@ fn what_is_no_header_closes_the_connection(driver: Driver) {
 
 fn a_header_that_never_ends_times_out(driver: Driver) {
     let origin = Origin::start("one");
-    let proxy = Proxy::start(driver, &believing(", timeout: 200ms", &origin));
+    let proxy = Proxy::start(driver, &believing(", timeout: 500ms", &origin));
     let limit = || proxy.metric("ringway_listener_limit_total", &["proxy_protocol_timeout"]);
     for (cut, count) in [(0, 1.0), (1, 2.0), (20, 3.0)] {
         let mut wire = Wire::connect(proxy.addr("web"));
@@ -165,7 +165,7 @@ fn a_header_that_never_ends_times_out(driver: Driver) {
     // Once it is there, the limits of requests go on from there.
     let mut client = proxy.client();
     client.send(V1);
-    client.expect_silence(Duration::from_millis(400));
+    client.expect_silence(Duration::from_millis(1000));
     assert_eq!(client.ask(ASK).status, 200);
 }
 

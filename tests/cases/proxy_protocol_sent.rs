@@ -1,7 +1,9 @@
 //! The PROXY protocol to upstreams: each connection says whose it is, and serves nobody else.
 
 use ringway_tests::proxy::run;
-use ringway_tests::{Driver, Origin, Proxy, TempDir, Wire, WireServer, both_drivers, wait_until};
+use ringway_tests::{
+    Driver, Origin, Proxy, TempDir, Wire, WireServer, both_drivers, wait_equal, wait_until,
+};
 
 use crate::tls::{Site, listener, take};
 
@@ -118,7 +120,7 @@ fn so_do_those_of_http2(driver: Driver) {
         let line = format!("{}|\n", client.local());
         wait_until("two lines", || inner.stdout().matches(&line).count() == 2);
     }
-    assert_eq!(inner.metric("ringway_listener_http2_cx_total", &[]), 3.0);
+    wait_equal(3.0, || inner.metric("ringway_listener_http2_cx_total", &[]));
 }
 
 fn bytes_passed_on_come_behind_the_header(driver: Driver) {
@@ -248,10 +250,9 @@ fn groups_beyond_the_limit_are_closed(driver: Driver) {
     }
     // The first client's was unused for longest.
     assert!(wires[0].until_closed().is_empty());
-    assert_eq!(
-        proxy.metric("ringway_cluster_limit_total", &["pool_groups"]),
-        1.0
-    );
+    wait_equal(1.0, || {
+        proxy.metric("ringway_cluster_limit_total", &["pool_groups"])
+    });
     clients[2].send(ASK);
     wires[2].head();
     wires[2].send(OK);

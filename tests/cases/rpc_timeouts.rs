@@ -19,7 +19,7 @@ fn short(driver: Driver, protocol: &str) -> (WireServer, Proxy, Wire) {
     let proxy = proxy(
         driver,
         protocol,
-        "- { cluster: up, timeout: 800ms }",
+        "- { cluster: up, timeout: 4s }",
         &[("up", &server)],
     );
     let client = Wire::connect(proxy.addr("main"));
@@ -30,10 +30,10 @@ fn a_call_goes_on_with_the_smaller_of_the_routes_limit_and_its_own(driver: Drive
     let (server, _proxy, mut client) = short(driver, "bolt");
     let mut wire = None;
     for (said, expect) in [
-        (5000, 1..=800),
-        (300, 1..=300),
-        (u32::MAX, 1..=800),
-        (0, 1..=800),
+        (5000, 1..=4000),
+        (2000, 1..=2000),
+        (u32::MAX, 1..=4000),
+        (0, 1..=4000),
     ] {
         let asked = Bolt {
             last: said,
@@ -101,7 +101,7 @@ fn a_dubbo_call_goes_on_with_the_time_that_is_left(driver: Driver) {
     assert!(!text.contains("5000"), "{text:?}");
     let (_, behind) = text.split_once("timeout").unwrap();
     let left: u32 = behind[1..].trim_end_matches('Z').parse().unwrap();
-    assert!((1..=800).contains(&left), "{left}");
+    assert!((1..=4000).contains(&left), "{left}");
     wire.send(dubbo(0x02, 20, id, b"\x91\x93"));
     assert_eq!(take_dubbo(&mut client).2, 9);
     // What says nothing of its time goes on as it is.
@@ -140,7 +140,10 @@ fn a_tars_call_that_was_changed_finds_its_way_back(driver: Driver) {
 }
 
 fn the_routes_limit_ends_a_call_that_would_wait_longer(driver: Driver) {
-    let (server, _proxy, mut client) = short(driver, "bolt");
+    let server = WireServer::bind();
+    let routes = "- { cluster: up, timeout: 1s }";
+    let proxy = proxy(driver, "bolt", routes, &[("up", &server)]);
+    let mut client = Wire::connect(proxy.addr("main"));
     client.send(call(1, &[], "slow").bytes());
     let mut wire = server.accept();
     Bolt::take_call(&mut wire);

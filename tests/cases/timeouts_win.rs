@@ -130,12 +130,12 @@ fn while_no_connection_is_made_the_earliest_wins(driver: Driver) {
 fn while_tls_is_not_agreed_the_earliest_wins(driver: Driver) {
     let host = WireServer::bind();
     for (limits, least, wins) in [
-        (Limits { tls: 200, ..NONE }, 200, TLS),
-        (Limits { per_try: 200, ..NONE }, 200, PER_TRY),
-        (Limits { route: 200, ..NONE }, 200, WHOLE),
-        (Limits { request: 200, ..NONE }, 200, WHOLE),
+        (Limits { tls: 500, ..NONE }, 500, TLS),
+        (Limits { per_try: 500, ..NONE }, 500, PER_TRY),
+        (Limits { route: 500, ..NONE }, 500, WHOLE),
+        (Limits { request: 500, ..NONE }, 500, WHOLE),
         // The connection is there, and nothing was sent yet.
-        (Limits { tls: 400, connect: 200, first_byte: 50, per_try_idle: 50, idle: 50, ..NONE }, 400, TLS),
+        (Limits { tls: 1_000, connect: 500, first_byte: 50, per_try_idle: 50, idle: 50, ..NONE }, 1_000, TLS),
     ] {
         check(&start(driver, limits, host.addr(), true), Some((&host, &|_| ())), least, wins);
     }
@@ -145,13 +145,13 @@ fn while_tls_is_not_agreed_the_earliest_wins(driver: Driver) {
 fn while_no_answer_comes_the_earliest_wins(driver: Driver) {
     let host = WireServer::bind();
     for (limits, least, wins) in [
-        (Limits { first_byte: 200, ..NONE }, 200, FIRST_BYTE),
-        (Limits { per_try: 200, ..NONE }, 200, PER_TRY),
-        (Limits { per_try_idle: 200, ..NONE }, 200, PER_TRY_IDLE),
-        (Limits { route: 200, ..NONE }, 200, WHOLE),
-        (Limits { request: 200, ..NONE }, 200, WHOLE),
+        (Limits { first_byte: 500, ..NONE }, 500, FIRST_BYTE),
+        (Limits { per_try: 500, ..NONE }, 500, PER_TRY),
+        (Limits { per_try_idle: 500, ..NONE }, 500, PER_TRY_IDLE),
+        (Limits { route: 500, ..NONE }, 500, WHOLE),
+        (Limits { request: 500, ..NONE }, 500, WHOLE),
         // The connection is there, and no answer streams yet.
-        (Limits { connect: 200, idle: 50, first_byte: 400, ..NONE }, 400, FIRST_BYTE),
+        (Limits { connect: 500, idle: 50, first_byte: 1_000, ..NONE }, 1_000, FIRST_BYTE),
     ] {
         let head = |wire: &mut Wire| {
             wire.head();
@@ -165,11 +165,12 @@ fn while_an_answer_streams_the_earliest_wins(driver: Driver) {
     let host = WireServer::bind();
     for (limits, least, wins) in [
         (Limits { idle: 200, ..NONE }, 200, SILENT),
-        (Limits { per_try_idle: 200, ..NONE }, 200, SILENT),
-        (Limits { route: 400, ..NONE }, 400, CUT),
-        (Limits { request: 400, ..NONE }, 400, CUT),
-        // The try is over with the answer's head. It has time enough to get there.
-        (Limits { idle: 1_500, first_byte: 1_000, per_try: 1_000, ..NONE }, 1_500, SILENT),
+        // These begin before the answer's head, which has time enough to get there.
+        (Limits { per_try_idle: 1_000, ..NONE }, 1_000, SILENT),
+        (Limits { route: 1_500, ..NONE }, 1_500, CUT),
+        (Limits { request: 1_500, ..NONE }, 1_500, CUT),
+        // The try is over with the answer's head.
+        (Limits { idle: 2_000, first_byte: 1_500, per_try: 1_500, ..NONE }, 2_000, SILENT),
     ] {
         let begin = |wire: &mut Wire| {
             wire.head();
@@ -184,11 +185,11 @@ fn a_trusted_clients_limit_is_in_the_place_of_the_routes(driver: Driver) {
     let host = WireServer::bind();
     for (limits, wants, least, wins) in [
         // Shorter or longer, it counts, and the route's does not.
-        (NONE, 200, 200, WHOLE),
-        (Limits { route: 50, ..NONE }, 300, 300, WHOLE),
+        (NONE, 500, 500, WHOLE),
+        (Limits { route: 50, ..NONE }, 600, 600, WHOLE),
         // All the others count as ever.
-        (Limits { route: 50, per_try: 300, ..NONE }, LONG, 300, PER_TRY),
-        (Limits { route: 50, request: 300, ..NONE }, 0, 300, WHOLE),
+        (Limits { route: 50, per_try: 500, ..NONE }, LONG, 500, PER_TRY),
+        (Limits { route: 50, request: 500, ..NONE }, 0, 500, WHOLE),
     ] {
         let proxy = start(driver, limits, host.addr(), false);
         let field = format!("X-Envoy-Upstream-Rq-Timeout-Ms: {wants}\r\n");

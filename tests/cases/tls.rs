@@ -4,7 +4,7 @@ use ringway_tests::pattern::Pattern;
 use ringway_tests::secure::{BOTH, ONLY_12, ONLY_13};
 use ringway_tests::{
     Authority, Broken, Client, Driver, Leaf, Origin, Proxy, Secure, TempDir, Wanted, Wire,
-    both_drivers, wait_until,
+    both_drivers, wait_equal, wait_until,
 };
 use rustls::ProtocolVersion;
 
@@ -488,21 +488,18 @@ fn the_session_is_logged_and_counted(driver: Driver) {
             .then(|| assert_eq!(text, expect))
             .is_some()
     });
-    assert_eq!(
-        proxy.metric("ringway_listener_tls_handshakes_total", &[]),
-        1.0
-    );
-    assert_eq!(
-        proxy.metric("ringway_listener_tls_version_total", &["TLSv1.3"]),
-        1.0
-    );
-    assert_eq!(
+    wait_equal(1.0, || {
+        proxy.metric("ringway_listener_tls_handshakes_total", &[])
+    });
+    wait_equal(1.0, || {
+        proxy.metric("ringway_listener_tls_version_total", &["TLSv1.3"])
+    });
+    wait_equal(1.0, || {
         proxy.metric(
             "ringway_listener_tls_cipher_total",
-            &["TLS_AES_128_GCM_SHA256"]
-        ),
-        1.0
-    );
+            &["TLS_AES_128_GCM_SHA256"],
+        )
+    });
 }
 
 fn http2_is_agreed_on_by_alpn(driver: Driver) {

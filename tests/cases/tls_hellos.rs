@@ -61,6 +61,7 @@ fn silent_and_half_open_clients_are_closed_in_time(driver: Driver) {
 /// Many clients that say half a hello and no more, while others come and go.
 fn half_open_clients_keep_nobody_out(driver: Driver) {
     const HALF_OPEN: usize = 5_000;
+    let _crowd = sys::crowd();
     assert!(
         sys::raise_nofile(8_192) > 5_500,
         "too few open files for this test"

@@ -2,7 +2,7 @@
 
 use ringway_tests::client::chunk;
 use ringway_tests::proxy::run;
-use ringway_tests::{Client, Driver, Proxy, TempDir, Wire, WireServer, both_drivers};
+use ringway_tests::{Client, Driver, Proxy, TempDir, Wire, WireServer, both_drivers, wait_equal};
 
 use crate::rpc::{Bolt, answer as bolt_answer};
 
@@ -300,7 +300,7 @@ fn exceptions_and_refusals_become_statuses_with_json(driver: Driver) {
 
 fn faults_become_statuses_with_json(driver: Driver) {
     let server = WireServer::bind();
-    let proxy = proxy(driver, ("dubbo", DUBBO), ", timeout: 300ms", "", &[&server]);
+    let proxy = proxy(driver, ("dubbo", DUBBO), ", timeout: 1s", "", &[&server]);
     let mut client = proxy.client();
     ask(&mut client, "/users/find?id=1", "{}");
     let mut wire = server.accept();
@@ -324,7 +324,7 @@ fn faults_become_statuses_with_json(driver: Driver) {
         told(&client.read("POST")),
         (502, error("the upstream closed before it answered"))
     );
-    drop(server);
+    let _refusing = server.refuse();
     ask(&mut client, "/users/find?id=1", "{}");
     assert_eq!(
         told(&client.read("POST")),
@@ -365,7 +365,7 @@ fn a_call_is_tried_again_at_another_host(driver: Driver) {
     let (server, gone) = (WireServer::bind(), WireServer::bind());
     let route = ", retry: { on: [connect_failure], retries: 2 }";
     let proxy = proxy(driver, ("dubbo", DUBBO), route, "", &[&gone, &server]);
-    drop(gone);
+    let _refusing = gone.refuse();
     let mut client = proxy.client();
     let mut wire = None;
     for _ in 0..4 {
@@ -480,7 +480,9 @@ fn calls_are_counted_by_method(driver: Driver) {
     }
     for end in ["ok", "exception", "failed"] {
         let labels = ["method=\"com.test.Users/find\"", &format!("end=\"{end}\"")];
-        assert_eq!(proxy.metric("ringway_rpc_rq_total", &labels), 1.0, "{end}");
+        wait_equal(Some(1.0), || {
+            proxy.try_metric("ringway_rpc_rq_total", &labels).ok()
+        });
     }
 }
 

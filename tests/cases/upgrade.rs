@@ -205,7 +205,7 @@ fn a_tunnel_closes_with_either_end(driver: Driver) {
 
 fn an_idle_tunnel_is_closed(driver: Driver) {
     let origin = Origin::start("a");
-    let routes = "- { match: { prefix: / }, cluster: up, idle_timeout: 200ms }";
+    let routes = "- { match: { prefix: / }, cluster: up, idle_timeout: 1s }";
     let proxy = Proxy::start(driver, &site(routes, &[("up", &[origin.addr()])]));
     let mut client = proxy.client();
     client.send(ASK).try_head().unwrap();

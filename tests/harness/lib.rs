@@ -46,7 +46,7 @@ pub use proxy::{Driver, Proxy, site};
 pub use secure::Secure;
 pub use site::Site;
 pub use tempdir::TempDir;
-pub use wait::{DEADLINE, Until, wait_for, wait_steady, wait_until};
+pub use wait::{DEADLINE, Until, wait_equal, wait_for, wait_steady, wait_until};
 pub use wire::{Wire, WireServer};
 
 /// Runs each of these cases (functions of a [`Driver`]) under both I/O drivers, as `name::io_uring` and `name::epoll`.

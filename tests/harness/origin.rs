@@ -25,6 +25,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::client::chunk;
@@ -76,6 +77,7 @@ struct Shared {
     name: String,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
+    begun: AtomicUsize,
     live: Mutex<HashMap<usize, TcpStream>>,
     released: Mutex<bool>,
     release: Condvar,
@@ -87,6 +89,7 @@ struct Shared {
 pub struct Origin {
     addr: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 impl Origin {
@@ -97,16 +100,24 @@ impl Origin {
 
     /// Listens at an address.
     pub fn start_at(name: &str, addr: SocketAddr) -> Self {
-        let listener =
-            TcpListener::bind(addr).unwrap_or_else(|error| panic!("bind {addr}: {error}"));
-        let addr = listener.local_addr().expect("a bound socket");
+        Self::try_start_at(name, addr).unwrap_or_else(|error| panic!("bind {addr}: {error}"))
+    }
+
+    /// Listens at an address, or says why not.
+    pub fn try_start_at(name: &str, addr: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(addr)?;
+        let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             ..Shared::default()
         });
         let at = Arc::clone(&shared);
-        std::thread::spawn(move || accept(&listener, &at));
-        Self { addr, shared }
+        let accepting = Some(std::thread::spawn(move || accept(&listener, &at)));
+        Ok(Self {
+            addr,
+            shared,
+            accepting,
+        })
     }
 
     /// Where it listens.
@@ -130,6 +141,10 @@ impl Origin {
         let seen = self.nth(1);
         assert_eq!(self.seen().len(), 1, "more than one request");
         seen
+    }
+    /// Requests of which the head was read, whatever became of their bodies.
+    pub fn begun(&self) -> usize {
+        self.shared.begun.load(Ordering::SeqCst)
     }
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
@@ -159,6 +174,8 @@ impl Drop for Origin {
         // Wakes the accepting thread, which then sees the flag.
         let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
         self.close_all();
+        // With it goes the listening socket: who connects from now on is refused, and not let in to find nobody.
+        let _ended = self.accepting.take().map(JoinHandle::join);
     }
 }
 
@@ -198,6 +215,7 @@ impl Connection<'_> {
     /// One request; whether another may follow.
     fn serve(&mut self) -> Result<bool, Broken> {
         let head = self.reader.head()?;
+        self.shared.begun.fetch_add(1, Ordering::SeqCst);
         let mut words = head.start.split(' ');
         let (method, target) = (word(&mut words)?, word(&mut words)?);
         let path = target.split('?').next().unwrap_or_default().to_owned();

@@ -366,6 +366,13 @@ impl Proxy {
     /// The sum of all Prometheus samples of this name whose labels hold all of `labels` (as `cluster="up"`).
     #[track_caller]
     pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        self.try_metric(name, labels)
+            .unwrap_or_else(|text| panic!("no metric {name} {labels:?} in\n{text}"))
+    }
+
+    /// The same where there may be no such sample yet; the page, if there is none.
+    #[track_caller]
+    pub fn try_metric(&self, name: &str, labels: &[&str]) -> Result<f64, String> {
         let text = self.admin("GET", "/stats/prometheus").text();
         let samples = text.lines().filter_map(|line| {
             let (key, value) = line.rsplit_once(' ')?;
@@ -374,11 +381,10 @@ impl Proxy {
             fits.then(|| value.parse::<f64>().unwrap_or(f64::NAN))
         });
         let samples: Vec<f64> = samples.collect();
-        assert!(
-            !samples.is_empty(),
-            "no metric {name} {labels:?} in\n{text}"
-        );
-        samples.iter().sum()
+        if samples.is_empty() {
+            return Err(text);
+        }
+        Ok(samples.iter().sum())
     }
 
     /// A configuration with what the harness adds to it.

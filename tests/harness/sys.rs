@@ -3,6 +3,7 @@
 
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Sends a signal to a process of ours.
 pub fn signal(pid: u32, signal: libc::c_int) {
@@ -90,6 +91,13 @@ pub fn reset_on_close(stream: &TcpStream) {
         )
     };
     assert_eq!(result, 0, "SO_LINGER: {}", std::io::Error::last_os_error());
+}
+
+/// Whoever holds it may have thousands of descriptors open: all tests together share the process's.
+pub fn crowd() -> MutexGuard<'static, ()> {
+    static CROWD: Mutex<()> = Mutex::new(());
+    // One that failed has closed its own.
+    CROWD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Raises this process's soft limit of open files to the hard one, and that to `wanted` where this user may; returns it.

@@ -1,5 +1,6 @@
 //! Waiting for a condition with a deadline: the only way a test waits.
 
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,26 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 #[track_caller]
 pub fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
     wait_for(what, || probe().then_some(()));
+}
+
+/// Waits until `probe` gives this: what counts something may do so a moment after whoever is served has his answer.
+///
+/// # Panics
+/// When the deadline passes, with what it gave last.
+#[track_caller]
+pub fn wait_equal<T: PartialEq + Debug>(expected: T, mut probe: impl FnMut() -> T) {
+    let start = Instant::now();
+    loop {
+        let now = probe();
+        if now == expected {
+            return;
+        }
+        assert!(
+            start.elapsed() < DEADLINE,
+            "waited in vain for {expected:?}: it is {now:?}"
+        );
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// Waits until `probe` gives the same value for a while (forty looks, a fifth of a second): what it measures has come to rest.

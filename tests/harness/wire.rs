@@ -282,9 +282,15 @@ impl Refusing {
         reason = "it takes a port, which a default should not"
     )]
     pub fn new() -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    fn at(addr: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        socket.bind(&any.into()).expect("a free port");
+        // Connections of a listener that was there may not have ended yet.
+        let is_left = addr.port() != 0;
+        socket.set_reuse_address(is_left).expect("a socket");
+        socket.bind(&addr.into()).expect("a free port");
         let addr = socket
             .local_addr()
             .ok()
@@ -298,6 +304,15 @@ impl Refusing {
     /// The address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+}
+
+impl WireServer {
+    /// Listens no more, and keeps the port from others: whoever connects from now on is refused.
+    pub fn refuse(self) -> Refusing {
+        let Self { listener, addr } = self;
+        drop(listener);
+        Refusing::at(addr)
     }
 }
 
@@ -345,8 +360,8 @@ impl Full {
 /// A free port below those that the kernel gives to connecting sockets, so that it stays free while nobody listens.
 pub fn steady_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Test processes that run at once begin in different places.
-    let start = u16::try_from(std::process::id() % 12_000).expect("small");
+    // Test processes that run at once begin in different places, and far from each other: their numbers may be neighbours.
+    let start = u16::try_from(std::process::id().wrapping_mul(193) % 12_000).expect("small");
     wait_for("a free port", || {
         let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
         TcpListener::bind(("127.0.0.1", port))
