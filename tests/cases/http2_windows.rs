@@ -2,7 +2,9 @@
 
 use ringway_tests::frames::{ACK, END_STREAM, frame, headers};
 use ringway_tests::http2::{END, kind};
-use ringway_tests::{Driver, Frames, Http2, Site, WireServer, both_drivers};
+use ringway_tests::{
+    Driver, Frames, Http2, Origin, Proxy, Site, WireServer, both_drivers, site, wait_equal,
+};
 
 use crate::http2_connections::{all_200, answers, ask};
 use crate::http2_limits::limited;
@@ -13,6 +15,7 @@ both_drivers! {
     windows_grow_for_who_fills_them,
     windows_shrink_where_streams_are_many,
     a_window_that_shrinks_opens_again,
+    what_windows_hold_is_told,
 }
 
 fn windows_hold_what_they_say(driver: Driver) {
@@ -185,4 +188,33 @@ fn a_window_that_shrinks_opens_again(driver: Driver) {
         assert_eq!(client.answer(stream).status, 200);
     }
     assert_eq!(origin.seen().len(), 3);
+}
+
+fn what_windows_hold_is_told(driver: Driver) {
+    let origin = Origin::start("a");
+    // A filter that waits has the body wait too.
+    let waits = "filters: [{ fault: { delay: { for: 60s, share: 100% } } }]";
+    let routes = format!(
+        "- {{ match: {{ prefix: /held }}, cluster: up, {waits} }}\n- {{ match: {{ prefix: / }}, cluster: up }}"
+    );
+    let windows = "    http2: { stream_window: 64KiB, stream_window_max: 64KiB, connection_window_max: 128KiB }\n    routes:";
+    let config = site(&routes, &[("up", &[origin.addr()])]).replace("    routes:", windows);
+    let proxy = Proxy::start(driver, &config);
+    let gauge = |name: &str| proxy.metric(&format!("ringway_listener_http2_{name}_bytes"), &[]);
+    let mut clients = [(); 2].map(|()| Http2::connect(proxy.addr("web")));
+    wait_equal(f64::from(256 << 10), || gauge("window"));
+    let mut held = Vec::new();
+    for client in &mut clients {
+        let stream = client.start("POST", "/held", &[], false);
+        client.data(stream, &[7; 50_000], false);
+        held.push(stream);
+    }
+    wait_equal(100_000.0, || gauge("held"));
+    // What passes is held no more, and neither is what was given up.
+    assert_eq!(clients[0].post("/echo", &[7; 60_000]).body.len(), 60_000);
+    wait_equal(100_000.0, || gauge("held"));
+    clients[0].reset(held[0]);
+    wait_equal(50_000.0, || gauge("held"));
+    drop(clients);
+    wait_equal((0.0, 0.0), || (gauge("held"), gauge("window")));
 }

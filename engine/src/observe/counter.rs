@@ -57,6 +57,12 @@ impl Gauge {
         self.set(self.value().wrapping_sub(1));
     }
 
+    /// Adds `n`, which may be less than nothing.
+    #[inline]
+    pub fn change(&self, n: i64) {
+        self.set(self.value().wrapping_add(n));
+    }
+
     /// Makes it `n`.
     #[inline]
     pub fn set(&self, n: i64) {

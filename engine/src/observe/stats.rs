@@ -95,6 +95,8 @@ scope! {
         upgrades_active: Gauge, "Tunnels open.";
         http2_cx_total: Counter, "Connections that spoke HTTP/2.";
         http2_cx_errors: Counter, "HTTP/2 connections closed because the client broke the protocol.";
+        http2_window: Gauge as http2_window_bytes, "Bytes that HTTP/2 clients may send before any of them has been passed on: the windows of all connections.";
+        http2_held: Gauge as http2_held_bytes, "Bytes of bodies that came over HTTP/2 and have not been passed on, at most: this much of the windows is in memory.";
         http2_rq_reset: Counter, "HTTP/2 streams that ended by a reset, of either end, before their answer was whole.";
         http2_frames_ping: Counter as http2_frames [kind = ping], "Frames from clients that carry nothing, by kind.";
         http2_frames_settings: Counter as http2_frames [kind = settings], "Frames from clients that carry nothing, by kind.";

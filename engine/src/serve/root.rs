@@ -18,6 +18,15 @@ pub(super) trait Keeper {
     fn panicked(&self);
 }
 
+/// What `work` gives, or nothing if it panics: for what is done before there is a task.
+pub(super) fn guarded<T>(keeper: &impl Keeper, work: impl FnOnce() -> Option<T>) -> Option<T> {
+    // What a panic leaves half done is dropped with `work`.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_panic| {
+        keeper.panicked();
+        None
+    })
+}
+
 /// A task and its keeper.
 pub(super) struct Root<F, K> {
     task: F,
@@ -44,5 +53,34 @@ impl<F: Future<Output = ()>, K: Keeper> Future for Root<F, K> {
             this.keeper.panicked();
             Poll::Ready(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counted(Cell<u32>);
+
+    impl Keeper for Counted {
+        fn panicked(&self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    #[test]
+    fn a_panic_gives_nothing_and_is_told() {
+        let keeper = Counted::default();
+        assert_eq!(guarded(&keeper, || Some(7)), Some(7));
+        assert_eq!(guarded(&keeper, || None::<u32>), None);
+        assert_eq!(keeper.0.get(), 0);
+        assert_eq!(
+            guarded(&keeper, || -> Option<u32> { panic!("as the test wants") }),
+            None
+        );
+        assert_eq!(keeper.0.get(), 1);
     }
 }

@@ -133,6 +133,8 @@ pub struct FrameScanner {
     taken: u64,
     /// Milliseconds that have passed and are not yet worth one.
     waited: u64,
+    /// Bytes of DATA, since somebody last asked.
+    data: u64,
     /// A header block has begun and not ended.
     in_block: bool,
     /// The bytes to skip are SETTINGS; what is here of an entry.
@@ -151,6 +153,7 @@ impl FrameScanner {
             left: budgets,
             taken: 0,
             waited: 0,
+            data: 0,
             in_block: false,
             settings: false,
             entry: ([0; ENTRY], 0),
@@ -161,6 +164,11 @@ impl FrameScanner {
     /// Whether a header block has begun and its end has not come.
     pub fn is_in_block(&self) -> bool {
         self.in_block
+    }
+
+    /// How many bytes of DATA have come since this was last asked, whole with the head of their frame.
+    pub fn take_data(&mut self) -> u64 {
+        std::mem::take(&mut self.data)
     }
 
     /// The peer has taken so many bytes.
@@ -220,6 +228,7 @@ impl FrameScanner {
                 if length > 0 {
                     self.left.empty = self.budgets.empty;
                 }
+                self.data += u64::from(length);
             }
             FrameKind::EmptyData => {
                 self.left.empty = self.left.empty.checked_sub(1).ok_or(Breach::Empty)?;

@@ -107,12 +107,12 @@ impl<'c> StreamBody<'c> {
         }
     }
 
-    /// The stream behind it, for a tunnel.
-    pub(super) fn stream(&mut self) -> &mut RecvStream {
+    /// The stream behind it, for a tunnel, and what hears of what was passed on.
+    pub(super) fn stream(&mut self) -> (&mut RecvStream, &Shared) {
         let shared = self.shared;
         let open = self.open.get_or_insert_with(|| Open::new(shared));
         open.know(&mut self.stream);
-        &mut self.stream
+        (&mut self.stream, shared)
     }
 
     fn violation(&self, violation: Violation) -> Fault {
@@ -124,6 +124,7 @@ impl<'c> StreamBody<'c> {
         if self.held > 0 {
             // It fails only for a stream that has ended, which has no window.
             let _ended = self.stream.flow_control().release_capacity(self.held);
+            self.shared.passed(self.held);
             self.held = 0;
         }
     }
@@ -155,6 +156,16 @@ impl<'c> StreamBody<'c> {
         }
         self.ended = true;
         Poll::Ready(Ok(None))
+    }
+}
+
+impl Drop for StreamBody<'_> {
+    fn drop(&mut self) {
+        if self.framing != Framing::Empty || self.open.is_some() {
+            // What nobody has taken goes with the stream.
+            self.shared
+                .passed(self.stream.flow_control().used_capacity());
+        }
     }
 }
 

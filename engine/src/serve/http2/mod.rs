@@ -44,6 +44,7 @@ pub(super) async fn serve(connection: Box<Connection>) {
     let (io, pump) = poll_io(stream, Some(shared.observer()));
     let (client, ticket, end) = match greet(&client, &shared, io, &pump).await {
         Some(codec) => {
+            shared.widened();
             let mut session = Session::new(client, ticket, codec, &pump, shared);
             let end = std::future::poll_fn(|cx| session.poll(cx)).await;
             let Session { client, ticket, .. } = session;

@@ -15,7 +15,7 @@ use crate::http2::{Beat, Pulse};
 use crate::net::{PollIo, Pump, spawn};
 use crate::serve::Client;
 use crate::serve::pace::Pace;
-use crate::serve::root::{Root, boxed};
+use crate::serve::root::{Root, boxed, guarded};
 use crate::time::{Deadline, now_millis};
 use crate::view::Ticket;
 
@@ -236,6 +236,7 @@ impl<'p> Session<'p> {
             && window.end(came)
         {
             self.codec.set_target_window_size(window.connection());
+            self.shared.widened();
         }
         beat
     }
@@ -369,7 +370,9 @@ fn begin(
 ) {
     let place = Rc::new(place);
     let keeper = Rc::clone(&place);
-    if let Some(stream) = Stream::admit(client.beside(), place, request, respond) {
+    // A panic here ends the stream, as one in its task does, and not the connection: what was taken from the codec resets it.
+    let admit = || Stream::admit(client.beside(), place, request, respond);
+    if let Some(stream) = guarded(&keeper, admit) {
         // Boxed, or the whole of it is copied on the way into the runtime's own box, and again on the way to that.
         spawn(Root::new(boxed(|| stream.serve()), keeper));
     }

@@ -28,6 +28,7 @@ pub(super) struct Shared {
     /// Streams with a task: what may be in flight to upstreams.
     in_flight: Cell<u32>,
     pub(super) window: Window,
+    memory: Memory,
     /// The connection's task.
     waker: RefCell<Option<Waker>>,
 }
@@ -52,6 +53,7 @@ impl Shared {
                 http2.connection_window_max,
                 http2.concurrent_streams,
             ),
+            memory: Memory::default(),
             waker: RefCell::default(),
         })
     }
@@ -61,7 +63,8 @@ impl Shared {
         let shared = Rc::clone(self);
         Box::new(move |bytes| {
             let stats = &shared.listener.stats;
-            let scanned = shared.scanner.borrow_mut().scan(bytes, |kind| match kind {
+            let mut scanner = shared.scanner.borrow_mut();
+            let scanned = scanner.scan(bytes, |kind| match kind {
                 FrameKind::Ping => stats.http2_frames_ping.inc(),
                 FrameKind::Settings => stats.http2_frames_settings.inc(),
                 FrameKind::WindowUpdate => stats.http2_frames_window_update.inc(),
@@ -72,6 +75,11 @@ impl Shared {
                 FrameKind::Unknown => stats.http2_frames_unknown.inc(),
                 FrameKind::Data | FrameKind::Headers | FrameKind::Push | FrameKind::GoAway => {}
             });
+            let data = scanner.take_data();
+            drop(scanner);
+            if data > 0 {
+                shared.came(data);
+            }
             if let Err(breach) = scanned {
                 match breach {
                     Breach::Control => stats.limit_http2_control_frames.inc(),
@@ -91,6 +99,33 @@ impl Shared {
         let mut scanner = self.scanner.borrow_mut();
         scanner.sent(sent);
         scanner.waited(millis);
+    }
+
+    /// Bytes of bodies have come.
+    fn came(&self, bytes: u64) {
+        // What is not taken any more, of streams that were reset, is not told apart; more than its window no connection holds.
+        let most = u64::from(self.window.connection());
+        let held = self.memory.held.get().saturating_add(bytes).min(most);
+        self.hold(held);
+    }
+
+    /// Bytes of them have been passed on, or dropped.
+    pub(super) fn passed(&self, bytes: usize) {
+        self.hold(self.memory.held.get().saturating_sub(bytes as u64));
+    }
+
+    fn hold(&self, bytes: u64) {
+        let before = self.memory.held.replace(bytes);
+        let change = bytes.cast_signed() - before.cast_signed();
+        self.listener.stats.http2_held.change(change);
+    }
+
+    /// The connection's window is open, or has grown.
+    pub(super) fn widened(&self) {
+        let now = self.window.connection();
+        let before = self.memory.window.replace(now);
+        let change = i64::from(now) - i64::from(before);
+        self.listener.stats.http2_window.change(change);
     }
 
     /// Whether a header block has begun and not ended.
@@ -147,6 +182,21 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.hold(0);
+        let window = i64::from(self.memory.window.get());
+        self.listener.stats.http2_window.change(-window);
+    }
+}
+
+/// What the listener's gauges have of this connection.
+#[derive(Default)]
+struct Memory {
+    window: Cell<u32>,
+    held: Cell<u64>,
+}
+
 /// A stream's place in flight. Its end is judged when it is dropped.
 pub(super) struct InFlight {
     shared: Rc<Shared>,
@@ -184,6 +234,10 @@ impl Drop for InFlight {
         if resets.count(premature) {
             listener.stats.limit_http2_resets.inc();
             self.shared.wake();
+        }
+        if last == 1 {
+            // Nothing is left of what bodies brought.
+            self.shared.hold(0);
         }
         // Others may wait for this place, or the connection for its last stream.
         if last == 1 || last >= listener.spec.config.http2.concurrent_streams {

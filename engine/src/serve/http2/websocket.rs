@@ -11,6 +11,7 @@ use h2::{Reason, RecvStream, SendStream};
 use ringway_protocols::Fields;
 use ringway_protocols::http2::websocket;
 
+use super::shared::Shared;
 use crate::fault::FaultKind;
 use crate::proxy::{Duplex, FarEnd, Inlet, Moved, Outlet, Reply, Writing, tunnel};
 use crate::request::LocalReply;
@@ -61,7 +62,7 @@ pub(super) fn answer(reply: &mut Reply<'_>, accept: &[u8]) -> bool {
 pub(super) async fn join(
     client: &Client,
     responder: &RefCell<SendResponse<Bytes>>,
-    stream: &mut RecvStream,
+    (stream, shared): (&mut RecvStream, &Shared),
     send: SendStream<Bytes>,
     upstream: FarEnd,
     idle: Duration,
@@ -71,7 +72,11 @@ pub(super) async fn join(
     stats.upgrades_total.inc();
     stats.upgrades_active.inc();
     let moved = Moved::default();
-    let mut inlet = Incoming { stream, held: 0 };
+    let mut inlet = Incoming {
+        stream,
+        shared,
+        held: 0,
+    };
     let mut outlet = Outgoing { stream: send };
     let ours = Duplex::Stream(&mut inlet, &mut outlet);
     let pipes = &client.local.pipes;
@@ -87,6 +92,7 @@ pub(super) async fn join(
 /// What the client sends.
 struct Incoming<'s> {
     stream: &'s mut RecvStream,
+    shared: &'s Shared,
     /// Handed out, and not yet given back to its window.
     held: usize,
 }
@@ -96,6 +102,7 @@ impl Inlet for Incoming<'_> {
         let held = std::mem::take(&mut self.held);
         // It fails only for a stream that has ended, which has no window.
         let _ended = self.stream.flow_control().release_capacity(held);
+        self.shared.passed(held);
         loop {
             let Some(bytes) = ready!(self.stream.poll_data(cx)) else {
                 return Poll::Ready(Ok(None));
