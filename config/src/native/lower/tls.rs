@@ -78,10 +78,14 @@ pub(crate) fn client(record: ClusterTlsRecord, cx: &mut Cx) -> ClientTls {
             UpstreamName::Host
         }
     };
-    let offer = match record.min_version {
-        TlsVersion::V12 => Offer::default(),
-        TlsVersion::V13 => Offer::modern(),
-    };
+    let offer = offer(
+        &at,
+        record.profile,
+        record.versions,
+        record.ciphers,
+        &record.keys,
+        cx,
+    );
     ClientTls {
         server_name,
         trust: Trust {

@@ -155,8 +155,12 @@ record! {
         pins: Vec<PinRecord>,
         /// The certificate that is shown to hosts which ask for one.
         certificate: Option<CertificateRecord>,
-        /// The lowest version.
-        min_version: TlsVersion = "1.2",
+        /// Versions and ciphers by a name: Mozilla's profiles.
+        profile: TlsProfile = "intermediate",
+        /// The versions, instead of the profile's.
+        versions: Option<NonEmpty<TlsVersion>>,
+        /// The cipher suites, instead of the profile's.
+        ciphers: Option<NonEmpty<Cipher>>,
         /// The limit of a handshake.
         handshake_timeout: Positive = "5s",
         /// Believe any host, whatever its certificate. For trying out only.

@@ -56,10 +56,7 @@ pub(super) fn client(tls: &ClientTls) -> Value {
                 pins,
             },
         certificate: own,
-        offer: Offer {
-            versions,
-            ciphers: _,
-        },
+        offer: Offer { versions, ciphers },
         handshake_timeout,
         insecure_skip_verify,
         key_log,
@@ -68,11 +65,6 @@ pub(super) fn client(tls: &ClientTls) -> Value {
         UpstreamName::Fixed(name) => (Some(name.as_str()), false),
         UpstreamName::Host => (None, true),
         UpstreamName::Endpoint => (None, false),
-    };
-    let lowest = if versions.contains(&TlsVersion::V12) {
-        TlsVersion::V12
-    } else {
-        TlsVersion::V13
     };
     map([
         ("server_name", fixed.map(Value::from)),
@@ -85,7 +77,11 @@ pub(super) fn client(tls: &ClientTls) -> Value {
         ("sans", list(each(sans, san))),
         ("pins", list(each(pins, pin))),
         ("certificate", own.as_ref().map(certificate)),
-        ("min_version", some(version(lowest))),
+        ("versions", list(each(versions, |v| version(*v).into()))),
+        (
+            "ciphers",
+            list(each(ciphers, |cipher| cipher.name().into())),
+        ),
         ("handshake_timeout", some(time(*handshake_timeout))),
         ("insecure_skip_verify", some(*insecure_skip_verify)),
         (

@@ -60,7 +60,7 @@ impl Client {
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(&config.offer))
-            .map_err(|error| key_error("min_version", error))?
+            .map_err(|error| key_error("versions", error))?
             .dangerous()
             .with_custom_certificate_verifier(servers);
         let mut built = match &config.certificate {
