@@ -89,6 +89,7 @@ struct Shared {
 pub struct Origin {
     addr: SocketAddr,
     shared: Arc<Shared>,
+    listener: TcpListener,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -112,10 +113,12 @@ impl Origin {
             ..Shared::default()
         });
         let at = Arc::clone(&shared);
-        let accepting = Some(std::thread::spawn(move || accept(&listener, &at)));
+        let accepted = listener.try_clone()?;
+        let accepting = Some(std::thread::spawn(move || accept(&accepted, &at)));
         Ok(Self {
             addr,
             shared,
+            listener,
             accepting,
         })
     }
@@ -171,11 +174,10 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.release();
-        // Wakes the accepting thread, which then sees the flag.
-        let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
-        self.close_all();
-        // With it goes the listening socket: who connects from now on is refused, and not let in to find nobody.
+        // Who connects from now on is refused, and not let in to find nobody. The accepting thread wakes, and sees the flag.
+        crate::sys::stop_listening(&self.listener);
         let _ended = self.accepting.take().map(JoinHandle::join);
+        self.close_all();
     }
 }
 

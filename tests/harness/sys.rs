@@ -1,7 +1,7 @@
 //! What only the system can tell or do: signals, descriptor limits, resets, memory and CPU of a process.
 #![allow(unsafe_code, reason = "calls of libc that std has no safe form for")]
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -72,6 +72,13 @@ pub fn either_ready(
     let millis = i32::try_from(time.as_millis()).expect("short");
     // SAFETY: the pointer is to two pollfds, as the count says; the descriptors are open while they are borrowed.
     unsafe { libc::poll(both.as_mut_ptr(), 2, millis) > 0 }
+}
+
+/// Ends a listening socket, though others may have it open: a process that is being started has all of ours until it runs its own program.
+pub fn stop_listening(listener: &TcpListener) {
+    // SAFETY: the descriptor is open while `listener` is borrowed, and the call touches no memory.
+    let result = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+    assert_eq!(result, 0, "shutdown: {}", std::io::Error::last_os_error());
 }
 
 /// Makes closing this socket send a reset instead of a FIN.

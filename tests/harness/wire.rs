@@ -310,9 +310,8 @@ impl Refusing {
 impl WireServer {
     /// Listens no more, and keeps the port from others: whoever connects from now on is refused.
     pub fn refuse(self) -> Refusing {
-        let Self { listener, addr } = self;
-        drop(listener);
-        Refusing::at(addr)
+        crate::sys::stop_listening(&self.listener);
+        Refusing::at(self.addr)
     }
 }
 
