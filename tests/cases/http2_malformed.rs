@@ -10,12 +10,7 @@ both_drivers! {
     an_empty_body_is_awaited_before_it_goes_on,
     malformed_requests_are_reset_and_counted,
     requests_that_are_refused_get_a_status,
-    no_field_that_means_something_else_in_http1_passes,
-    no_pseudo_field_passes_that_is_not_what_it_should_be,
-    pseudo_fields_come_once_each_and_first,
-    one_host_is_named_and_it_is_one,
     a_length_that_is_none_passes_nowhere,
-    what_is_unusual_and_right_passes_as_it_is,
     trailers_that_are_malformed_break_the_request,
     pieces_of_cookies_are_one_field,
 }
@@ -164,7 +159,7 @@ fn requests_that_are_refused_get_a_status(driver: Driver) {
 }
 
 /// Sends fields as they are, on a connection of their own, and says what became of them: a status, or none.
-fn sent(proxy: &Proxy, fields: &[(&[u8], &[u8])]) -> Result<Answer, u32> {
+pub(crate) fn sent(proxy: &Proxy, fields: &[(&[u8], &[u8])]) -> Result<Answer, u32> {
     let mut client = Http2::connect(proxy.addr("web"));
     let stream = client.new_stream();
     let block: Vec<u8> = fields
@@ -183,7 +178,7 @@ fn sent(proxy: &Proxy, fields: &[(&[u8], &[u8])]) -> Result<Answer, u32> {
 
 /// It was refused, by a reset, a GOAWAY or a status.
 #[track_caller]
-fn refused(proxy: &Proxy, fields: &[(&[u8], &[u8])]) {
+pub(crate) fn refused(proxy: &Proxy, fields: &[(&[u8], &[u8])]) {
     match sent(proxy, fields) {
         Ok(answer) => assert!(
             (400..500).contains(&answer.status) || answer.status == 501,
@@ -199,217 +194,17 @@ fn refused(proxy: &Proxy, fields: &[(&[u8], &[u8])]) {
     }
 }
 
-fn shown(fields: &[(&[u8], &[u8])]) -> String {
+pub(crate) fn shown(fields: &[(&[u8], &[u8])]) -> String {
     let all = fields
         .iter()
         .map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii()));
     all.collect::<Vec<_>>().join(" | ")
 }
 
-const METHOD: (&[u8], &[u8]) = (b":method", b"GET");
-const SCHEME: (&[u8], &[u8]) = (b":scheme", b"http");
-const PATH: (&[u8], &[u8]) = (b":path", b"/x");
-const AUTHORITY: (&[u8], &[u8]) = (b":authority", b"test.example");
-
-fn no_field_that_means_something_else_in_http1_passes(driver: Driver) {
-    let (origin, proxy) = echo(driver);
-    let with = |name: &[u8], value: &[u8]| {
-        refused(&proxy, &[METHOD, SCHEME, PATH, AUTHORITY, (name, value)]);
-    };
-    for name in [
-        &b""[..],
-        b"X",
-        b"x-Upper",
-        b"x ",
-        b" x",
-        b"x:",
-        b"x:y",
-        b"x\0",
-        b"x\r",
-        b"x\n",
-        b"x\ty",
-        b"x\r\nx-smuggled",
-        b"x: y\r\nx-smuggled",
-        b"x\x7f",
-        b"x\x80",
-        b"x\xc3\xa9",
-        b"x(y",
-        b"x,y",
-        b"x;y",
-        b"x=y",
-        b"x/y",
-        b"x@y",
-        b"x[y",
-        b"x\\y",
-        b"x{y",
-        b"x\"y",
-        b"content_length",
-        b"transfer_encoding",
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"transfer-encoding",
-        b"upgrade",
-    ] {
-        with(name, b"chunked");
-    }
-    for value in [
-        &b"a\0"[..],
-        b"\0",
-        b"a\r",
-        b"a\n",
-        b"a\r\nx-smuggled: 1",
-        b"a\nx-smuggled: 1",
-        b"a\r\n\r\nGET / HTTP/1.1",
-        b" a",
-        b"a ",
-        b"\ta",
-        b"a\t",
-        b" ",
-        b"a\x01b",
-        b"a\x1fb",
-        b"a\x7fb",
-    ] {
-        with(b"x-a", value);
-    }
-    for te in [
-        &b"gzip"[..],
-        b"chunked",
-        b"trailers, gzip",
-        b"trailers, chunked",
-        b"",
-    ] {
-        with(b"te", te);
-    }
-    assert!(origin.seen().is_empty(), "{:?}", origin.seen());
-}
-
-fn no_pseudo_field_passes_that_is_not_what_it_should_be(driver: Driver) {
-    let (origin, proxy) = echo(driver);
-    let all = [METHOD, SCHEME, PATH, AUTHORITY];
-    let other = |at: usize, value: &[u8]| {
-        let mut fields = all;
-        fields[at].1 = value;
-        refused(&proxy, &fields);
-    };
-    for method in [
-        &b""[..],
-        b"G ET",
-        b"GET ",
-        b" GET",
-        b"G\0T",
-        b"G(T",
-        b"GET\r\n",
-        b"GET / HTTP/1.1\r\nx: ",
-    ] {
-        other(0, method);
-    }
-    for scheme in [
-        &b""[..],
-        b"ftp",
-        b"http:",
-        b"http://a/?",
-        b"http\r\nx: 1",
-        b" http",
-        b"ht tp",
-    ] {
-        other(1, scheme);
-    }
-    for path in [
-        &b""[..],
-        b"x",
-        b"*",
-        b"?q",
-        b"/ x",
-        b"/x HTTP/1.1\r\nx: 1\r\ny: ",
-        b"/\0",
-        b"/\t",
-        b"/\r",
-        b"/\n",
-        b"/\x7f",
-        b"/\"",
-        b"/<",
-        b"/x y",
-        b"http://other.test/x",
-        b"//other.test:x@/ ",
-        b"other.test:80",
-    ] {
-        other(2, path);
-    }
-    assert!(origin.seen().is_empty(), "{:?}", origin.seen());
-}
-
-fn pseudo_fields_come_once_each_and_first(driver: Driver) {
-    let (origin, proxy) = echo(driver);
-    let all = [METHOD, SCHEME, PATH, AUTHORITY];
-    for at in 0..4 {
-        // Twice, one way and the other.
-        refused(&proxy, &[METHOD, SCHEME, PATH, AUTHORITY, all[at]]);
-        let mut rest = all.to_vec();
-        rest.insert(0, all[at]);
-        refused(&proxy, &rest);
-        // Behind a field.
-        let mut late = all.to_vec();
-        let own = late.remove(at);
-        late.extend([(&b"x"[..], &b"1"[..]), own]);
-        refused(&proxy, &late);
-        // Not at all.
-        let mut none = all.to_vec();
-        none.remove(at);
-        refused(&proxy, &none);
-    }
-    for more in [
-        (&b":status"[..], &b"200"[..]),
-        (b":unknown", b"1"),
-        (b":", b"1"),
-        (b":Path", b"/y"),
-        (b":protocol", b"websocket"),
-    ] {
-        refused(&proxy, &[METHOD, SCHEME, PATH, AUTHORITY, more]);
-    }
-    assert!(origin.seen().is_empty(), "{:?}", origin.seen());
-}
-
-fn one_host_is_named_and_it_is_one(driver: Driver) {
-    let (origin, proxy) = echo(driver);
-    for authority in [
-        &b""[..],
-        b"a b",
-        b"a/x",
-        b"a?x",
-        b"a#x",
-        b"u@a",
-        b"u:p@a",
-        b"a:b",
-        b"a:99999",
-        b"a:80:80",
-        b"a,b",
-        b"[::1",
-        b"::1]",
-        b"a\r\nx: 1",
-        b"a\0b",
-        b"a\t",
-        b" a",
-        b"a\\b",
-    ] {
-        refused(&proxy, &[METHOD, SCHEME, PATH, (b":authority", authority)]);
-    }
-    for host in [
-        &b"other.example"[..],
-        b"",
-        b"test.example:80",
-        b"test.example\r\nx: 1",
-        b"test.example/",
-    ] {
-        refused(&proxy, &[METHOD, SCHEME, PATH, AUTHORITY, (b"host", host)]);
-    }
-    for host in [&b""[..], b"a b", b"a/x", b"u@a", b"a,b"] {
-        refused(&proxy, &[METHOD, SCHEME, PATH, (b"host", host)]);
-    }
-    let two = (&b"host"[..], &b"test.example"[..]);
-    refused(&proxy, &[METHOD, SCHEME, PATH, two, two]);
-    assert!(origin.seen().is_empty(), "{:?}", origin.seen());
-}
+pub(crate) const METHOD: (&[u8], &[u8]) = (b":method", b"GET");
+pub(crate) const SCHEME: (&[u8], &[u8]) = (b":scheme", b"http");
+pub(crate) const PATH: (&[u8], &[u8]) = (b":path", b"/x");
+pub(crate) const AUTHORITY: (&[u8], &[u8]) = (b":authority", b"test.example");
 
 fn a_length_that_is_none_passes_nowhere(driver: Driver) {
     let (origin, proxy) = echo(driver);
@@ -452,39 +247,6 @@ fn a_length_that_is_none_passes_nowhere(driver: Driver) {
         ],
     );
     assert!(origin.seen().is_empty(), "{:?}", origin.seen());
-}
-
-fn what_is_unusual_and_right_passes_as_it_is(driver: Driver) {
-    let (origin, proxy) = echo(driver);
-    let count = std::cell::Cell::new(0);
-    let passes = |fields: &[(&[u8], &[u8])]| {
-        let answer = sent(&proxy, fields).map(|answer| answer.status);
-        assert_eq!(answer, Ok(200), "{}", shown(fields));
-        count.set(count.get() + 1);
-        origin.nth(count.get())
-    };
-    for (name, value) in [
-        ("x-empty", ""),
-        ("x!#$%&'*+-.^`|~9", "1"),
-        ("x-a", "a \t b"),
-        ("te", "trailers"),
-    ] {
-        let own = (name.as_bytes(), value.as_bytes());
-        let seen = passes(&[METHOD, SCHEME, PATH, AUTHORITY, own]);
-        assert_eq!(seen.get(name), Some(value));
-    }
-    for path in ["/a%20b;p=1?q=/../&r=?", "/x?", "//", "/x#fragment"] {
-        let seen = passes(&[METHOD, SCHEME, (b":path", path.as_bytes()), AUTHORITY]);
-        assert_eq!(Some(seen.target.as_str()), path.split('#').next());
-    }
-    let seen = passes(&[(b":method", b"X-1!"), SCHEME, PATH, AUTHORITY]);
-    assert_eq!(seen.method, "X-1!");
-    let hosts = [AUTHORITY, (b"host", b"TEST.example")];
-    let seen = passes(&[METHOD, SCHEME, PATH, hosts[0], hosts[1]]);
-    assert_eq!(seen.get("host"), Some("test.example"));
-    let seen = passes(&[METHOD, SCHEME, PATH, (b":authority", b"[::1]:8080")]);
-    assert_eq!(seen.get("host"), Some("[::1]:8080"));
-    passes(&[AUTHORITY, PATH, SCHEME, METHOD]);
 }
 
 fn trailers_that_are_malformed_break_the_request(driver: Driver) {
