@@ -42,6 +42,7 @@ mod proxy_protocol_sent;
 mod reload;
 mod retries;
 mod retry_policy;
+mod retry_reload;
 mod routing;
 mod rpc;
 mod rpc_bound;

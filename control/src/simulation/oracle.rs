@@ -6,7 +6,6 @@ use ringway_engine::{Hosts, Mark};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     id: u64,
-    slot: u32,
     priority: u8,
     healthy: bool,
     degraded: bool,
@@ -28,7 +27,6 @@ impl Told {
             let degraded = host.state.has(Mark::Degraded);
             Known {
                 id: host.id,
-                slot: host.slot,
                 priority: host.endpoint.priority,
                 healthy: !out && !degraded,
                 degraded: !out && degraded,
@@ -54,9 +52,9 @@ impl Told {
         Some(self.takes(host))
     }
 
-    /// A host that may be asked and whose slot is none of these.
-    pub(super) fn other(&self, tried: &[u32]) -> Option<u64> {
-        let mut others = self.hosts.iter().filter(|host| !tried.contains(&host.slot));
+    /// A host that may be asked and is none of these.
+    pub(super) fn other(&self, tried: &[u64]) -> Option<u64> {
+        let mut others = self.hosts.iter().filter(|host| !tried.contains(&host.id));
         others.find(|host| self.takes(host)).map(|host| host.id)
     }
 

@@ -1,9 +1,7 @@
 //! One run: what happens when, and what must hold after each step.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,10 +44,10 @@ enum Event {
 /// A request under way.
 struct Asking {
     request: Request,
-    /// What the core knows that it is on.
-    told: Rc<RefCell<Told>>,
-    /// The slots of the hosts that were tried.
-    tried: Vec<u32>,
+    /// The core that it is on.
+    core: usize,
+    /// The ids of the hosts that were tried.
+    tried: Vec<u64>,
     host: Option<Arc<HostSpec>>,
     since: Duration,
 }
@@ -58,12 +56,11 @@ struct Asking {
 struct Letter {
     news: News,
     told: Told,
-    /// Of another version.
-    fresh: bool,
 }
 
 struct CoreSide {
-    told: Rc<RefCell<Told>>,
+    /// What it knows of the hosts.
+    told: Told,
     letters: VecDeque<Letter>,
     /// When the last of them arrives.
     last: Duration,
@@ -122,7 +119,7 @@ impl World {
         let rehearsal = Rehearsal::new(config.clone(), plan.cores, seed);
         let told = told(&config, &rehearsal);
         let core = |_| CoreSide {
-            told: Rc::new(RefCell::new(told.clone())),
+            told: told.clone(),
             letters: VecDeque::new(),
             last: Duration::ZERO,
         };
@@ -253,7 +250,7 @@ impl World {
         let id = self.sum.requests;
         let asking = Asking {
             request,
-            told: Rc::clone(&self.cores[core].told),
+            core,
             tried: Vec::new(),
             host: None,
             since: self.now,
@@ -267,8 +264,8 @@ impl World {
         let Some(asking) = self.asking.get_mut(&id) else {
             return Ok(());
         };
-        let told = Rc::clone(&asking.told);
-        let told = told.borrow();
+        // What its core was told last, also where that is of another version than the one that it began with.
+        let told = &self.cores[asking.core].told;
         let host = match asking.request.begin() {
             Ok(host) => host,
             Err(refused) => {
@@ -292,11 +289,11 @@ impl World {
             "{} was asked, may be: {may:?}",
             host.label
         );
-        must!(!asking.tried.contains(&host.slot), "{} twice", host.label);
+        must!(!asking.tried.contains(&host.id), "{} twice", host.label);
         self.sum.in_panic += u64::from(told.is_in_panic());
         self.sum.tries += 1;
         self.sum.further += u64::from(!asking.tried.is_empty());
-        asking.tried.push(host.slot);
+        asking.tried.push(host.id);
         asking.since = self.now;
         asking.host = Some(Arc::clone(&host));
         self.within_limits(&host)?;
@@ -425,14 +422,14 @@ impl World {
         let slots: Vec<u32> = there.map(|(slot, _)| *slot).collect();
         if !slots.is_empty() {
             let news = self.rehearsal.derive(&slots);
-            self.send(&news, false);
+            self.send(&news);
         }
     }
 
     fn publish(&mut self, endpoints: Vec<ringway_config::Endpoint>) {
         let news = self.rehearsal.replace(endpoints);
         self.follow();
-        self.send(&news, true);
+        self.send(&news);
     }
 
     /// New hosts are probed.
@@ -447,7 +444,7 @@ impl World {
     }
 
     /// Every core hears in its own time, and in order.
-    fn send(&mut self, news: &News, fresh: bool) {
+    fn send(&mut self, news: &News) {
         let told = told(&self.config, &self.rehearsal);
         for core in 0..self.cores.len() {
             let at = (self.now + self.chance(TOLD)).max(self.cores[core].last);
@@ -456,7 +453,6 @@ impl World {
             side.letters.push_back(Letter {
                 news: news.clone(),
                 told: told.clone(),
-                fresh,
             });
             self.after(at - self.now, Event::Hear(core));
         }
@@ -467,13 +463,7 @@ impl World {
             return;
         };
         self.rehearsal.hear(core, &letter.news);
-        let side = &mut self.cores[core];
-        if letter.fresh {
-            // Requests under way stay with the version that they began with.
-            side.told = Rc::new(RefCell::new(letter.told));
-        } else {
-            side.told.replace(letter.told);
-        }
+        self.cores[core].told = letter.told;
     }
 
     /// Everybody is well again and everything over.
@@ -500,7 +490,7 @@ impl World {
             "not all came back: {left:?}"
         );
         for core in 0..self.cores.len() {
-            let told = self.cores[core].told.borrow();
+            let told = &self.cores[core].told;
             must!(
                 told.is_well(),
                 "core {core} takes somebody for ill: {told:?}"
@@ -560,12 +550,10 @@ impl World {
         };
         match self.config.balance {
             Balance::RoundRobin if alike => times.abs_diff(share) <= 2,
-            // Where all are looked at and none has anything to do, the heaviest have the least for their weight.
-            Balance::LeastRequest(choices) | Balance::LeastConnection(choices) => {
-                times > 0 || choices.full_scan > 0
-            }
             Balance::RoundRobin
             | Balance::Random
+            | Balance::LeastRequest(_)
+            | Balance::LeastConnection(_)
             | Balance::RingHash { .. }
             | Balance::Maglev { .. } => times > 0,
             // One may be slower than all others, and one is always the first.

@@ -11,20 +11,21 @@ mod hash;
 mod host;
 mod hosts;
 mod open;
+mod permits;
 mod picker;
 mod pool;
 mod rehearsal;
+mod search;
 mod secure;
 mod sets;
 mod spec;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use ringway_config::{self as config, Balance, Priority, UpstreamProtocol};
+use ringway_config::{self as config, Balance, UpstreamProtocol};
 use ringway_protocols::message::Version;
 
 use crate::fault::{Fault, FaultKind, Retry};
@@ -42,8 +43,8 @@ pub(crate) use hash::{of_address, xxh64};
 pub(crate) use host::{Active, Host, RequestPlaces};
 pub(crate) use hosts::{At, Maker, Wanted};
 pub use hosts::{Hosts, Location};
+use permits::Admitted;
 pub use picker::Picker;
-use pool::http1::Places;
 use pool::http2::Place as StreamPlace;
 use pool::rpc;
 pub(crate) use pool::{
@@ -51,6 +52,7 @@ pub(crate) use pool::{
     Slot as StreamSlot,
 };
 pub use rehearsal::{News, Refused, Rehearsal, Request};
+pub(crate) use search::Search;
 pub(crate) use secure::HostTls;
 use secure::is_agreed;
 pub use sets::Census;
@@ -59,12 +61,6 @@ pub(crate) use sets::{ClusterSets, MetadataMatch, sticky_id};
 pub(crate) use spec::HostPlace;
 pub(crate) use spec::assemble;
 pub use spec::{ClusterSpec, HostSpec, HostState, Mark, Streak};
-
-/// What a request for a connection gets.
-enum Admitted {
-    Kept(Box<Connection>),
-    New(Option<Permit>),
-}
 
 /// A host's errors in a row have reached a threshold of its cluster.
 #[derive(Clone, Debug)]
@@ -124,8 +120,10 @@ pub(crate) struct Cluster {
     hosts: Rc<RefCell<Vec<Option<Rc<Host>>>>>,
     live: RefCell<Live>,
     pub(crate) gate: Gate,
-    /// There is a newer version: hosts made for this one are kept by nobody.
+    /// There is a newer version, or the cluster is gone: hosts made for this one are kept by nobody.
     retired: Cell<bool>,
+    /// What took its place last; all versions of the cluster share it.
+    newest: Rc<RefCell<Weak<Self>>>,
     /// How long answers' times count, where the balancing goes by them.
     decay: Option<Duration>,
     /// Copies of requests under way to this cluster on this core.
@@ -168,9 +166,29 @@ impl Cluster {
             live: RefCell::new(Live::new(&spec.sets, rng)),
             gate: Gate::new(&spec.breakers, &spec.config.limits, core),
             retired: Cell::new(false),
+            newest: last.map_or_else(Rc::default, |last| Rc::clone(&last.newest)),
             decay,
             mirrors_in_flight: Cell::new(0),
         }
+    }
+
+    /// Whether no other version has taken its place.
+    #[inline]
+    fn is_newest(&self) -> bool {
+        !self.retired.get()
+    }
+
+    /// The version that has taken its place, and speaks as it does; none: the cluster is gone.
+    fn newest(&self) -> Option<Rc<Self>> {
+        let protocol = |cluster: &Self| cluster.spec.codec.as_ref().map(|codec| codec.name());
+        let newest = self.newest.borrow().upgrade();
+        newest.filter(|newest| protocol(newest) == protocol(self))
+    }
+
+    /// Which host has a slot.
+    fn id_of(&self, slot: usize) -> Option<u64> {
+        let host = self.spec.hosts.get(u32::try_from(slot).ok()?)?;
+        Some(host.id)
     }
 
     /// A host that was not tried yet, by its slot.
@@ -457,78 +475,6 @@ impl Cluster {
         Ok(Connection::new(stream, host, places))
     }
 
-    /// A new connection's places under the limits.
-    async fn places(&self, host: &Rc<Host>) -> Result<Places, Fault> {
-        let host_place = self.host_connection(host)?;
-        match self.permit(host, true).await? {
-            // One that wants a new connection is never given a kept one.
-            Admitted::Kept(_) => Err(Fault::new(FaultKind::Internal)),
-            Admitted::New(permit) => Ok((permit, host_place)),
-        }
-    }
-
-    /// The right to make a connection; or one that was kept while this waited for it.
-    async fn permit(&self, host: &Rc<Host>, fresh: bool) -> Result<Admitted, Fault> {
-        if !self.gate.counts_connections() {
-            return Ok(Admitted::New(None));
-        }
-        if let Some(permit) = self.gate.try_connect() {
-            return Ok(Admitted::New(Some(permit)));
-        }
-        // What this core keeps idle for other hosts goes first.
-        // One that wants a new connection is not helped by a kept one.
-        let wanted = if fresh { u64::MAX } else { host.id() };
-        let Ok(wait) = self.gate.wait(wanted) else {
-            self.stats.upstream_rq_pending_overflow.inc();
-            return Err(Fault::new(FaultKind::Overflow));
-        };
-        self.stats.upstream_cx_overflow.inc();
-        self.serve();
-        let admitted = std::future::poll_fn(|cx| {
-            if !fresh && let Some(kept) = host.http1.unpark(host) {
-                return Poll::Ready(Admitted::Kept(kept));
-            }
-            wait.poll(cx).map(|permit| Admitted::New(Some(permit)))
-        })
-        .await;
-        drop(wait);
-        if let Admitted::Kept(_) = admitted {
-            self.stats.upstream_cx_reused.inc();
-        }
-        Ok(admitted)
-    }
-
-    /// A place under the host's own limit of connections.
-    fn host_connection(&self, host: &Host) -> Result<Option<HostPlace>, Fault> {
-        let limit = self.spec.config.limits.host_connections;
-        let place = limit.map(|limit| host.state().connect(limit)).transpose();
-        place.map_err(|Full| {
-            self.stats.upstream_cx_overflow.inc();
-            Fault::new(FaultKind::Overflow)
-        })
-    }
-
-    /// A request's places under the limits of the cluster and of the host.
-    pub(crate) fn admit(&self, host: &Host, priority: Priority) -> Result<RequestPlaces, Fault> {
-        match self.gate.request(priority) {
-            Ok(place) => Ok((place, self.host_request(host)?)),
-            Err(Full) => {
-                self.stats.upstream_rq_overflow.inc();
-                Err(Fault::new(FaultKind::Overflow))
-            }
-        }
-    }
-
-    /// A place under the host's own limit of requests.
-    fn host_request(&self, host: &Host) -> Result<Option<HostPlace>, Fault> {
-        let limit = self.spec.config.limits.host_requests;
-        let place = limit.map(|limit| host.state().request(limit)).transpose();
-        place.map_err(|Full| {
-            self.stats.upstream_rq_overflow.inc();
-            Fault::new(FaultKind::Overflow)
-        })
-    }
-
     /// Keeps a connection that is in step for the next request, within the pool's limits.
     pub(crate) fn park(&self, mut connection: Box<Connection>) {
         if self.gate.wants_room(connection.host.id()) {
@@ -541,19 +487,14 @@ impl Cluster {
         self.made_room();
     }
 
-    /// Who waits for a connection may look again.
-    fn made_room(&self) {
-        if self.gate.counts_connections() {
-            self.gate.serve();
-        }
-    }
-
-    /// Closes the pools of hosts that the next version of the cluster does not have.
-    pub(crate) fn retire(&self, next: Option<&Self>) {
-        if next.is_some_and(|next| std::ptr::eq(next, self)) {
+    /// Another version takes its place, or none. Closes the pools of hosts that this does not have.
+    pub(crate) fn retire(&self, next: Option<&Rc<Self>>) {
+        if next.is_some_and(|next| std::ptr::eq(&**next, self)) {
             return;
         }
         self.retired.set(true);
+        self.newest
+            .replace(next.map(Rc::downgrade).unwrap_or_default());
         let mut gone = Vec::new();
         if let Some(next) = next
             && let Some(left) = next.spec.hosts.left(&self.spec.hosts)

@@ -12,7 +12,7 @@ use super::breaker::Permit;
 use super::spec::assemble;
 use super::{
     Active, Ask, At, Cluster, ClusterSets, ClusterSpec, Full, Host, HostPlace, HostSpec, Hosts,
-    Maker, Place, Report, Wanted,
+    Maker, Place, Report, Search, Wanted,
 };
 use crate::observe::Stats;
 use crate::rng::Rng;
@@ -115,10 +115,10 @@ impl Rehearsal {
         let core = self.cores.get(core)?;
         core.cluster.gate.first_try(Priority::Default);
         Some(Request {
-            cluster: Rc::clone(&core.cluster),
+            search: Search::new(&core.cluster),
             rng: Rc::clone(&core.rng),
             hash,
-            tried: Vec::new(),
+            tries: 0,
             further: None,
             held: None,
         })
@@ -149,10 +149,10 @@ fn next_hosts(last: &Hosts, config: &config::Cluster, stats: &Stats) -> Hosts {
 
 /// A request under way, from try to try. Dropped, it gives back what it holds.
 pub struct Request {
-    cluster: Rc<Cluster>,
+    search: Search,
     rng: Rc<Rng>,
     hash: Option<u64>,
-    tried: Vec<usize>,
+    tries: usize,
     /// A further try's place.
     further: Option<Place>,
     held: Option<Held>,
@@ -174,23 +174,26 @@ impl Drop for Held {
 impl Request {
     /// Begins a try; who is asked.
     pub fn begin(&mut self) -> Result<Arc<HostSpec>, Refused> {
-        if !self.tried.is_empty() {
+        self.search.follow();
+        let cluster = Rc::clone(self.search.cluster());
+        if self.tries > 0 {
             // As `proxy/attempts` has it: a token is taken only where there is a host to go to.
-            if !self.cluster.has_other(&self.ask()) {
+            if !cluster.has_other(&self.ask()) {
                 return Err(Refused::NoHost);
             }
-            self.further = self.cluster.gate.retry(Priority::Default)?;
+            self.further = cluster.gate.retry(Priority::Default)?;
         }
-        let picked = self.cluster.pick(&self.ask());
+        let picked = cluster.pick(&self.ask());
         let (slot, host) = picked.map_err(|_fault| Refused::NoHost)?;
-        self.tried.push(slot);
-        let admitted = self.cluster.admit(&host, Priority::Default);
+        self.search.note(slot);
+        self.tries += 1;
+        let admitted = cluster.admit(&host, Priority::Default);
         let active = Active::new(&host, admitted.map_err(|_fault| Refused::Full)?);
-        let limits = &self.cluster.spec.config.limits;
+        let limits = &cluster.spec.config.limits;
         let at_host = limits.host_connections;
         let at_host = at_host.map(|limit| host.state().connect(limit)).transpose();
         let permit = match limits.connections {
-            Some(_) => Some(self.cluster.gate.try_connect().ok_or(Refused::Full)?),
+            Some(_) => Some(cluster.gate.try_connect().ok_or(Refused::Full)?),
             None => None,
         };
         let connection = (permit, at_host?);
@@ -201,7 +204,7 @@ impl Request {
             _connection: connection,
         });
         let slot = u32::try_from(slot).map_err(|_too_many| Refused::NoHost)?;
-        let spec = self.cluster.spec.hosts.get(slot);
+        let spec = cluster.spec.hosts.get(slot);
         spec.cloned().ok_or(Refused::NoHost)
     }
 
@@ -210,19 +213,19 @@ impl Request {
         self.further = None;
         let held = self.held.take()?;
         if status.is_some() {
-            self.cluster.observe(&held.host, elapsed);
+            self.search.cluster().observe(&held.host, elapsed);
         }
-        self.cluster.judge(&held.host, status)
+        self.search.cluster().judge(&held.host, status)
     }
 
     /// How many tries it began.
     pub fn tries(&self) -> usize {
-        self.tried.len()
+        self.tries
     }
 
     fn ask(&self) -> Ask<'_> {
         Ask {
-            tried: &self.tried,
+            tried: self.search.tried(),
             hash: self.hash,
             ..Ask::new(&self.rng)
         }

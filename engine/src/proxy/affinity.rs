@@ -5,7 +5,7 @@ use memchr::memchr;
 use ringway_config::{Cluster, Cookie, Forward, HashKey, HashPart, Sticky};
 use ringway_protocols::Fields;
 
-use crate::cluster::{ClusterSpec, of_address, sticky_id, xxh64};
+use crate::cluster::{Host, of_address, sticky_id, xxh64};
 use crate::request::RequestCx;
 use crate::rng::Rng;
 
@@ -72,14 +72,12 @@ impl Affinity {
     }
 
     /// Gives the client the cookies that bring it back to this host.
-    pub(super) fn give(&self, cluster: &ClusterSpec, slot: Option<usize>, fields: &mut Fields) {
+    pub(super) fn give(&self, cluster: &Cluster, host: Option<&Host>, fields: &mut Fields) {
         if let Some(cookie) = &self.given {
             fields.push("set-cookie", cookie.clone());
         }
-        if let Some(sticky) = &cluster.config.sticky
-            && let Some(spec) = slot.and_then(|slot| cluster.hosts.get(u32::try_from(slot).ok()?))
-        {
-            let id = sticky_id(spec);
+        if let (Some(sticky), Some(host)) = (&cluster.sticky, host) {
+            let id = sticky_id(&host.label);
             if self.sticky != Some(id) {
                 let cookie = set_cookie(&sticky.cookie, &format!("{id:016x}"));
                 fields.push("set-cookie", cookie);

@@ -14,19 +14,22 @@ use super::exchange::{NOT_YET, Sending, exchange};
 use super::outgoing::Outgoing;
 use super::retry::{Tries, Verdict};
 use super::{Cx, Interim, SharedUpload, Trace, grpc, hedge};
-use crate::cluster::{Ask, Cluster, Full, Group, Host, MetadataMatch, Place, RequestPlaces, Want};
+use crate::cluster::{
+    Ask, Cluster, Full, Group, Host, MetadataMatch, Place, RequestPlaces, Search, Want,
+};
 use crate::fault::{Fault, FaultKind, Retry, Side};
-use crate::request::Tie;
+use crate::request::{Peer, Tie};
 use crate::time::{Deadline, Timer, now_millis};
 
 /// The tries of one request.
 pub(super) struct Attempts<'t, 'c> {
     pub(super) cx: &'t Cx<'c>,
-    pub(super) cluster: &'t Rc<Cluster>,
+    /// Whom it asks, and whom it has asked.
+    search: Search,
+    /// For whom connections must be.
+    group: Option<Rc<Group>>,
     pub(super) policy: &'t Policy,
     pub(super) tries: Tries<'t>,
-    /// Hosts tried, by slot.
-    pub(super) tried: Vec<usize>,
     /// Priorities that are not to be asked again, a bit for each.
     pub(super) avoid: u128,
     pub(super) affinity: &'t Affinity,
@@ -35,8 +38,8 @@ pub(super) struct Attempts<'t, 'c> {
     /// When the request's whole time is over.
     pub(super) deadline: Deadline,
     pub(super) trace: &'t mut Trace<'c>,
-    /// The host, by its slot, of the try that ended last.
-    pub(super) last: Option<usize>,
+    /// The host of the try that ended last.
+    pub(super) last: Option<Rc<Host>>,
     /// Who is asked, and since when it has the whole request.
     pub(super) asked: Option<Rc<Host>>,
     pub(super) whole: Cell<u64>,
@@ -47,18 +50,19 @@ pub(super) struct Attempts<'t, 'c> {
 /// What all tries of a request have in common.
 pub(super) struct Way<'w, 'a, 'c> {
     pub(super) cx: &'w Cx<'c>,
-    pub(super) cluster: &'w Rc<Cluster>,
     pub(super) request: &'w Outgoing<'w>,
+    pub(super) peer: &'w Peer,
     pub(super) upload: &'w SharedUpload<'a>,
-    /// For whom connections must be.
-    pub(super) group: Option<&'w Rc<Group>>,
     /// `per_try_idle_timeout`.
     pub(super) idle: Option<Duration>,
 }
 
 /// A try about to be made.
 pub(super) struct Begun {
-    pub(super) slot: usize,
+    /// The newest version when it began.
+    cluster: Rc<Cluster>,
+    group: Option<Rc<Group>>,
+    slot: usize,
     pub(super) host: Rc<Host>,
     places: RequestPlaces,
 }
@@ -77,6 +81,7 @@ pub(super) struct Next {
 impl<'t, 'c> Attempts<'t, 'c> {
     pub(super) fn new(
         way: &Way<'t, '_, 'c>,
+        (cluster, group): (&Rc<Cluster>, Option<Rc<Group>>),
         config: &'t Forward,
         affinity: &'t Affinity,
         deadline: Deadline,
@@ -84,10 +89,10 @@ impl<'t, 'c> Attempts<'t, 'c> {
     ) -> Self {
         Self {
             cx: way.cx,
-            cluster: way.cluster,
+            search: Search::new(cluster),
+            group,
             policy: &config.retry,
             tries: Tries::new(&config.retry, way.request.method),
-            tried: Vec::new(),
             avoid: 0,
             affinity,
             priority: config.priority,
@@ -107,7 +112,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
         way: &Way<'_, 'a, 'c>,
         interim: &mut dyn Interim,
     ) -> Result<Answer<'a>, Fault> {
-        self.cluster.gate.first_try(self.priority);
+        self.cluster().gate.first_try(self.priority);
         // Who waits for `100 Continue` is told by one try, and the others could not know whether it was.
         if self.policy.hedge && !self.cx.expects_continue {
             return Box::pin(hedge::run(self, way, interim)).await;
@@ -152,19 +157,29 @@ impl<'t, 'c> Attempts<'t, 'c> {
     pub(super) fn begin(&mut self, way: &Way<'_, '_, '_>) -> Result<Begun, Fault> {
         self.tries.made += 1;
         self.trace.attempts = self.tries.made;
+        let there = self.follow(way)?;
+        if !there && self.tries.made > 1 {
+            return Err(Fault::new(FaultKind::NoHost));
+        }
         let tie = way.request.rpc.map(|call| &call.tie);
         let (slot, host) = match self.tied(tie) {
             Some(tied) => tied,
-            None => self.cluster.pick(&self.ask())?,
+            None => self.cluster().pick(&self.ask())?,
         };
-        self.tried.push(slot);
+        self.search.note(slot);
         if self.policy.other_priorities {
-            self.avoid |= self.cluster.priority_bit(slot);
+            self.avoid |= self.cluster().priority_bit(slot);
         }
         self.trace.host = Some(Rc::clone(&host.label));
         self.asked = Some(Rc::clone(&host));
-        let places = self.cluster.admit(&host, self.priority)?;
-        Ok(Begun { slot, host, places })
+        let places = self.cluster().admit(&host, self.priority)?;
+        Ok(Begun {
+            cluster: Rc::clone(self.cluster()),
+            group: self.group.clone(),
+            slot,
+            host,
+            places,
+        })
     }
 
     /// What is learned from a try that ended. `counts`: against the host, if it failed.
@@ -175,7 +190,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
         counts: bool,
     ) {
         self.whole.set(NOT_YET);
-        self.last = Some(begun.slot);
+        self.last = Some(Rc::clone(&begun.host));
         self.trace.host = Some(Rc::clone(&begun.host.label));
         self.trace.failure = None;
         match result {
@@ -183,7 +198,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
                 let status = Some(answer.head.status);
                 self.cx
                     .local
-                    .report(self.cluster.judge(&begun.host, status));
+                    .report(self.cluster().judge(&begun.host, status));
             }
             Err(fault) => {
                 if fault.kind.is_of_transport() {
@@ -239,29 +254,29 @@ impl<'t, 'c> Attempts<'t, 'c> {
             (false, Err(_)) => self.tries.back_off(&self.cx.local.rng),
         };
         let in_time = self.deadline.remaining().is_none_or(|left| wait < left);
-        let somewhere = fresh || self.has_other();
+        let somewhere = self.has_next(fresh, way);
         if !in_time || !somewhere || !way.upload.borrow().can_rewind() {
             self.count_end(verdict, tried.is_ok());
             return None;
         }
         let place = self.admit()?;
         way.upload.borrow_mut().rewind();
-        if fresh {
+        if let Some(last) = self.last.as_ref().filter(|_| fresh) {
             // It was the connection's fault and not the host's, which may be picked again.
-            self.tried.retain(|slot| Some(*slot) != self.last);
+            self.search.forget(last);
         }
         Some(Next { fresh, wait, place })
     }
 
     /// A further try's place; none: the limits admit no other.
     pub(super) fn admit(&self) -> Option<Option<Place>> {
-        match self.cluster.gate.retry(self.priority) {
+        match self.cluster().gate.retry(self.priority) {
             Ok(place) => {
-                self.cluster.stats.upstream_rq_retry.inc();
+                self.cluster().stats.upstream_rq_retry.inc();
                 Some(place)
             }
             Err(Full) => {
-                self.cluster.stats.upstream_rq_retry_limit.inc();
+                self.cluster().stats.upstream_rq_retry_limit.inc();
                 None
             }
         }
@@ -276,23 +291,41 @@ impl<'t, 'c> Attempts<'t, 'c> {
 
     /// The host of the connection that is the client's own, where the cluster gives it one.
     fn tied(&self, tie: Option<&Rc<Tie>>) -> Option<(usize, Rc<Host>)> {
-        if !self.cluster.spec.is_bound() {
+        if !self.cluster().spec.is_bound() {
             return None;
         }
         let (slot, id) = tie?.host.get()?;
-        let host = self.cluster.asked(slot).filter(|host| host.id() == id)?;
-        (!self.tried.contains(&slot)).then_some((slot, host))
+        let host = self.cluster().asked(slot);
+        let host = host.filter(|host| host.id() == id)?;
+        (!self.search.tried().contains(&slot)).then_some((slot, host))
     }
 
-    /// Whether there is a host to go to.
-    pub(super) fn has_other(&self) -> bool {
-        self.cluster.has_other(&self.ask())
+    /// The version of the cluster that is asked.
+    pub(super) fn cluster(&self) -> &Rc<Cluster> {
+        self.search.cluster()
+    }
+
+    /// Goes on with the newest version of the cluster, if there is one.
+    fn follow(&mut self, way: &Way<'_, '_, '_>) -> Result<bool, Fault> {
+        let before = Rc::as_ptr(self.cluster());
+        let there = self.search.follow();
+        if Rc::as_ptr(self.cluster()) != before {
+            let authority: &[u8] = way.request.authority;
+            self.group = self.cluster().group(Some(authority), way.peer)?;
+        }
+        Ok(there)
+    }
+
+    /// Whether there is a host to go to; over a fresh connection it may be the last one.
+    pub(super) fn has_next(&mut self, fresh: bool, way: &Way<'_, '_, '_>) -> bool {
+        let there = self.follow(way).is_ok_and(|there| there);
+        there && (fresh || self.cluster().has_other(&self.ask()))
     }
 
     fn ask(&self) -> Ask<'_> {
         Ask {
             tried: match self.policy.hosts {
-                RetryHosts::Untried => &self.tried,
+                RetryHosts::Untried => self.search.tried(),
                 RetryHosts::Any => &[],
             },
             avoid: self.avoid,
@@ -323,11 +356,11 @@ impl<'t, 'c> Attempts<'t, 'c> {
     pub(super) fn failed(&self, host: &Host) {
         host.stats.rq_error.inc();
         host.stats.rq_local_error.inc();
-        self.cx.local.report(self.cluster.judge(host, None));
+        self.cx.local.report(self.cluster().judge(host, None));
     }
 
     fn count_end(&self, verdict: Verdict, answered: bool) {
-        let stats = &self.cluster.stats;
+        let stats = &self.cluster().stats;
         if verdict == Verdict::Exhausted && self.tries.made > 1 {
             stats.upstream_rq_retry_overflow.inc();
         } else if answered && self.tries.made > 1 {
@@ -336,7 +369,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
     }
 
     fn count_fault(&self, kind: FaultKind) {
-        let stats = &self.cluster.stats;
+        let stats = &self.cluster().stats;
         match kind {
             FaultKind::Reset => stats.upstream_rq_reset.inc(),
             FaultKind::PerTryTimeout => stats.upstream_rq_per_try_timeout.inc(),
@@ -412,24 +445,30 @@ impl<'a> Way<'_, 'a, '_> {
         interim: &mut dyn Interim,
         timer: &Timer,
     ) -> Result<Answer<'a>, Fault> {
+        let places = std::mem::take(&mut begun.places);
+        let Begun {
+            cluster,
+            group,
+            host,
+            ..
+        } = &*begun;
         let sending = Sending {
-            cluster: self.cluster,
+            cluster,
             request: self.request,
-            first_byte: self.cluster.spec.config.first_byte_timeout,
+            first_byte: cluster.spec.config.first_byte_timeout,
             expects_continue: self.cx.expects_continue,
-            places: std::mem::take(&mut begun.places),
+            places,
             whole,
         };
         let want = Want {
             fresh,
             version: self.request.version,
-            group: self.group,
+            group: group.as_ref(),
             call: self.request.rpc,
         };
-        let host = &begun.host;
-        let lease = pin!(self.cluster.checkout(host, want, timer)).await?;
-        if self.group.is_none() && self.request.rpc.is_none() {
-            self.cluster.anticipate(host, self.request.version);
+        let lease = pin!(cluster.checkout(host, want, timer)).await?;
+        if group.is_none() && self.request.rpc.is_none() {
+            cluster.anticipate(host, self.request.version);
         }
         if let Some(call) = self.request.rpc {
             call.tie.host.set(Some((begun.slot, host.id())));

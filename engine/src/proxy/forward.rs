@@ -74,13 +74,13 @@ pub(super) async fn forward<'a, 'c>(
     let silence = idle.filter(|_| limit.is_none() && outgoing.call);
     let way = Way {
         cx,
-        cluster,
         request: &outgoing,
+        peer: &request.peer,
         upload,
         idle: config.retry.per_try_idle_timeout,
-        group: group.as_ref(),
     };
-    let mut attempts = Attempts::new(&way, config, &affinity, deadline, trace);
+    let whom = (cluster, group);
+    let mut attempts = Attempts::new(&way, whom, config, &affinity, deadline, trace);
     let outcome = {
         let mut all = pin!(attempts.run(&way, interim));
         in_time(cx, deadline, silence, upload, all.as_mut()).await
@@ -93,7 +93,8 @@ pub(super) async fn forward<'a, 'c>(
             return Err(Fault::new(why));
         }
     };
-    affinity.give(&cluster.spec, attempts.last, &mut answer.head.fields);
+    let last = attempts.last.as_deref();
+    affinity.give(&cluster.spec.config, last, &mut answer.head.fields);
     trace.service_time = Some(answer.service_time);
     trace.response_duration = Some(request.started.elapsed());
     Ok(Reply {

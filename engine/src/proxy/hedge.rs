@@ -163,21 +163,21 @@ impl<'f, 'a: 'f> Flights<'f, 'a> {
             return;
         }
         self.slow = Deadline::NEVER;
-        attempts.cluster.stats.upstream_rq_per_try_timeout.inc();
+        attempts.cluster().stats.upstream_rq_per_try_timeout.inc();
         if let Some(newest) = self.all.last_mut() {
             newest.charged = true;
             attempts.failed(&newest.host);
         }
         self.show(attempts);
         let again = attempts.tries.after_fault(&too_slow()) == Verdict::Again;
-        if !again || !attempts.has_other() {
+        if !again || !attempts.has_next(false, way) {
             return;
         }
         let Some(place) = attempts.admit() else {
             return;
         };
         way.upload.borrow_mut().rewind();
-        attempts.cluster.stats.upstream_rq_hedged.inc();
+        attempts.cluster().stats.upstream_rq_hedged.inc();
         let next = Next {
             place,
             ..Next::default()

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Client, Connection, outcome};
 use ringway_config::{Priority, TcpHash};
 
-use crate::cluster::{Active, Ask, Cluster, Connection as Upstream, of_address};
+use crate::cluster::{Active, Ask, Cluster, Connection as Upstream, Search, of_address};
 use crate::fault::{Fault, FaultKind, Side};
 use crate::net::{Broken, Stream, relay};
 use crate::request::{Outcome, Record};
@@ -130,18 +130,25 @@ impl<'c> Passing<'c> {
     /// A connection to a host of the cluster: nothing has been sent yet, so that another host may always be tried.
     async fn connect(&mut self) -> Result<(Active, Box<Upstream>), Fault> {
         let Client { local, timer, .. } = self.client;
-        let (cluster, limit) = (self.cluster, self.chain.proxy.connect_attempts);
+        let limit = self.chain.proxy.connect_attempts;
         let peer = self.client.peer();
-        let group = cluster.group(peer.server_name.as_deref().map(str::as_bytes), &peer)?;
+        let server_name = peer.server_name.as_deref().map(str::as_bytes);
         let hash = match self.chain.proxy.hash {
             Some(TcpHash::Source) => peer.client.map(of_address),
             None => None,
         };
-        let mut tried = Vec::new();
+        let mut search = Search::new(self.cluster);
         let mut last = None;
         loop {
+            if !search.follow()
+                && let Some(fault) = last
+            {
+                return Err(fault);
+            }
+            let cluster = search.cluster();
+            let group = cluster.group(server_name, &peer)?;
             let ask = Ask {
-                tried: &tried,
+                tried: search.tried(),
                 hash,
                 ..Ask::new(&local.rng)
             };
@@ -170,7 +177,7 @@ impl<'c> Passing<'c> {
                 Err(fault) if self.attempts >= limit => return Err(fault),
                 Err(fault) => last = Some(fault),
             }
-            tried.push(slot);
+            search.note(slot);
         }
     }
 

@@ -251,7 +251,7 @@ impl View {
     /// Closes the pools of hosts that `next` does not have: somebody may hold this view for long.
     pub(crate) fn retire(&self, next: &Self) {
         for (name, cluster) in &self.clusters {
-            cluster.retire(next.clusters.get(name).map(|next| &**next));
+            cluster.retire(next.clusters.get(name));
         }
     }
 

@@ -26,7 +26,6 @@ use super::Host;
 use super::balance::{Ask, Cursor, HostSet, Members};
 use super::hash::xxh64;
 use super::hosts::Hosts;
-use super::spec::HostSpec;
 use crate::rng::Rng;
 
 pub use facts::Census;
@@ -52,8 +51,8 @@ pub(crate) struct ClusterSets {
 }
 
 /// What a cookie says of a host: nothing that tells its address.
-pub(crate) fn sticky_id(host: &HostSpec) -> u64 {
-    xxh64(host.label.as_str().as_bytes(), 0x5354_4943_4b59)
+pub(crate) fn sticky_id(label: &str) -> u64 {
+    xxh64(label.as_bytes(), 0x5354_4943_4b59)
 }
 
 /// What everything is derived from.
@@ -92,7 +91,9 @@ impl ClusterSets {
         let subsets = subsets.collect();
         let all = Arc::new(Sets::build(known, facts.slots(), 0, None));
         let sticky = config.sticky.iter().flat_map(|_| hosts.iter());
-        let sticky: HashMap<u64, u32> = sticky.map(|host| (sticky_id(host), host.slot)).collect();
+        let sticky: HashMap<u64, u32> = sticky
+            .map(|host| (sticky_id(host.label.as_str()), host.slot))
+            .collect();
         let fallback = config.subsets.as_ref();
         Self {
             epoch: 0,
@@ -186,10 +187,10 @@ impl ClusterSets {
         }
         let map = Arc::make_mut(&mut sticky);
         for host in changed.iter().filter_map(|slot| before.get(*slot)) {
-            map.remove(&sticky_id(host));
+            map.remove(&sticky_id(host.label.as_str()));
         }
         let new = changed.iter().filter_map(|slot| source.hosts.get(*slot));
-        map.extend(new.map(|host| (sticky_id(host), host.slot)));
+        map.extend(new.map(|host| (sticky_id(host.label.as_str()), host.slot)));
         sticky
     }
 

@@ -366,7 +366,7 @@ fn a_cookie_leads_back_to_its_host_while_it_may_be_asked() {
             balance: Balance::Random,
             ..Cluster::new(Name::new("c"), (0..4).map(endpoint).collect())
         });
-        let id = Some(sticky_id(pick.hosts.get(2).unwrap()));
+        let id = Some(sticky_id(pick.hosts.get(2).unwrap().label.as_str()));
         let ask = |pick: &Pick| {
             let ask = Ask {
                 sticky: id,
