@@ -60,8 +60,6 @@ struct Told {
     revision: Cell<u64>,
     /// Where to connect to, in the order of trying.
     addresses: RefCell<Rc<[SockAddr]>>,
-    /// Its share.
-    weight: Cell<u32>,
 }
 
 impl Host {
@@ -79,7 +77,6 @@ impl Host {
             told: Rc::new(Told {
                 revision: Cell::new(spec.revision),
                 addresses: RefCell::new(spec.location.addresses().into()),
-                weight: Cell::new(spec.endpoint.weight),
             }),
             label: Rc::from(spec.label.as_str()),
             stats: spec.stats.slot(core),
@@ -162,15 +159,9 @@ impl Host {
     pub(super) fn follow(&self, spec: &HostSpec) {
         if self.told.revision.get() != spec.revision {
             self.told.revision.set(spec.revision);
-            self.told.weight.set(spec.endpoint.weight);
             let addresses = spec.location.addresses().into();
             self.told.addresses.replace(addresses);
         }
-    }
-
-    /// Its share.
-    pub(super) fn weight(&self) -> u32 {
-        self.told.weight.get()
     }
 
     /// The moving average of its answers' times in microseconds, and when it was made.

@@ -29,7 +29,7 @@ impl Least {
     ) -> Option<usize> {
         let (Self::Requests(choices) | Self::Connections(choices) | Self::Time(choices, _)) = self;
         if set.len() <= choices.full_scan as usize {
-            return self.of_all(set, hosts, ask);
+            return self.of_all(set, weights, hosts, ask);
         }
         let mut best = weights.draw(set, ask)?;
         let mut load = self.load(set, best, hosts);
@@ -46,23 +46,36 @@ impl Least {
         Some(best)
     }
 
-    /// The host with the least load for its weight; the first of equals from a random place on.
-    fn of_all(&self, set: &HostSet, hosts: &[Option<Rc<Host>>], ask: &Ask<'_>) -> Option<usize> {
-        let start = ask.rng.below(set.len() as u64) as usize;
-        let in_turn = (start..set.len()).chain(0..start);
-        let loads = in_turn.filter(|at| set.takes(*at, ask)).map(|at| {
-            let weight = set
-                .slot(at)
-                .and_then(|slot| hosts.get(slot)?.as_ref())
-                .map_or(1, |host| host.weight());
-            // One more than it has: what it would have, and so that idle hosts compare by weight.
-            (
-                at,
-                (self.load(set, at, hosts) + 1.0) / f64::from(weight.max(1)),
-            )
-        });
-        let least = loads.min_by(|(_, a), (_, b)| a.total_cmp(b));
-        least.map_or_else(|| set.free_from(start, ask), |(at, _)| Some(at))
+    /// The host with the least load for its weight; of equals, as all are that have nothing to do, one by weight. Were the
+    /// heaviest taken of those, a light host would be asked only while all others are busy.
+    fn of_all(
+        &self,
+        set: &HostSet,
+        weights: &Weights,
+        hosts: &[Option<Rc<Host>>],
+        ask: &Ask<'_>,
+    ) -> Option<usize> {
+        let mut best = None;
+        let mut least = f64::INFINITY;
+        let mut equals = 0;
+        for at in (0..set.len()).filter(|at| set.takes(*at, ask)) {
+            let weight = weights.of(at);
+            let load = self.load(set, at, hosts) / weight as f64;
+            if load > least {
+                continue;
+            }
+            // Each of the equals so far has had its weight's part of this chance (reservoir sampling).
+            equals = if load < least {
+                weight
+            } else {
+                equals + weight
+            };
+            if ask.rng.below(equals) < weight {
+                best = Some(at);
+            }
+            least = load;
+        }
+        best.or_else(|| set.free_from(ask.rng.below(set.len() as u64) as usize, ask))
     }
 
     fn load(&self, set: &HostSet, at: usize, hosts: &[Option<Rc<Host>>]) -> f64 {
@@ -144,6 +157,41 @@ mod tests {
         assert_eq!(shares(&set, &hosts, 100, &[]), [0, 0, 100]);
         let _more = busy(&hosts, 2, 6);
         assert_eq!(shares(&set, &hosts, 100, &[])[2], 0);
+    }
+
+    #[test]
+    fn a_full_scan_shares_by_weight_whether_hosts_are_idle_or_busy() {
+        let choices = Choices {
+            picked: 2,
+            full_scan: 8,
+        };
+        let specs = specs(&[1, 3, 6]);
+        for balance in [
+            Balance::LeastRequest(choices),
+            Balance::LeastConnection(choices),
+            Balance::PeakEwma {
+                choices,
+                decay: Duration::from_secs(10),
+            },
+        ] {
+            // One after the other: each is alone when it is picked.
+            let shares = shares(&set(balance, &specs), &live(&specs), 10_000, &[]);
+            for (share, expect) in shares.iter().zip([1_000, 3_000, 6_000]) {
+                assert!(share.abs_diff(expect) < 200, "{balance:?} {shares:?}");
+            }
+        }
+        let (set, hosts) = (set(Balance::LeastRequest(choices), &specs), live(&specs));
+        // A hundred at once, each of which stays.
+        let (rng, cursor) = (crate::rng::Rng::new(7), Default::default());
+        let mut active = Vec::new();
+        for _ in 0..100 {
+            let at = set.pick(&hosts, &cursor, &Ask::new(&rng)).unwrap();
+            active.extend(busy(&hosts, at, 1));
+        }
+        let shares: Vec<u32> = hosts.iter().flatten().map(|host| host.active()).collect();
+        for (share, expect) in shares.iter().zip([10, 30, 60]) {
+            assert!(share.abs_diff(expect) <= 1, "{shares:?}");
+        }
     }
 
     #[test]

@@ -28,6 +28,13 @@ impl Weights {
         }
     }
 
+    /// The weight of the host at a place: one, where all are equal.
+    pub(super) fn of(&self, at: usize) -> u64 {
+        let sum = |at: usize| self.sums.get(at).copied();
+        let before = at.checked_sub(1).and_then(sum).unwrap_or(0);
+        sum(at).map_or(1, |sum| sum - before).max(1)
+    }
+
     /// A host by weight, among those not tried.
     pub(super) fn draw(&self, set: &HostSet, ask: &Ask<'_>) -> Option<usize> {
         for _ in 0..DRAWS {
