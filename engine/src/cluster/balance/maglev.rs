@@ -13,16 +13,6 @@ pub(super) struct Maglev {
     steps: Box<[(u32, u32)]>,
 }
 
-/// A host that fills the table.
-struct Filling {
-    slot: u32,
-    place: u32,
-    skip: u32,
-    weight: f64,
-    /// What its weight must have added up to before it takes its next place.
-    target: f64,
-}
-
 const EMPTY: u32 = u32::MAX;
 
 impl Maglev {
@@ -34,17 +24,8 @@ impl Maglev {
             };
         }
         let steps = steps(members, size, last);
-        let total: f64 = members.weights.iter().copied().map(f64::from).sum();
-        let each = members.slots.iter().zip(&members.weights).zip(&steps);
-        let filling = each.map(|((slot, weight), (offset, skip))| Filling {
-            slot: *slot,
-            place: *offset,
-            skip: *skip,
-            weight: f64::from(*weight) / total,
-            target: 0.0,
-        });
         Self {
-            table: filled(filling.collect(), size),
+            table: filled(members, &steps, size),
             steps,
         }
     }
@@ -88,40 +69,174 @@ fn steps(members: &Members<'_>, size: u32, last: Last<'_>) -> Box<[(u32, u32)]> 
     members.slots.iter().map(step).collect()
 }
 
-/// The table, by turns. Its size is a prime, so a host's steps reach every place before they repeat one.
-fn filled(mut filling: Vec<Filling>, size: u32) -> Box<[u32]> {
-    let heaviest = filling.iter().map(|host| host.weight).fold(0.0, f64::max);
+/// The table, by turns.
+fn filled(members: &Members<'_>, steps: &[(u32, u32)], size: u32) -> Box<[u32]> {
+    let mut free = Free::of(size);
     let mut table = vec![EMPTY; size as usize];
-    let mut left = table.len();
-    let mut round = 1.0;
-    while left > 0 {
-        for host in &mut filling {
-            if left == 0 {
+    // In the first round each takes a place: where hosts are more than places, the rest never comes to its turn.
+    let hosts = members.slots.iter().zip(steps).take(table.len());
+    let mut hosts: Vec<(u32, Walk)> = hosts.map(|(slot, step)| (*slot, step.into())).collect();
+    let mut turns = Turns::of(&members.weights);
+    while free.left > 0 {
+        for (at, (slot, walk)) in hosts.iter_mut().enumerate() {
+            if free.left == 0 {
                 break;
             }
-            if round * host.weight < host.target {
-                continue;
-            }
-            host.target += heaviest;
-            loop {
-                let here = host.place as usize;
-                // Less than twice the size, which is at most 5,000,011.
-                host.place += host.skip;
-                if host.place >= size {
-                    host.place -= size;
-                }
-                if let Some(place) = table.get_mut(here)
-                    && *place == EMPTY
-                {
-                    *place = host.slot;
-                    left -= 1;
-                    break;
-                }
+            if turns.takes(at)
+                && let Some(place) = table.get_mut(free.take(walk) as usize)
+            {
+                *place = *slot;
             }
         }
-        round += 1.0;
+        turns.round += 1.0;
     }
     table.into_boxed_slice()
+}
+
+/// A host's way through the table. Its size is a prime, so a host's steps reach every place before they repeat one.
+struct Walk {
+    place: u32,
+    skip: u32,
+}
+
+impl From<&(u32, u32)> for Walk {
+    fn from((place, skip): &(u32, u32)) -> Self {
+        Self {
+            place: *place,
+            skip: *skip,
+        }
+    }
+}
+
+/// The places that nobody has yet, a bit each: those of 65,537 stay in a core's nearest cache. To find one takes the size over
+/// the number that are left, on average: half of all the work would be for the last 128.
+struct Free {
+    taken: Box<[u64]>,
+    /// Those that are left, once they are few.
+    last: Vec<u32>,
+    size: u32,
+    left: u32,
+}
+
+/// So few that looking at each costs less than walking on.
+const LAST: u32 = 128;
+
+impl Free {
+    fn of(size: u32) -> Self {
+        Self {
+            taken: vec![0; size as usize / 64 + 1].into_boxed_slice(),
+            last: Vec::new(),
+            size,
+            left: size,
+        }
+    }
+
+    /// The next free place of a host; there must be one.
+    fn take(&mut self, walk: &mut Walk) -> u32 {
+        let here = match self.left > LAST {
+            true => self.walk(walk),
+            false => self.leap(walk),
+        };
+        self.left -= 1;
+        walk.place = self.after(here, walk.skip);
+        here
+    }
+
+    fn after(&self, place: u32, skip: u32) -> u32 {
+        // Less than twice the size, which is at most 5,000,011.
+        let next = place + skip;
+        if next >= self.size {
+            next - self.size
+        } else {
+            next
+        }
+    }
+
+    fn walk(&mut self, walk: &Walk) -> u32 {
+        let mut here = walk.place;
+        loop {
+            let bit = 1 << (here % 64);
+            if let Some(word) = self.taken.get_mut(here as usize / 64)
+                && *word & bit == 0
+            {
+                *word |= bit;
+                return here;
+            }
+            here = self.after(here, walk.skip);
+        }
+    }
+
+    /// The same without the steps between: a place is `(place - here) / skip` of them away, modulo the size, which is a prime.
+    fn leap(&mut self, walk: &Walk) -> u32 {
+        if self.last.is_empty() {
+            let word = |place: u32| self.taken.get(place as usize / 64);
+            let is_free =
+                |place: &u32| word(*place).is_some_and(|word| word >> (place % 64) & 1 == 0);
+            self.last = (0..self.size).filter(is_free).collect();
+        }
+        let (size, inverse) = (u64::from(self.size), inverse(walk.skip, self.size));
+        let steps = |place: u32| {
+            let way = (u64::from(place) + size - u64::from(walk.place)) % size;
+            way * inverse % size
+        };
+        let nearest = self
+            .last
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, place)| steps(**place));
+        match nearest.map(|(at, _)| at) {
+            Some(at) => self.last.swap_remove(at),
+            None => walk.place,
+        }
+    }
+}
+
+/// What times `number` is 1, modulo a prime (Euclid).
+fn inverse(number: u32, prime: u32) -> u64 {
+    let (mut a, mut b) = (i64::from(prime), i64::from(number));
+    let (mut of_a, mut of_b) = (0, 1);
+    while b != 0 {
+        let times = a / b;
+        (a, b) = (b, a - times * b);
+        (of_a, of_b) = (of_b, of_a - times * of_b);
+    }
+    of_a.rem_euclid(i64::from(prime)) as u64
+}
+
+/// Whose turn it is: the heaviest's in each round, others' when their weight has added up to that.
+struct Turns {
+    round: f64,
+    heaviest: f64,
+    /// A host's part of all weights, and what it must have added up to before its next turn; none where all weigh the same.
+    hosts: Box<[(f64, f64)]>,
+}
+
+impl Turns {
+    fn of(weights: &[u32]) -> Self {
+        let even = weights.windows(2).all(|pair| pair.first() == pair.last());
+        let weights = if even { &[] } else { weights };
+        let total: f64 = weights.iter().copied().map(f64::from).sum();
+        let hosts = weights
+            .iter()
+            .map(|weight| (f64::from(*weight) / total, 0.0));
+        let hosts: Box<[(f64, f64)]> = hosts.collect();
+        Self {
+            round: 1.0,
+            heaviest: hosts.iter().map(|(part, _)| *part).fold(0.0, f64::max),
+            hosts,
+        }
+    }
+
+    fn takes(&mut self, at: usize) -> bool {
+        let Some((part, target)) = self.hosts.get_mut(at) else {
+            return true;
+        };
+        let takes = self.round * *part >= *target;
+        if takes {
+            *target += self.heaviest;
+        }
+        takes
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +255,38 @@ mod tests {
     fn the_table_of_six_hosts_is_envoys() {
         // What Envoy's own test prints for 127.0.0.1:90 to :95 in a table of 7.
         assert_eq!(table(&[1; 6], 7), [2, 4, 0, 1, 5, 0, 3]);
+    }
+
+    #[test]
+    fn the_last_places_are_those_that_walking_finds() {
+        for seed in 0..40 {
+            let rng = Rng::new(seed);
+            let size = [2, 61, 251, 1_009][seed as usize % 4];
+            let weights: Vec<u32> = (0..1 + rng.below(30))
+                .map(|_| 1 + rng.below(3) as u32)
+                .collect();
+            let specs = specs(&weights);
+            let expect = with(&specs, |members| {
+                let mut walks: Vec<Walk> =
+                    steps(&members, size, None).iter().map(Walk::from).collect();
+                let mut turns = Turns::of(&weights);
+                let mut table = vec![EMPTY; size as usize];
+                while table.contains(&EMPTY) {
+                    for (at, walk) in walks.iter_mut().enumerate() {
+                        if !table.contains(&EMPTY) || !turns.takes(at) {
+                            continue;
+                        }
+                        while table[walk.place as usize] != EMPTY {
+                            walk.place = (walk.place + walk.skip) % size;
+                        }
+                        table[walk.place as usize] = members.slots[at];
+                    }
+                    turns.round += 1.0;
+                }
+                table
+            });
+            assert_eq!(table(&weights, size), expect, "{seed}");
+        }
     }
 
     #[test]
