@@ -133,22 +133,54 @@ pub struct Locality {
 /// Hosts by metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subsets {
-    /// The sets of keys that routes may ask by, each sorted.
-    pub selectors: Vec<Vec<String>>,
-    /// Where there is no such subset.
+    /// The sets of keys that routes may ask by.
+    pub selectors: Vec<Selector>,
+    /// Where a route asks for none of them, or for hosts that are not there.
     pub fallback: Fallback,
+    /// The metadata of the hosts of [`Fallback::Default`], sorted by key; empty where none is that.
+    pub default: Vec<(String, String)>,
+}
+
+/// Keys that routes may ask by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// The keys, sorted.
+    pub keys: Vec<String>,
+    /// Where there are no hosts of such values.
+    pub fallback: SelectorFallback,
 }
 
 /// Where there is no subset as asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Fallback {
     /// No host at all.
     None,
     /// Any host.
     #[default]
     Any,
-    /// The hosts with this metadata, sorted by key.
-    Default(Vec<(String, String)>),
+    /// The hosts of `default`.
+    Default,
+}
+
+/// The same, of a selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelectorFallback {
+    /// As the cluster has it.
+    Cluster,
+    /// Its own.
+    Own(Fallback),
+    /// What is asked for by these of its keys alone, sorted.
+    Keys(Vec<String>),
+}
+
+impl Subsets {
+    /// Whether something falls back to the hosts of `default`.
+    pub fn falls_to_default(&self) -> bool {
+        let own = |selector: &Selector| {
+            matches!(selector.fallback, SelectorFallback::Own(Fallback::Default))
+        };
+        self.fallback == Fallback::Default || self.selectors.iter().any(own)
+    }
 }
 
 /// Clients that stay with their host by a cookie.

@@ -17,6 +17,8 @@ pub struct TcpProxy {
     pub connect_attempts: u32,
     /// What clusters that balance by a hash take it of; absent: by chance.
     pub hash: Option<TcpHash>,
+    /// The metadata of the hosts it may go to, sorted by key; empty: any.
+    pub metadata_match: Vec<(String, String)>,
 }
 
 /// What a connection's hash is made of.

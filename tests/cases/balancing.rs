@@ -12,6 +12,8 @@ both_drivers! {
     a_sticky_client_stays_with_its_host,
     a_route_asks_for_a_subset,
     a_request_for_no_subset_is_a_503,
+    a_selector_falls_back_to_fewer_of_its_keys,
+    a_connection_passed_on_goes_to_its_subset,
     the_second_priority_is_asked_when_the_first_is_used_up,
     a_change_of_one_host_keeps_the_connections_of_the_others,
 }
@@ -185,6 +187,35 @@ fn a_request_for_no_subset_is_a_503(driver: Driver) {
     );
     proxy.reload(&one);
     assert_eq!(proxy.client().get("/").text(), "a");
+    // To ask for nothing is to ask for no subset.
+    proxy.reload(&config("", cluster, &with_versions(&origins)));
+    assert_eq!(proxy.client().get("/").status, 503);
+}
+
+fn a_selector_falls_back_to_fewer_of_its_keys(driver: Driver) {
+    let origins = three();
+    let cluster = ", subsets: { selectors: [[version], { by: [stage, version], fallback: keys_subset, fallback_keys_subset: [version] }], fallback: none }";
+    let asked = |version: &str| {
+        let route = format!(", metadata_match: {{ stage: canary, version: {version} }}");
+        config(&route, cluster, &with_versions(&origins))
+    };
+    let proxy = Proxy::start(driver, &asked("v1"));
+    assert_eq!(proxy.client().get("/").text(), "a");
+    proxy.reload(&asked("v3"));
+    assert_eq!(proxy.client().get("/").status, 503);
+}
+
+fn a_connection_passed_on_goes_to_its_subset(driver: Driver) {
+    let origins = three();
+    let text = format!(
+        "listeners:\n  - {{ name: web, address: 127.0.0.1:0, tcp: {{ cluster: up, metadata_match: {{ version: v1 }} }} }}\n\
+         clusters:\n  - {{ name: up, endpoints: [{}], subsets: {{ selectors: [[version]], fallback: none }} }}\n",
+        with_versions(&origins).join(", ")
+    );
+    let proxy = Proxy::start(driver, &text);
+    for _ in 0..10 {
+        assert_eq!(proxy.client().get("/").text(), "a");
+    }
 }
 
 fn the_second_priority_is_asked_when_the_first_is_used_up(driver: Driver) {

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Client, Connection, outcome};
 use ringway_config::{Priority, TcpHash};
 
-use crate::cluster::{Active, Ask, Cluster, Connection as Upstream, Search, of_address};
+use crate::cluster::{
+    Active, Ask, Cluster, Connection as Upstream, MetadataMatch, Search, of_address,
+};
 use crate::fault::{Fault, FaultKind, Side};
 use crate::net::{Broken, Stream, relay};
 use crate::request::{Outcome, Record};
@@ -150,6 +152,7 @@ impl<'c> Passing<'c> {
             let ask = Ask {
                 tried: search.tried(),
                 hash,
+                metadata: MetadataMatch::new(&self.chain.proxy.metadata_match),
                 ..Ask::new(&local.rng)
             };
             let (slot, host) = match cluster.pick(&ask) {

@@ -1,19 +1,20 @@
-//! Clusters: algorithms with what they set, localities, subsets.
+//! Clusters: algorithms with what they set, localities.
 
 use std::collections::HashMap;
 
 use super::health::{health_check, limits, outlier};
 use super::route::{at_most_one, exactly_one};
+use super::subsets::subsets;
 use super::{proxy_protocol, tls, unique};
 use crate::native::wire::{
     BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, ClusterRpcRecord, Cx, DiscoveryRecord,
-    EndpointItem, FallbackWord, HashCookieRecord, HashKeyRecord, Http2Record, LocalityRecord,
-    MetadataPairs, OrFalse, PlacementRecord, RecordsWord, StickyRecord, SubsetsRecord,
+    EndpointItem, HashCookieRecord, HashKeyRecord, Http2Record, LocalityRecord, MetadataPairs,
+    OrFalse, PlacementRecord, RecordsWord, StickyRecord,
 };
 use crate::{
     Balance, Choices, ClientTls, Cluster, ClusterRpc, Cookie, Discovery, DiscoveryKind, Endpoint,
-    Fallback, HashFunction, HashKey, HashPart, Http2, Localities, Locality, Percent, Placement,
-    Pool, Records, SlowStart, Sticky, Subsets, UpstreamName, UpstreamProtocol, UpstreamSocket,
+    HashFunction, HashKey, HashPart, Http2, Localities, Locality, Percent, Placement, Pool,
+    Records, SlowStart, Sticky, UpstreamName, UpstreamProtocol, UpstreamSocket,
 };
 
 /// How long a moving average of times remembers, where nothing else is said.
@@ -305,33 +306,6 @@ fn placement(record: PlacementRecord, cx: &mut Cx) -> Placement {
         overprovisioning: record.overprovisioning.u32(),
         panic_threshold: record.panic_threshold,
         localities,
-    }
-}
-
-fn subsets(record: SubsetsRecord, cx: &mut Cx) -> Subsets {
-    let is_default = record.fallback == FallbackWord::Default;
-    if is_default != record.default.is_some() {
-        let message = if is_default {
-            "write the hosts' metadata in `default`, or another `fallback`"
-        } else {
-            "leave `default` out, or write `fallback: default`"
-        };
-        cx.problem(&record.at, message);
-    }
-    let selectors = record.selectors.0.into_iter().map(|selector| {
-        let mut keys: Vec<String> = selector.0.into_iter().map(|key| key.0).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys
-    });
-    let fallback = match (record.fallback, record.default) {
-        (FallbackWord::None, _) => Fallback::None,
-        (FallbackWord::Default, Some(pairs)) => Fallback::Default(metadata(pairs)),
-        (FallbackWord::Any | FallbackWord::Default, _) => Fallback::Any,
-    };
-    Subsets {
-        selectors: selectors.collect(),
-        fallback,
     }
 }
 

@@ -7,6 +7,7 @@ mod listener;
 mod proxy_protocol;
 mod route;
 mod shadow;
+mod subsets;
 mod tcp;
 mod tls;
 

@@ -1,5 +1,6 @@
 //! Bytes passed on, chains chosen by what TLS says first, and what beside them would have no effect.
 
+use super::cluster::metadata;
 use crate::native::wire::{Cx, LimitsRecord, TcpRecord};
 use crate::{Chain, ChainMatch, Service, TcpProxy, WeightedCluster};
 
@@ -27,6 +28,7 @@ pub(crate) fn proxy(record: TcpRecord) -> TcpProxy {
         max_duration: record.max_duration.map(|limit| limit.0),
         connect_attempts: record.connect_attempts.u32(),
         hash: record.hash,
+        metadata_match: metadata(record.metadata_match),
     }
 }
 

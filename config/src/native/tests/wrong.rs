@@ -393,3 +393,54 @@ fn clusters_and_the_rest_are_checked() {
         );
     }
 }
+
+#[test]
+fn subsets_and_where_they_fall_back_to_are_checked() {
+    let cluster = |keys: &str| format!("listeners: []\nclusters:\n  - {{ name: a, {keys} }}\n");
+    for (text, expect) in [
+        (
+            cluster("endpoints: [\"a:1\"], subsets: { selectors: [[v], { by: [v] }] }"),
+            "another selector has these keys",
+        ),
+        (
+            cluster(
+                "endpoints: [\"a:1\"], subsets: { selectors: [{ by: [v], fallback: default }] }",
+            ),
+            "write the hosts' metadata in `default`",
+        ),
+        (
+            cluster("endpoints: [\"a:1\"], subsets: { selectors: [[v]], default: { v: a } }"),
+            "leave `default` out",
+        ),
+        (
+            cluster(
+                "endpoints: [\"a:1\"], subsets: { selectors: [{ by: [v, w], fallback: keys_subset }] }",
+            ),
+            "write some of the keys in `fallback_keys_subset`",
+        ),
+        (
+            cluster(
+                "endpoints: [\"a:1\"], subsets: { selectors: [{ by: [v, w], fallback_keys_subset: [v] }] }",
+            ),
+            "leave `fallback_keys_subset` out",
+        ),
+        (
+            cluster(
+                "endpoints: [\"a:1\"], subsets: { selectors: [{ by: [v, w], fallback: keys_subset, fallback_keys_subset: [w, v] }] }",
+            ),
+            "write some of the keys in `by`, and not all of them",
+        ),
+        (
+            cluster(
+                "endpoints: [\"a:1\"], subsets: { selectors: [{ by: [v, w], fallback: keys_subset, fallback_keys_subset: [x] }] }",
+            ),
+            "write some of the keys in `by`, and not all of them",
+        ),
+    ] {
+        let said = said(&text);
+        assert!(
+            said.iter().any(|line| line.contains(expect)),
+            "{text}: {said:#?}"
+        );
+    }
+}

@@ -194,8 +194,8 @@ record! {
     /// Sets of hosts by their metadata.
     SubsetsRecord {
         /// The sets of keys that routes may ask by, as `[[version], [version, stage]]`.
-        selectors: NonEmpty<NonEmpty<Filled>>,
-        /// Where there is no such set: `none` no host, `any` any host, `default` those of `default`.
+        selectors: NonEmpty<SelectorItem>,
+        /// Whom a request goes to that asks for no metadata, for other keys, or for hosts that are not there.
         fallback: FallbackWord = "any",
         /// The metadata of the hosts that `fallback: default` asks.
         default: Option<MetadataPairs>,
@@ -214,6 +214,69 @@ choice!(FallbackWord {
     None = "none": "no host: the request is a 503",
     Any = "any": "any host",
     Default = "default": "the hosts of `default`",
+});
+
+/// Keys to ask by: the keys alone, or with a fallback of their own.
+#[derive(Clone, Debug)]
+pub(crate) enum SelectorItem {
+    /// Only the keys.
+    Keys(NonEmpty<Filled>),
+    /// With a fallback.
+    Record(Box<SelectorRecord>),
+}
+
+impl Wire for SelectorItem {
+    fn read(node: &Node, cx: &mut Cx) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => {
+                SelectorRecord::read(node, cx).map(|record| Self::Record(Box::new(record)))
+            }
+            Value::List(_) => NonEmpty::read(node, cx).map(Self::Keys),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Text(_)
+            | Value::Unknown => {
+                wrong_shape(node, &Self::shape(), cx);
+                None
+            }
+        }
+    }
+    fn shape() -> Shape {
+        Shape::AnyOf(vec![NonEmpty::<Filled>::shape(), SelectorRecord::shape()])
+    }
+    fn hole() -> Self {
+        Self::Keys(Wire::hole())
+    }
+}
+
+record! {
+    /// Keys to ask by, with a fallback of their own.
+    SelectorRecord {
+        /// The keys, all of which a route names.
+        by: NonEmpty<Filled>,
+        /// Whom a request goes to that asks by these keys for hosts that are not there. Without this key: as `fallback` of `subsets`.
+        fallback: Option<SelectorFallbackWord>,
+        /// Those of the keys in `by` that `fallback: keys_subset` asks by.
+        fallback_keys_subset: Option<NonEmpty<Filled>>,
+    }
+}
+
+/// The same of one selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SelectorFallbackWord {
+    None,
+    Any,
+    Default,
+    KeysSubset,
+}
+
+choice!(SelectorFallbackWord {
+    None = "none": "no host: the request is a 503",
+    Any = "any": "any host",
+    Default = "default": "the hosts of `default`",
+    KeysSubset = "keys_subset": "those that `fallback_keys_subset` finds of what was asked for",
 });
 
 record! {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{
-    AlpnName, ClientRpcRecord, ClusterChoice, Filled, FilterItem, HeadSize, Int, LogText, Mode,
-    NonEmpty, OrFalse, Pairs, PortsText, Positive, ProxyProtocolRecord, RouteRecord, RouteTableRef,
-    TlsRecord, Token, VirtualHostRecord, Window, choice, fields::record,
+    AlpnName, ClientRpcRecord, ClusterChoice, Filled, FilterItem, HeadSize, Int, LogText,
+    MetadataPairs, Mode, NonEmpty, OrFalse, Pairs, PortsText, Positive, ProxyProtocolRecord,
+    RouteRecord, RouteTableRef, TlsRecord, Token, VirtualHostRecord, Window, choice,
+    fields::record,
 };
 use crate::{
     ByteSize, ClientCertField, ListenAddress, Name, PathNormalize, Protocol, ServerName, TcpHash,
@@ -96,6 +97,8 @@ record! {
         connect_attempts: Int<1, 100> = 3,
         /// What clusters that balance by `ring_hash` or `maglev` hash. Without this key: they pick by chance.
         hash: Option<TcpHash>,
+        /// Only hosts with this metadata, as `{ version: v2 }`: the cluster's `subsets` say which keys can be asked for.
+        metadata_match: MetadataPairs,
     }
 }
 

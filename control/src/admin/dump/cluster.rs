@@ -3,8 +3,8 @@
 use ringway_config::{
     Balance, Choices, Cluster, ClusterRpc, Cookie, Discovery, DiscoveryKind, Endpoint,
     EndpointAddress, Fallback, Family, HashFunction, HashKey, HashPart, Http2, Localities,
-    Locality, Placement, Pool, Records, SlowStart, Sticky, Subsets, UpstreamProtocol,
-    UpstreamSocket,
+    Locality, Placement, Pool, Records, Selector, SelectorFallback, SlowStart, Sticky, Subsets,
+    UpstreamProtocol, UpstreamSocket,
 };
 use serde_json::{Map, Value, json};
 
@@ -326,16 +326,34 @@ fn subsets(subsets: &Subsets) -> Value {
     let Subsets {
         selectors,
         fallback,
+        default,
     } = subsets;
-    let (word, default) = match fallback {
-        Fallback::None => ("none", None),
-        Fallback::Any => ("any", None),
-        Fallback::Default(metadata) => ("default", Some(pairs(metadata))),
+    map([
+        ("selectors", some(each(selectors, selector))),
+        ("fallback", some(fallback_word(*fallback))),
+        ("default", (!default.is_empty()).then(|| pairs(default))),
+    ])
+}
+
+fn fallback_word(fallback: Fallback) -> &'static str {
+    match fallback {
+        Fallback::None => "none",
+        Fallback::Any => "any",
+        Fallback::Default => "default",
+    }
+}
+
+fn selector(selector: &Selector) -> Value {
+    let Selector { keys, fallback } = selector;
+    let (word, fewer) = match fallback {
+        SelectorFallback::Cluster => return json!(keys),
+        SelectorFallback::Own(fallback) => (fallback_word(*fallback), None),
+        SelectorFallback::Keys(fewer) => ("keys_subset", Some(json!(fewer))),
     };
     map([
-        ("selectors", some(json!(selectors))),
+        ("by", some(json!(keys))),
         ("fallback", some(word)),
-        ("default", default),
+        ("fallback_keys_subset", fewer),
     ])
 }
 

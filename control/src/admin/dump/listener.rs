@@ -7,6 +7,7 @@ use ringway_config::{
 };
 use serde_json::{Value, json};
 
+use super::cluster::pairs;
 use super::routes::cluster_choice;
 use super::{each, filter, list, map, proxy_protocol, some, texts, time, tls};
 
@@ -143,6 +144,7 @@ fn tcp_proxy(proxy: &TcpProxy) -> Value {
         max_duration,
         connect_attempts,
         hash,
+        metadata_match,
     } = proxy;
     let hash = hash.map(|hash| match hash {
         TcpHash::Source => "source".into(),
@@ -153,6 +155,10 @@ fn tcp_proxy(proxy: &TcpProxy) -> Value {
         ("max_duration", max_duration.map(|t| time(t).into())),
         ("connect_attempts", some(*connect_attempts)),
         ("hash", hash),
+        (
+            "metadata_match",
+            (!metadata_match.is_empty()).then(|| pairs(metadata_match)),
+        ),
     ])
 }
 

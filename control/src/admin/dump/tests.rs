@@ -75,7 +75,7 @@ listeners:
     address: "[::1]:8082"
     limits: { connections: 7, client_hello: 1KiB, client_hello_timeout: 1s }
     chains:
-      - { match: { sni: [a.test, "*.b.test"], alpn: [h2] }, tcp: { cluster: { one: 1, two: 0 }, idle_timeout: 1s, max_duration: 2s, connect_attempts: 1, hash: source } }
+      - { match: { sni: [a.test, "*.b.test"], alpn: [h2] }, tcp: { cluster: { one: 1, two: 0 }, idle_timeout: 1s, max_duration: 2s, connect_attempts: 1, hash: source, metadata_match: { version: v3 } } }
       - { tcp: { cluster: two } }
   - { name: local, address: "unix:/tmp/x.sock", route_table: shared, forwarded: { x_request_id: false } }
 route_tables:
@@ -95,7 +95,7 @@ clusters:
     dns_refresh: 5s
     slow_start: { window: 7s, min_weight: 5% }
     placement: { overprovisioning: 200, panic_threshold: 10%, locality_weights: [{ locality: { zone: a }, weight: 3 }] }
-    subsets: { selectors: [[version], [version, stage]], fallback: default, default: { version: v1 } }
+    subsets: { selectors: [[version], { by: [version, stage], fallback: keys_subset, fallback_keys_subset: [version] }, { by: [stage], fallback: none }], fallback: default, default: { version: v1 } }
     sticky: { cookie: ring, ttl: 1h, path: /x, strict: true }
     health_check:
       http: { path: /h, host: h.test, method: HEAD, headers: { x-a: b }, statuses: [200-204, 301], body: ok, http2: true }

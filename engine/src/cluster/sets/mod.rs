@@ -20,7 +20,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_config::{Cluster, Fallback, Localities};
+use ringway_config::{Cluster, Localities};
 
 use super::Host;
 use super::balance::{Ask, Cursor, HostSet, Members};
@@ -32,8 +32,8 @@ pub use facts::Census;
 use facts::{Fact, Facts};
 use levels::Counts;
 use localities::Place;
-use subsets::Index;
 pub(crate) use subsets::MetadataMatch;
+use subsets::{Choice, Index};
 
 /// What a cluster's picks choose among.
 #[derive(Debug)]
@@ -44,7 +44,8 @@ pub(crate) struct ClusterSets {
     all: Arc<Sets>,
     index: Index,
     subsets: Vec<Arc<Sets>>,
-    fallback: Fallback,
+    /// What routes may ask by; none: they cannot.
+    rules: Option<Arc<ringway_config::Subsets>>,
     /// The slot of each host by what a cookie says of it; empty without `sticky`.
     sticky: Arc<HashMap<u64, u32>>,
     strict: bool,
@@ -94,14 +95,13 @@ impl ClusterSets {
         let sticky: HashMap<u64, u32> = sticky
             .map(|host| (sticky_id(host.label.as_str()), host.slot))
             .collect();
-        let fallback = config.subsets.as_ref();
         Self {
             epoch: 0,
             facts,
             all,
             subsets,
             index,
-            fallback: fallback.map_or(Fallback::Any, |subsets| subsets.fallback.clone()),
+            rules: config.subsets.clone().map(Arc::new),
             sticky: Arc::new(sticky),
             strict: config.sticky.as_ref().is_some_and(|sticky| sticky.strict),
         }
@@ -139,7 +139,7 @@ impl ClusterSets {
             all,
             subsets,
             index,
-            fallback: self.fallback.clone(),
+            rules: self.rules.clone(),
             sticky: self.next_sticky(source, before, changed),
             strict: self.strict,
         }
@@ -201,17 +201,13 @@ impl ClusterSets {
 
     /// What a request chooses among; none: there is nothing as it asks for.
     fn of(&self, ask: &Ask<'_>) -> Option<&Sets> {
-        let Some(asked) = &ask.metadata else {
+        let Some(rules) = &self.rules else {
             return Some(&self.all);
         };
-        let found = self
-            .index
-            .find(asked)
-            .or_else(|| self.index.default_subset());
-        match (found, &self.fallback) {
-            (Some(at), _) => self.subsets.get(at as usize).map(|sets| &**sets),
-            (None, Fallback::Any) => Some(&self.all),
-            (None, Fallback::None | Fallback::Default(_)) => None,
+        match self.index.choose(rules, ask.metadata) {
+            Choice::Subset(at) => self.subsets.get(at as usize).map(|sets| &**sets),
+            Choice::All => Some(&self.all),
+            Choice::Nobody => None,
         }
     }
 

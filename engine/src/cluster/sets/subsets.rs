@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use ringway_config::{Fallback, Subsets};
+use ringway_config::{Fallback, Selector, SelectorFallback, Subsets};
 
 use crate::cluster::hash::xxh64;
 use crate::cluster::hosts::Hosts;
@@ -23,17 +23,13 @@ impl<'a> MetadataMatch<'a> {
     /// The pairs, sorted by key; none where there are none.
     pub(crate) fn new(pairs: &'a [(String, String)]) -> Option<Self> {
         (!pairs.is_empty()).then(|| Self {
-            hash: hash(
-                pairs
-                    .iter()
-                    .map(|(key, value)| (key.as_str(), value.as_str())),
-            ),
+            hash: hash_of(pairs.iter()),
             pairs,
         })
     }
 }
 
-fn hash<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
+fn hash_of<'a>(pairs: impl Iterator<Item = &'a (String, String)>) -> u64 {
     pairs.fold(0, |hash, (key, value)| {
         // Each text's length is in its hash, so pairs cannot run into one another.
         xxh64(value.as_bytes(), xxh64(key.as_bytes(), hash))
@@ -94,10 +90,10 @@ impl Index {
     /// Sorts the hosts into subsets.
     pub(super) fn build(config: &Subsets, hosts: &Hosts) -> Self {
         let mut index = Self::default();
-        if let Fallback::Default(pairs) = &config.fallback {
+        if config.falls_to_default() {
             index.default = Some(0);
             index.subsets.push(Subset {
-                pairs: pairs.as_slice().into(),
+                pairs: config.default.as_slice().into(),
                 members: Arc::default(),
                 next: None,
             });
@@ -142,10 +138,10 @@ impl Index {
     /// Joins a host to its subsets, which are made where they are not there yet.
     fn join(&mut self, config: &Subsets, host: &HostSpec) {
         for selector in &config.selectors {
-            let Some(pairs) = selected(selector, host) else {
+            let Some(pairs) = selected(&selector.keys, host) else {
                 continue;
             };
-            let hash = hash(pairs.iter().map(|pair| (pair.0.as_str(), pair.1.as_str())));
+            let hash = hash_of(pairs.iter().copied());
             let at = self.at(hash, pairs.iter().copied());
             let at = at.unwrap_or_else(|| {
                 let at = self.subsets.len() as u32;
@@ -203,9 +199,9 @@ impl Index {
 
     /// The subsets that a host is in.
     pub(super) fn of(&self, config: &Subsets, host: &HostSpec) -> Vec<u32> {
-        let of_selector = |selector: &Vec<String>| {
-            let pairs = selected(selector, host)?;
-            let hash = hash(pairs.iter().map(|pair| (pair.0.as_str(), pair.1.as_str())));
+        let of_selector = |selector: &Selector| {
+            let pairs = selected(&selector.keys, host)?;
+            let hash = hash_of(pairs.iter().copied());
             self.at(hash, pairs.into_iter())
         };
         let own = config.selectors.iter().filter_map(of_selector);
@@ -216,17 +212,54 @@ impl Index {
         own.chain(default).collect()
     }
 
-    /// The hosts of `fallback: default`.
-    pub(super) fn default_subset(&self) -> Option<u32> {
-        self.default
+    /// Whom a request goes to: the hosts with exactly these keys and values, if there are any; else those that its selector falls
+    /// back to, or the cluster.
+    pub(super) fn choose(&self, config: &Subsets, asked: Option<MetadataMatch<'_>>) -> Choice {
+        let mut fallback = config.fallback;
+        let mut asked = asked.map(|asked| (asked.hash, asked.pairs, None::<&[String]>));
+        while let Some((hash, all, of)) = asked {
+            let is_asked = |key: &String| of.is_none_or(|of| of.contains(key));
+            let pairs = all.iter().filter(|(key, _)| is_asked(key));
+            let found = self.at(hash, pairs.clone()).filter(|at| {
+                let subset = self.subsets.get(*at as usize);
+                subset.is_some_and(|subset| !subset.members.is_empty())
+            });
+            if let Some(at) = found {
+                return Choice::Subset(at);
+            }
+            let keys = pairs.map(|(key, _)| key);
+            let mut selectors = config.selectors.iter();
+            let selector = selectors.find(|selector| keys.clone().eq(&selector.keys));
+            match selector.map(|selector| &selector.fallback) {
+                // Fewer keys each time, so that this ends.
+                Some(SelectorFallback::Keys(fewer)) => {
+                    let pairs = all.iter().filter(|(key, _)| fewer.contains(key));
+                    let hash = hash_of(pairs);
+                    asked = Some((hash, all, Some(fewer)));
+                }
+                Some(SelectorFallback::Own(own)) => {
+                    fallback = *own;
+                    break;
+                }
+                Some(SelectorFallback::Cluster) | None => break,
+            }
+        }
+        match fallback {
+            Fallback::None => Choice::Nobody,
+            Fallback::Any => Choice::All,
+            Fallback::Default => self.default.map_or(Choice::Nobody, Choice::Subset),
+        }
     }
+}
 
-    /// The subset of exactly these keys and values.
-    pub(super) fn find(&self, asked: &MetadataMatch<'_>) -> Option<u32> {
-        let at = self.at(asked.hash, asked.pairs.iter())?;
-        let subset = self.subsets.get(at as usize)?;
-        (!subset.members.is_empty()).then_some(at)
-    }
+/// Whom a request goes to.
+pub(super) enum Choice {
+    /// A subset.
+    Subset(u32),
+    /// All hosts.
+    All,
+    /// Nobody.
+    Nobody,
 }
 
 /// The pairs of a host that a selector names, if it has them all.

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use ringway_config::{
-    Balance, Cookie, Endpoint, EndpointAddress, Localities, Locality, Name, Percent, Placement,
-    Sticky, Subsets,
+    Balance, Cookie, Endpoint, EndpointAddress, Fallback, Localities, Locality, Name, Percent,
+    Placement, Selector, SelectorFallback, Sticky, Subsets,
 };
 
 use super::*;
@@ -235,6 +235,13 @@ fn a_further_try_leaves_the_zone_that_takes_everything() {
     }
 }
 
+fn selector(keys: &[&str]) -> Selector {
+    Selector {
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        fallback: SelectorFallback::Cluster,
+    }
+}
+
 fn subsets(fallback: Fallback) -> Pick {
     let of = |(n, pairs): (u32, &[(&str, &str)])| Endpoint {
         metadata: metadata(pairs),
@@ -249,10 +256,21 @@ fn subsets(fallback: Fallback) -> Pick {
     Pick::new(Cluster {
         subsets: Some(Subsets {
             selectors: vec![
-                vec!["version".to_owned()],
-                vec!["stage".to_owned(), "version".to_owned()],
+                selector(&["version"]),
+                Selector {
+                    fallback: SelectorFallback::Keys(vec!["version".to_owned()]),
+                    ..selector(&["stage", "version"])
+                },
+                Selector {
+                    fallback: SelectorFallback::Own(Fallback::None),
+                    ..selector(&["stage"])
+                },
             ],
             fallback,
+            default: match fallback {
+                Fallback::Default => metadata(&[("stage", "prod")]),
+                Fallback::None | Fallback::Any => Vec::new(),
+            },
         }),
         ..Cluster::new(Name::new("c"), (0..).zip(all).map(of).collect())
     })
@@ -276,26 +294,53 @@ fn a_subset_is_found_by_exactly_its_keys() {
         [0, 0, 100, 0]
     );
     assert_eq!(shares(&[("version", "3")]), [25, 25, 25, 25]);
-    // Nobody selects by `stage` alone.
-    assert_eq!(shares(&[("stage", "prod")]), [25, 25, 25, 25]);
+    // Nobody selects by `zone`.
+    assert_eq!(shares(&[("zone", "a")]), [25, 25, 25, 25]);
     assert_eq!(pick.shares(pick.ask()), [25, 25, 25, 25]);
 }
 
 #[test]
 fn what_is_not_there_falls_back_as_told() {
-    let asked = metadata(&[("version", "3")]);
-    let none = subsets(Fallback::None);
-    let ask = Ask {
-        metadata: MetadataMatch::new(&asked),
-        ..none.ask()
+    const NOBODY: [u32; 4] = [0; 4];
+    let check = |fallback, asked: &[(&str, &str)], expect: [u32; 4]| {
+        let pick = subsets(fallback);
+        let pairs = metadata(asked);
+        let ask = Ask {
+            metadata: MetadataMatch::new(&pairs),
+            ..pick.ask()
+        };
+        let shares = match pick.live.pick(&[], &ask) {
+            Some(_) => pick.shares(ask),
+            None => NOBODY.to_vec(),
+        };
+        assert_eq!(shares, expect, "{fallback:?} {asked:?}");
     };
-    assert_eq!(none.live.pick(&[], &ask), None);
-    let default = subsets(Fallback::Default(metadata(&[("stage", "prod")])));
-    let ask = Ask {
-        metadata: MetadataMatch::new(&asked),
-        ..default.ask()
-    };
-    assert_eq!(default.shares(ask), [50, 50, 0, 0]);
+    // Hosts that are not there, keys that nobody selects by, and nothing asked for at all.
+    let lacking: [&[(&str, &str)]; 3] = [&[("version", "3")], &[("zone", "a")], &[]];
+    for asked in lacking {
+        check(Fallback::None, asked, NOBODY);
+        check(Fallback::Any, asked, [25; 4]);
+        check(Fallback::Default, asked, [50, 50, 0, 0]);
+    }
+    for fallback in [Fallback::None, Fallback::Any, Fallback::Default] {
+        // A selector's own fallback comes before the cluster's.
+        check(fallback, &[("stage", "test")], NOBODY);
+        // With fewer keys: those of the version, whatever their stage.
+        check(
+            fallback,
+            &[("stage", "test"), ("version", "1")],
+            [100, 0, 0, 0],
+        );
+        check(
+            fallback,
+            &[("stage", "test"), ("version", "2")],
+            [0, 50, 50, 0],
+        );
+    }
+    // And where that finds nobody, what its own selector says.
+    let asked = [("stage", "test"), ("version", "3")];
+    check(Fallback::Default, &asked, [50, 50, 0, 0]);
+    check(Fallback::None, &asked, NOBODY);
 }
 
 #[test]
@@ -329,8 +374,9 @@ fn ten_thousand_hosts_by_twenty_keys_are_indexed_once_and_found_in_two_looks() {
     };
     let config = Cluster {
         subsets: Some(Subsets {
-            selectors: keys.iter().map(|key| vec![key.clone()]).collect(),
+            selectors: keys.iter().map(|key| selector(&[key])).collect(),
             fallback: Fallback::None,
+            default: Vec::new(),
         }),
         ..Cluster::new(Name::new("c"), (0..10_000).map(of).collect())
     };
@@ -392,11 +438,9 @@ fn varied(endpoints: &[Endpoint], balance: Balance) -> Cluster {
     Cluster {
         balance,
         subsets: Some(Subsets {
-            selectors: vec![
-                vec!["version".to_owned()],
-                vec!["stage".to_owned(), "version".to_owned()],
-            ],
-            fallback: Fallback::Default(metadata(&[("stage", "prod")])),
+            selectors: vec![selector(&["version"]), selector(&["stage", "version"])],
+            fallback: Fallback::Default,
+            default: metadata(&[("stage", "prod")]),
         }),
         sticky: Some(Sticky {
             cookie: Cookie {
@@ -431,6 +475,13 @@ fn varied_endpoint(rng: &Rng) -> Endpoint {
     }
 }
 
+fn found(choice: Choice) -> Option<u32> {
+    match choice {
+        Choice::Subset(at) => Some(at),
+        Choice::All | Choice::Nobody => None,
+    }
+}
+
 /// All that picks go by, in words that do not depend on the order in which subsets were found.
 fn told(sets: &ClusterSets) -> String {
     let mut of_subsets = Vec::new();
@@ -441,7 +492,8 @@ fn told(sets: &ClusterSets) -> String {
                 metadata(&[("stage", stage), ("version", version)]),
             ];
             for pairs in &asked {
-                let found = MetadataMatch::new(pairs).and_then(|asked| sets.index.find(&asked));
+                let rules = sets.rules.as_ref().expect("subsets");
+                let found = found(sets.index.choose(rules, MetadataMatch::new(pairs)));
                 let members = found.and_then(|at| sets.index.members().nth(at as usize));
                 let levels = found.and_then(|at| sets.subsets.get(at as usize));
                 let levels = levels.map(|sets| (sets.shares.clone(), sets.levels.len()));
@@ -451,10 +503,9 @@ fn told(sets: &ClusterSets) -> String {
     }
     let mut sticky: Vec<_> = sets.sticky.iter().collect();
     sticky.sort();
-    let default = sets
-        .index
-        .default_subset()
-        .and_then(|at| sets.index.members().nth(at as usize));
+    let rules = sets.rules.as_ref().expect("subsets");
+    let default = found(sets.index.choose(rules, None));
+    let default = default.and_then(|at| sets.index.members().nth(at as usize));
     format!(
         "{:?} {of_subsets:?} {default:?} {sticky:?} {:?}",
         sets.all,
