@@ -41,10 +41,8 @@ pub(super) async fn forward<'a, 'c>(
     if let Some(reply) = forbidden(cx, config, request) {
         return Ok(local_reply(reply));
     }
-    let Some(cluster) = table
-        .clusters
-        .get(forward.clusters.choose(cx.local.rng.next()).index as usize)
-    else {
+    let chosen = forward.clusters.choose(cx.local.rng.next());
+    let Some(cluster) = table.clusters.get(chosen.index as usize) else {
         return Err(Fault::new(FaultKind::NoHost));
     };
     trace.cluster = Some(Rc::clone(cluster));
@@ -86,7 +84,9 @@ pub(super) async fn forward<'a, 'c>(
         in_time(cx, deadline, silence, upload, all.as_mut()).await
     };
     let mut answer = match outcome {
-        Ok(answer) => answer?,
+        Ok(Ok(answer)) => answer,
+        Ok(Err(fault)) if outgoing.call => return Err(grpc::in_its_time(fault, deadline)),
+        Ok(Err(fault)) => return Err(fault),
         Err(why) => {
             cluster.stats.upstream_rq_timeout.inc();
             attempts.timed_out(silence.or_else(|| whole_time(cx, config, outgoing.call)));

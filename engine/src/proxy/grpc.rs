@@ -7,8 +7,9 @@ use ringway_protocols::message::{Framing, Method, RequestHead, Version};
 
 use super::answer::Answer;
 use super::{Reply, ReplyBody};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::grpc::{self, MESSAGE, STATUS, Status, TIMEOUT};
+use crate::time::Deadline;
 
 /// Whether a request is a call. One of another RPC protocol is none, whatever a header of it says.
 pub(crate) fn is_call(head: &RequestHead) -> bool {
@@ -45,6 +46,20 @@ pub(super) fn speak(reply: &mut Reply<'_>, status: Status) {
     reply.head.reason.clear();
 }
 
+/// With so little left of its time a call is over: whose news of that comes first is chance.
+const ALL_BUT_OVER: Duration = Duration::from_millis(10);
+
+/// What cut a call off. An upstream that was told its limit ends the call at that too (grpc-go resets the stream), and then the client
+/// is to hear that its time is over, as it would from the proxy's own clock.
+pub(crate) fn in_its_time(fault: Fault, deadline: Deadline) -> Fault {
+    let cut = matches!(fault.kind, FaultKind::Reset | FaultKind::Truncated);
+    let over = || deadline.remaining().is_some_and(|left| left < ALL_BUT_OVER);
+    if cut && over() {
+        return Fault::new(FaultKind::RequestTimeout).because(fault);
+    }
+    fault
+}
+
 /// The trailers that end an answer which a fault cut off.
 pub(crate) fn trailers(fault: &Fault) -> Fields {
     let mut fields = Fields::new();
@@ -75,4 +90,23 @@ pub(crate) fn ended(reply: &Reply<'_>, fault: Option<&Fault>) -> Status {
     trailers
         .or_else(|| Status::of_fields(&reply.head.fields))
         .unwrap_or_else(|| Status::of_http(reply.head.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cuts_a_call_off_at_its_end_was_out_of_time() {
+        let cut = |kind, deadline| in_its_time(Fault::new(kind), deadline).kind;
+        let (over, far) = (
+            Deadline::after(Duration::ZERO),
+            Deadline::after(Duration::from_secs(3600)),
+        );
+        assert_eq!(cut(FaultKind::Reset, over), FaultKind::RequestTimeout);
+        assert_eq!(cut(FaultKind::Truncated, over), FaultKind::RequestTimeout);
+        assert_eq!(cut(FaultKind::Reset, far), FaultKind::Reset);
+        assert_eq!(cut(FaultKind::Reset, Deadline::NEVER), FaultKind::Reset);
+        assert_eq!(cut(FaultKind::ClientGone, over), FaultKind::ClientGone);
+    }
 }

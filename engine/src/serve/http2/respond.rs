@@ -96,11 +96,14 @@ pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Rep
             let empty = bodiless || answer.framing() == Framing::Empty;
             match begin(&out, reply, empty) {
                 Ok(Some(mut stream)) => {
-                    let streamed = stream_on(&out, &mut stream, reply, &mut sent.sent).await;
-                    match streamed {
-                        Err(fault) if grpc::is_call(request) && is_told(&fault, &mut stream) => {
-                            sent.fault = Some(fault);
-                            return sent;
+                    match stream_on(&out, &mut stream, reply, &mut sent.sent).await {
+                        Err(fault) if grpc::is_call(request) => {
+                            let fault = grpc::in_its_time(fault, out.deadline);
+                            if is_told(&fault, &mut stream) {
+                                sent.fault = Some(fault);
+                                return sent;
+                            }
+                            Err(fault)
                         }
                         streamed => streamed,
                     }
