@@ -12,6 +12,7 @@ use ringway_tests::{
 
 both_drivers! {
     listens_on_unix_sockets,
+    a_file_that_is_no_socket_is_left_alone,
     listens_and_connects_over_ipv6,
     resolves_host_names,
     keeps_no_more_idle_connections_than_told,
@@ -48,6 +49,37 @@ fn listens_on_unix_sockets(driver: Driver) {
             .text(),
         "a"
     );
+}
+
+fn a_file_that_is_no_socket_is_left_alone(driver: Driver) {
+    let origin = Origin::start("a");
+    let good = site(ALL, &[("up", &[origin.addr()])]);
+    let proxy = Proxy::start(driver, &good);
+    let (file, link, left) = (
+        proxy.dir().join("file"),
+        proxy.dir().join("link"),
+        proxy.dir().join("left"),
+    );
+    std::fs::write(&file, "mine").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let at = |path: &std::path::Path| {
+        let listener = format!(
+            "listeners:\n  - {{ name: unix, address: \"unix:{}\", routes: [] }}",
+            path.display()
+        );
+        good.replacen("listeners:", &listener, 1)
+    };
+    for path in [&file, &link] {
+        let refused = proxy.try_reload(&at(path));
+        assert_ne!(refused.status, 200, "{}", refused.text());
+        assert!(refused.text().contains("no socket"), "{}", refused.text());
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "mine");
+    }
+    // What a process left when it died is taken over.
+    drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+    proxy.reload(&at(&left));
+    std::os::unix::net::UnixStream::connect(&left).unwrap();
+    assert_eq!(proxy.client().get("/").status, 200);
 }
 
 fn listens_and_connects_over_ipv6(driver: Driver) {

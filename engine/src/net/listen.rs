@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ringway_config::ListenAddress;
@@ -112,12 +112,7 @@ fn bind_unix(
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = SockAddr::unix(&path)?;
     if let Err(error) = socket.bind(&address) {
-        // A file that nobody listens on was left by a process that died; one that somebody answers on is in use.
-        let stale = error.kind() == io::ErrorKind::AddrInUse
-            && Socket::new(Domain::UNIX, Type::STREAM, None)?
-                .connect(&address)
-                .is_err();
-        if !stale {
+        if error.kind() != io::ErrorKind::AddrInUse || !is_left_over(&path, &address)? {
             return Err(error);
         }
         std::fs::remove_file(&path)?;
@@ -134,9 +129,26 @@ fn bind_unix(
     Ok((BoundAddress::Unix(path), sockets))
 }
 
+/// Whether a file is a socket's that a process left when it died: one that somebody answers on is in use, and what is no socket is
+/// somebody's file, which a wrong path must not cost them.
+fn is_left_over(path: &Path, address: &SockAddr) -> io::Result<bool> {
+    if !is_socket(path) {
+        let why = "a file that is no socket is there";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+    }
+    let asked = Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(address);
+    Ok(asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
+}
+
+/// A link to one is none.
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
 /// Removes the file of a Unix socket that nobody listens on any more.
 pub(crate) fn remove_file(address: &BoundAddress) {
     if let BoundAddress::Unix(path) = address
+        && is_socket(path)
         && let Err(error) = std::fs::remove_file(path)
     {
         tracing::warn!(%error, path = %path.display(), "the socket's file cannot be removed");
