@@ -13,6 +13,7 @@ both_drivers! {
     holds_client_bytes_until_101,
     a_refused_upgrade_stays_http,
     an_unasked_101_is_an_upstream_fault,
+    a_101_to_another_protocol_is_an_upstream_fault,
     a_tunnel_closes_with_either_end,
     a_reset_ends_a_quiet_tunnel_at_once,
     a_tunnel_that_is_left_in_the_drain_is_reset_and_logged,
@@ -107,6 +108,29 @@ fn an_unasked_101_is_an_upstream_fault(driver: Driver) {
             serve.join().unwrap()
         });
         assert!(server_side.is_empty(), "{ask:?}: {server_side:?}");
+    }
+}
+
+fn a_101_to_another_protocol_is_an_upstream_fault(driver: Driver) {
+    let server = WireServer::bind();
+    let routes = "- { match: { prefix: / }, cluster: up, retry: { retries: 0 } }";
+    let proxy = Proxy::start(driver, &site(routes, &[("up", &[server.addr()])]));
+    for answered in ["", "Upgrade: h2c\r\n", "Upgrade: websocket, h2c\r\n"] {
+        let mut client = proxy.client();
+        client.send(ASK);
+        std::thread::scope(|scope| {
+            let serve = scope.spawn(|| {
+                let mut wire = server.accept();
+                wire.head();
+                wire.send(format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{answered}\r\nevil"
+                ));
+                wire.until_closed()
+            });
+            assert_eq!(client.read("GET").status, 502, "{answered:?}");
+            let passed = serve.join().unwrap();
+            assert!(passed.is_empty(), "{answered:?}: {passed:?}");
+        });
     }
 }
 

@@ -105,11 +105,23 @@ pub fn strip_hop_by_hop(fields: &mut Fields) {
     fields.retain(|field| !is_hop_by_hop(field.id) && !is_named(&field));
 }
 
+/// Whether an answer switches to what its client asked for and to nothing else (RFC 9110 §7.8); `asked` is the value of the request's
+/// `Upgrade`.
+pub fn switches_as_asked(answer: &Fields, asked: &[u8]) -> bool {
+    let mut to = listed(answer, FieldId::Upgrade).peekable();
+    to.peek().is_some()
+        && to.all(|name| members(asked).any(|member| member.eq_ignore_ascii_case(name)))
+}
+
 /// What `Connection` must not name (RFC 9110 §7.6.1: fields for all recipients of the content).
 fn is_kept(id: FieldId) -> bool {
     matches!(
         id,
-        FieldId::ContentLength | FieldId::ContentType | FieldId::Host | FieldId::Date
+        FieldId::ContentLength
+            | FieldId::ContentType
+            | FieldId::Date
+            | FieldId::Expect
+            | FieldId::Host
     )
 }
 
@@ -149,6 +161,26 @@ mod tests {
             ],
             &["X-Keep", "Trailer"],
         );
+    }
+
+    #[test]
+    fn an_answer_switches_to_what_was_asked_for() {
+        for (asked, answered, good) in [
+            ("websocket", &["websocket"][..], true),
+            ("websocket", &["WebSocket"], true),
+            ("a/1, websocket", &["websocket"], true),
+            ("a/1, b", &["b", "a/1"], true),
+            ("websocket", &[], false),
+            ("websocket", &[""], false),
+            ("websocket", &["h2c"], false),
+            ("websocket", &["websocket, h2c"], false),
+            ("websocket", &["web"], false),
+        ] {
+            let mut fields = Fields::new();
+            answered.iter().for_each(|to| fields.push("Upgrade", *to));
+            let got = switches_as_asked(&fields, asked.as_bytes());
+            assert_eq!(got, good, "{asked} {answered:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::BytesMut;
-use ringway_protocols::http1::{HeadLimits, Response, ResponseParser};
+use ringway_protocols::http1::{HeadLimits, Response, ResponseParser, switches_as_asked};
 use ringway_protocols::message::{Framing, ResponseHead};
 
 use super::super::Interim;
@@ -184,10 +184,15 @@ impl Heads<'_> {
 
     /// A 101 is an answer only to who asked (RFC 9110 §15.2.2); the bytes behind any other are nobody's.
     fn switched(&self, response: Response) -> Result<Came, Fault> {
-        if self.sending.request.upgrade.is_some() {
-            return Ok(Came::Final(response));
+        let Some(asked) = self.sending.request.upgrade else {
+            return Err(Fault::new(FaultKind::UpstreamProtocol).because("101 without an upgrade"));
+        };
+        match switches_as_asked(&response.head.fields, asked) {
+            true => Ok(Came::Final(response)),
+            false => {
+                Err(Fault::new(FaultKind::UpstreamProtocol).because("101 to another protocol"))
+            }
         }
-        Err(Fault::new(FaultKind::UpstreamProtocol).because("101 without an upgrade"))
     }
 
     async fn fill(&self, reader: &mut Reader) -> Result<(), Fault> {
