@@ -261,6 +261,8 @@ fn trailers_that_are_malformed_break_the_request(driver: Driver) {
         (b"x:a", b"1"),
         (b"transfer-encoding", b"chunked"),
         (b"connection", b"x"),
+        (b":path", b"/smuggled"),
+        (b":status", b"200"),
     ] {
         let mut client = Http2::connect(proxy.addr("web"));
         let stream = client.start("POST", "/", &[], false);

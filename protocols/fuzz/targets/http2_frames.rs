@@ -17,7 +17,8 @@ use libfuzzer_sys::fuzz_target;
 use ringway_protocols::http2::{Budgets, EndScanner, FrameScanner, request, trailers};
 use ringway_protocols_fuzz::http2::{self as shared, LIMITS, Memory, crosses, fields, parts};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// With the SETTINGS that belong to it.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const STREAMS: u32 = 4;
 /// More turns than any input has frames.
 const TURNS: usize = 20_000;

@@ -5,12 +5,14 @@
 //! ```
 //!
 //! What is wrong with a frame by itself, and what the codec would call by a wrong name, is found here too: a length that is not its
-//! kind's (RFC 9113 §4.2), more on a stream that has ended (§5.1), a window that is none (§6.5.2).
+//! kind's (RFC 9113 §4.2), more on a stream that has ended (§5.1), a window that is none (§6.5.2). And what it lets pass: a preface
+//! without SETTINGS (§3.4), pseudo-fields in trailers (§8.1).
 //!
 //! Frames that carry nothing (RFC 9113 §10.5) are paid for out of two budgets. Useful work refills them: requests, bytes of bodies,
 //! bytes that the peer has taken; and time does, slowly, for keep-alives. So a client that answers a long download with thousands of window updates goes on for ever, and one
 //! that sends only those does not.
 
+use super::block::Block;
 use super::heads::{END_STREAM, HEAD, Heads, length, stream};
 
 /// The preface's length.
@@ -120,6 +122,10 @@ pub enum Breach {
     Push,
     /// SETTINGS_INITIAL_WINDOW_SIZE beyond what a window may be: `FLOW_CONTROL_ERROR`.
     Window,
+    /// The first frame is not SETTINGS: `PROTOCOL_ERROR`.
+    Preface,
+    /// A pseudo-field in trailers: `PROTOCOL_ERROR`.
+    PseudoTrailer,
 }
 
 /// Reads a peer's bytes for the heads of its frames.
@@ -137,6 +143,12 @@ pub struct FrameScanner {
     data: u64,
     /// A header block has begun and not ended.
     in_block: bool,
+    /// A frame has come.
+    begun: bool,
+    /// The latest stream that the peer has begun: HEADERS of no later one are trailers.
+    latest: u32,
+    /// The bytes to skip are a field block of trailers.
+    trailers: Option<Block>,
     /// The bytes to skip are SETTINGS; what is here of an entry.
     settings: bool,
     entry: ([u8; ENTRY], usize),
@@ -155,6 +167,9 @@ impl FrameScanner {
             waited: 0,
             data: 0,
             in_block: false,
+            begun: false,
+            latest: 0,
+            trailers: None,
             settings: false,
             entry: ([0; ENTRY], 0),
             ended: ([0; ENDED], 0),
@@ -194,6 +209,11 @@ impl FrameScanner {
             if self.settings {
                 payload.iter().try_for_each(|byte| self.setting(*byte))?;
             }
+            if let Some(block) = &mut self.trailers
+                && block.has_pseudo(payload)
+            {
+                return Err(Breach::PseudoTrailer);
+            }
             if let Some(head) = head {
                 self.frame(&head, &mut saw)?;
             }
@@ -209,7 +229,13 @@ impl FrameScanner {
         if !is_length(kind, length, flags) {
             return Err(Breach::FrameSize);
         }
+        if !std::mem::replace(&mut self.begun, true)
+            && (kind != FrameKind::Settings || flags & ACK != 0)
+        {
+            return Err(Breach::Preface);
+        }
         self.settings = kind == FrameKind::Settings;
+        self.block(kind, id, head);
         // Within a header block, anything but its continuation is the codec's to refuse.
         if !self.in_block {
             self.stream(kind, id, flags)?;
@@ -277,6 +303,21 @@ impl FrameScanner {
         Ok(())
     }
 
+    /// Notes where field blocks of trailers begin, go on and end.
+    fn block(&mut self, kind: FrameKind, id: u32, head: &[u8; HEAD]) {
+        match (kind, &mut self.trailers) {
+            (FrameKind::Continuation, Some(block)) => block.go_on(head),
+            (FrameKind::Headers, _) if id <= self.latest => {
+                self.trailers = Some(Block::new(head));
+            }
+            (FrameKind::Headers, trailers) => {
+                self.latest = id;
+                *trailers = None;
+            }
+            (_, trailers) => *trailers = None,
+        }
+    }
+
     /// The next byte of SETTINGS.
     fn setting(&mut self, byte: u8) -> Result<(), Breach> {
         let (entry, filled) = &mut self.entry;
@@ -309,11 +350,12 @@ fn is_length(kind: FrameKind, length: u32, flags: u8) -> bool {
         FrameKind::Ping => length == 8,
         FrameKind::Settings if flags & ACK != 0 => length == 0,
         FrameKind::Settings => length.is_multiple_of(6),
+        // The codec calls a shorter one by a wrong name.
+        FrameKind::GoAway => length >= 8,
         FrameKind::Data
         | FrameKind::EmptyData
         | FrameKind::Headers
         | FrameKind::Push
-        | FrameKind::GoAway
         | FrameKind::Continuation
         | FrameKind::Unknown => true,
     }

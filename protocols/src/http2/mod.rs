@@ -1,6 +1,7 @@
 //! HTTP/2 as far as it is ours, without a socket: frames, HPACK and flow control are the `h2` crate's. What that leaves to check
 //! of a request, and what it does not show of a connection's frames, is here.
 
+mod block;
 mod ends;
 mod frames;
 mod heads;

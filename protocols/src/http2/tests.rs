@@ -240,13 +240,14 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// With the SETTINGS that belong to it.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 #[test]
 fn frames_are_told_apart_wherever_the_input_is_cut() {
     use FrameKind::*;
     let mut bytes = PREFACE.to_vec();
-    let mut want = Vec::new();
+    let mut want = vec![Settings];
     for (kind, flags, payload, is) in [
         (4, 0, &[0; 6][..], Settings),
         (1, 0, &[1; 20], Headers),
@@ -320,6 +321,7 @@ fn useless_frames_are_bounded_and_useful_work_pays_for_them() {
     let new = || {
         let mut scanner = FrameScanner::new(budgets);
         scanner.scan(PREFACE, |_| ()).expect("a preface");
+        scanner.sent(1 << 10);
         scanner
     };
     for (kind, length) in [(2, 5), (3, 4), (4, 6), (6, 8), (8, 4), (0x55, 9)] {
@@ -380,6 +382,7 @@ fn frames_have_the_length_of_their_kind() {
         (4, 0, vec![0, 6, 12], vec![1, 5, 7]),
         (4, 1, vec![0], vec![1, 6]),
         (6, 0, vec![8], vec![0, 7, 9]),
+        (7, 0, vec![8, 20], vec![0, 7]),
         (8, 0, vec![4], vec![0, 3, 5]),
     ] {
         for length in good {
@@ -420,6 +423,53 @@ fn a_window_is_no_larger_than_windows_are() {
     let too_large = [0, 4, 0x80, 0, 0, 0];
     assert_eq!(settings(&[other, too_large]), Some(Breach::Window));
     assert_eq!(breach(&[frame(0x55, 0, &too_large)]), None);
+}
+
+#[test]
+fn a_preface_ends_with_settings() {
+    let (settings, ack, ping) = (frame(4, 0, &[]), frame(4, 1, &[]), frame(6, 0, &[0; 8]));
+    for (frames, expect) in [
+        (vec![&settings, &ack], None),
+        (vec![&ack], Some(Breach::Preface)),
+        (vec![&ping], Some(Breach::Preface)),
+        (vec![&frame(1, 5, b"x")], Some(Breach::Preface)),
+        (vec![&frame(4, 0, b"x")], Some(Breach::FrameSize)),
+    ] {
+        let bytes = [
+            &PREFACE[..24],
+            &frames.into_iter().flatten().copied().collect::<Vec<_>>(),
+        ]
+        .concat();
+        let mut scanner = FrameScanner::new(Budgets {
+            control: 9,
+            empty: 9,
+        });
+        assert_eq!(scanner.scan(&bytes, |_| ()).err(), expect, "{bytes:?}");
+    }
+}
+
+#[test]
+fn trailers_have_no_pseudo_fields() {
+    let pseudo = Some(Breach::PseudoTrailer);
+    // `:path` by the static table, as a head has it too.
+    let (head, head_part) = (frame(1, 4, b"\x04\x01/"), frame(1, 0, b"\x04\x01/"));
+    let (rest, data) = (frame(9, 4, b"\x00\x01x\x01y"), frame(0, 0, b"\x04\x01/"));
+    let (good, bad) = (
+        frame(1, 5, b"\x00\x01x\x01y"),
+        frame(1, 5, b"\x00\x01x\x01y\x04\x01/"),
+    );
+    let (part, bad_rest) = (frame(1, 1, b"\x00\x01x\x01"), frame(9, 4, b"y\x04\x01/"));
+    for (frames, expect) in [
+        (vec![&head, &data, &good], None),
+        (vec![&head_part, &rest, &data, &good], None),
+        (vec![&head, &part, &frame(9, 4, b"y")], None),
+        (vec![&head, &data, &bad], pseudo),
+        (vec![&head_part, &rest, &bad], pseudo),
+        (vec![&head, &part, &bad_rest], pseudo),
+    ] {
+        let frames: Vec<_> = frames.into_iter().cloned().collect();
+        assert_eq!(breach(&frames), expect, "{frames:?}");
+    }
 }
 
 #[test]

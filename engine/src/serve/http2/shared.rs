@@ -84,9 +84,12 @@ impl Shared {
                 match breach {
                     Breach::Control => stats.limit_http2_control_frames.inc(),
                     Breach::Empty => stats.limit_http2_empty_frames.inc(),
-                    Breach::FrameSize | Breach::StreamClosed | Breach::Push | Breach::Window => {
-                        stats.http2_cx_errors.inc();
-                    }
+                    Breach::FrameSize
+                    | Breach::StreamClosed
+                    | Breach::Push
+                    | Breach::Window
+                    | Breach::Preface
+                    | Breach::PseudoTrailer => stats.http2_cx_errors.inc(),
                 }
                 shared.breach.set(Some(breach));
             }
@@ -139,7 +142,9 @@ impl Shared {
             Some(Breach::Control | Breach::Empty) => Some(Reason::ENHANCE_YOUR_CALM),
             Some(Breach::FrameSize) => Some(Reason::FRAME_SIZE_ERROR),
             Some(Breach::StreamClosed) => Some(Reason::STREAM_CLOSED),
-            Some(Breach::Push) => Some(Reason::PROTOCOL_ERROR),
+            Some(Breach::Push | Breach::Preface | Breach::PseudoTrailer) => {
+                Some(Reason::PROTOCOL_ERROR)
+            }
             Some(Breach::Window) => Some(Reason::FLOW_CONTROL_ERROR),
             None => {
                 let exceeded = self.resets.exceeded.get();
