@@ -205,7 +205,7 @@ fn a_storm_stays_within_the_retry_budget(driver: Driver) {
     assert!((300.0..=300.0 * 1.2 + 11.0).contains(&tries), "{tries}");
     assert!(
         proxy.metric(
-            "ringway_cluster_upstream_rq_retry_limit_total",
+            "ringway_cluster_upstream_rq_retry_overflow_total",
             &["cluster=\"up\""]
         ) > 200.0
     );

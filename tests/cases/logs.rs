@@ -10,6 +10,7 @@ both_drivers! {
     the_default_line_is_envoys,
     a_json_line_is_typed,
     flags_say_what_went_wrong,
+    tries_that_were_used_up_have_a_flag,
     lines_cannot_be_forged,
     usr1_reopens_files,
     standard_output_takes_lines,
@@ -138,6 +139,37 @@ fn flags_say_what_went_wrong(driver: Driver) {
             line(&path(&proxy), path_start),
             format!("{path_start} {expect}")
         );
+    }
+}
+
+fn tries_that_were_used_up_have_a_flag(driver: Driver) {
+    let (origin, gone) = (Origin::start("a"), Refusing::new());
+    let retry = "retry: { on: [connect_failure, reset, gateway_error], retries: 1, hosts: any, back_off: 1ms, buffer: 1KiB";
+    let routes = format!(
+        "
+        - {{ match: {{ prefix: /gone }}, cluster: gone, {retry} }} }}
+        - {{ match: {{ prefix: /status/503 }}, cluster: up, {retry} }} }}
+        - {{ match: {{ prefix: /reset }}, cluster: up, {retry} }} }}
+        - {{ match: {{ prefix: /hold }}, cluster: up, {retry}, per_try_timeout: 50ms }} }}
+        - {{ match: {{ prefix: /ok }}, cluster: up, {retry} }} }}
+        - {{ match: {{ prefix: /status/502 }}, cluster: up, retry: {{ retries: 0 }} }}
+    "
+    );
+    let format = ", format: \"%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_REQUEST_ATTEMPT_COUNT%\"";
+    let clusters = [("up", &[origin.addr()][..]), ("gone", &[gone.addr()])];
+    let proxy = logged(driver, format, &routes, &clusters);
+    for (path_asked, expect) in [
+        // First, so that no kept connection turns out closed, which is a further try.
+        ("/reset", "502 UC,URX 2"),
+        ("/ok", "200 - 1"),
+        ("/gone", "503 UF,URX 2"),
+        ("/status/503", "503 URX 2"),
+        ("/hold", "504 UT,URX 2"),
+        ("/status/502", "502 - 1"),
+    ] {
+        proxy.client().get(path_asked);
+        let line = line(&path(&proxy), path_asked);
+        assert_eq!(line, format!("{path_asked} {expect}"));
     }
 }
 

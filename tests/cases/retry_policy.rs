@@ -273,7 +273,7 @@ fn a_body_that_cannot_be_sent_again_costs_the_budget_nothing(driver: Driver) {
         assert_eq!(client.get("/status/503").status, 503);
     }
     assert_eq!(seen(), 10 + 11 + 10);
-    assert!((counted(&proxy, "upstream_rq_retry_limit") - 1.0).abs() < 0.1);
+    assert!((counted(&proxy, "upstream_rq_retry_overflow") - 1.0).abs() < 0.1);
 }
 
 fn a_timeout_is_held_against_who_had_the_whole_request(driver: Driver) {

@@ -155,8 +155,8 @@ scope! {
         upstream_rq_time: Histogram, "From sending a request to the head of its answer.";
         upstream_rq_retry: Counter, "Tries after the first.";
         upstream_rq_retry_success: Counter, "Requests whose later try got an answer that needed no other.";
-        upstream_rq_retry_overflow: Counter, "Requests that would have been tried again, had `retries` not been used up.";
-        upstream_rq_retry_limit: Counter, "Requests not tried again because of the cluster's `retries` or `retry_budget`.";
+        upstream_rq_retry_limit_exceeded: Counter, "Requests that would have been tried again, had `retries` not been used up.";
+        upstream_rq_retry_overflow: Counter, "Requests not tried again because of the cluster's `retries` or `retry_budget`.";
         upstream_rq_overflow: Counter, "Requests turned away at a limit of requests.";
         upstream_rq_pending_overflow: Counter, "Requests turned away because too many waited for a connection.";
         upstream_rq_timeout: Counter, "Requests that reached their whole timeout.";

@@ -276,7 +276,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
                 Some(place)
             }
             Err(Full) => {
-                self.cluster().stats.upstream_rq_retry_limit.inc();
+                self.cluster().stats.upstream_rq_retry_overflow.inc();
                 None
             }
         }
@@ -359,12 +359,14 @@ impl<'t, 'c> Attempts<'t, 'c> {
         self.cx.local.report(self.cluster().judge(host, None));
     }
 
-    fn count_end(&self, verdict: Verdict, answered: bool) {
-        let stats = &self.cluster().stats;
-        if verdict == Verdict::Exhausted && self.tries.made > 1 {
-            stats.upstream_rq_retry_overflow.inc();
-        } else if answered && self.tries.made > 1 {
-            stats.upstream_rq_retry_success.inc();
+    fn count_end(&mut self, verdict: Verdict, answered: bool) {
+        let again = self.tries.made > 1;
+        if verdict == Verdict::Exhausted && again {
+            let stats = &self.cluster().stats;
+            stats.upstream_rq_retry_limit_exceeded.inc();
+            self.trace.used_up = true;
+        } else if answered && again {
+            self.cluster().stats.upstream_rq_retry_success.inc();
         }
     }
 

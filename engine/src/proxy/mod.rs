@@ -95,6 +95,8 @@ pub(crate) struct Trace<'c> {
     /// Why no connection to it was made, or no secure one.
     pub(crate) failure: Option<Box<str>>,
     pub(crate) attempts: u32,
+    /// It would have been tried again, had the policy allowed more tries.
+    pub(crate) used_up: bool,
     pub(crate) service_time: Option<Duration>,
     /// From the request's head to the answer's.
     pub(crate) response_duration: Option<Duration>,

@@ -109,6 +109,7 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
         (fault.kind.flag(), fault.kind.details())
     });
     let flag = if flag == "-" { cx.flag } else { flag };
+    let flag = if trace.used_up { used_up(flag) } else { flag };
     if let Some(cluster) = &trace.cluster {
         cluster.stats.bytes_sent.add(sent.received);
     }
@@ -160,6 +161,17 @@ pub(super) fn end(client: &Client, cx: &RequestCx, trace: &mut Trace<'_>, done: 
         outcome: &outcome,
     };
     log(client, &record);
+}
+
+/// The flag of a request whose tries were used up beside that of the last one.
+fn used_up(flag: &'static str) -> &'static str {
+    match flag {
+        "-" => "URX",
+        "UF" => "UF,URX",
+        "UC" => "UC,URX",
+        "UT" => "UT,URX",
+        other => other,
+    }
 }
 
 /// Writes a line to each access log of the listener.
