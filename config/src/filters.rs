@@ -71,8 +71,8 @@ impl IpAccess {
     pub fn parse(value: &Value) -> Result<Self, Vec<PathError>> {
         let record: IpAccessRecord = native::read_part(value)?;
         Ok(Self {
-            allow: record.allow,
-            deny: record.deny,
+            allow: record.allow.0,
+            deny: record.deny.0,
         })
     }
 }

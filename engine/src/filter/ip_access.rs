@@ -104,9 +104,15 @@ mod tests {
     use serde_json::json;
 
     fn check(allow: &[&str], deny: &[&str], cases: &[(&str, bool)]) {
+        let mut config = json!({});
+        for (key, list) in [("allow", allow), ("deny", deny)] {
+            if !list.is_empty() {
+                config[key] = json!(list);
+            }
+        }
         let filter = Filter {
             name: Name::new("ip_access"),
-            config: json!({ "allow": allow, "deny": deny }),
+            config,
         };
         let spec = Registry::builtin().build(&filter).unwrap();
         let (chain, rng) = (Chain::new(&[], &[spec]), Rng::new(1));

@@ -13,8 +13,8 @@ mod tls;
 
 use std::collections::HashMap;
 
-use super::wire::{Cx, LogStyle, ProcessRecord, Root};
-use crate::{Admin, AdminAddress, Config, Dns, Log, Name, Process};
+use super::wire::{Cx, LogStyle, ProcessRecord, Root, Want, Wanted};
+use crate::{Admin, AdminAddress, Balance, Cluster, Config, Dns, Log, Name, Process};
 
 /// A part of the model, and the path of what it was made from.
 pub(crate) struct Placed<T> {
@@ -31,6 +31,7 @@ pub(crate) fn config(root: Root, cx: &mut Cx) -> Config {
         address: record.address,
     });
     address::check(&listeners, admin.as_ref(), cx);
+    wanted(&clusters, cx);
     if let Some(Admin {
         address: AdminAddress::Tcp(address),
     }) = &admin
@@ -48,6 +49,36 @@ pub(crate) fn config(root: Root, cx: &mut Cx) -> Config {
     }
 }
 
+/// Notes keys of routes that no cluster of theirs heeds.
+fn wanted(clusters: &[Cluster], cx: &mut Cx) {
+    let clusters: HashMap<&Name, &Cluster> = clusters.iter().map(|one| (&one.name, one)).collect();
+    for Wanted { at, of, want } in std::mem::take(&mut cx.wants) {
+        let mut of = of.iter().filter_map(|name| clusters.get(name)).peekable();
+        if of.peek().is_none() || of.any(|cluster| heeds(cluster, want)) {
+            continue;
+        }
+        let message = match want {
+            Want::Hash => {
+                "no cluster of this route hashes: write `balance: ring_hash` or `maglev` there, or leave `hash` out"
+            }
+            Want::Subsets => {
+                "no cluster of this route has `subsets`, so that every host is taken: write them there, or leave `metadata_match` out"
+            }
+        };
+        cx.warning(&at, message);
+    }
+}
+
+fn heeds(cluster: &Cluster, want: Want) -> bool {
+    match want {
+        Want::Hash => matches!(
+            cluster.balance,
+            Balance::RingHash { .. } | Balance::Maglev { .. }
+        ),
+        Want::Subsets => cluster.subsets.is_some(),
+    }
+}
+
 fn process(record: ProcessRecord) -> Process {
     Process {
         cores: record.cores.map(|cores| cores.u16()),
@@ -58,7 +89,7 @@ fn process(record: ProcessRecord) -> Process {
         splice_pipes: record.splice_pipes.u32(),
         ticket_keys: record.ticket_keys,
         dns: Dns {
-            servers: record.dns.servers.iter().map(|server| server.0).collect(),
+            servers: record.dns.servers.0.iter().map(|server| server.0).collect(),
             min_ttl: record.dns.min_ttl.0,
             timeout: record.dns.timeout.0,
         },

@@ -8,7 +8,7 @@ use crate::native::lower::listener::filters;
 use crate::native::wire::{
     Cx, HeaderMatchRecord, HeaderOpsRecord, MatchRecord, NonEmpty, OneOrMore, QueryMatchRecord,
     RedirectRecord, Regex, RespondRecord, RetryRecord, RewriteRecord, RouteRecord,
-    RouteTableRecord, RpcMatchRecord, Scheme, VirtualHostRecord, either,
+    RouteTableRecord, RpcMatchRecord, Scheme, VirtualHostRecord, Want, Wanted, either,
 };
 use crate::{
     Action, Domain, Forward, HeaderOps, Mirror, Name, PathMatch, PathRewrite, Pattern, Redirect,
@@ -213,6 +213,15 @@ fn route(record: RouteRecord, cx: &mut Cx) -> Route {
 
 fn forward(record: RouteRecord, path: &PathMatch, cx: &mut Cx) -> Forward {
     let clusters = record.cluster.map_or(Vec::new(), |choice| choice.0);
+    for (key, want) in [("hash", Want::Hash), ("metadata_match", Want::Subsets)] {
+        if record.keys.contains(&key) {
+            cx.wants.push(Wanted {
+                at: format!("{}.{key}", record.at),
+                of: clusters.iter().map(|(name, _)| name.clone()).collect(),
+                want,
+            });
+        }
+    }
     Forward {
         clusters: clusters
             .into_iter()
@@ -228,7 +237,7 @@ fn forward(record: RouteRecord, path: &PathMatch, cx: &mut Cx) -> Forward {
             max_in_flight: mirror.max_in_flight.u32(),
         }),
         upgrade: record.upgrade,
-        hash: hash_keys(record.hash, cx),
+        hash: hash_keys(record.hash.0, cx),
         metadata_match: metadata(record.metadata_match),
         priority: record.priority,
     }

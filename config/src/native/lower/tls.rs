@@ -38,9 +38,9 @@ pub(crate) fn server(record: TlsRecord, cx: &mut Cx) -> ServerTls {
         required: record.client_certificate != Some(ClientCertificate::Optional),
         trust: Trust {
             ca: Some(ca),
-            crls: record.client_crls,
-            sans: sans(record.client_sans, cx),
-            pins: pins(record.client_pins, cx),
+            crls: record.client_crls.0,
+            sans: sans(record.client_sans.0, cx),
+            pins: pins(record.client_pins.0, cx),
         },
     });
     warn_of_key_log(&at, record.key_log.is_some(), cx);
@@ -90,9 +90,9 @@ pub(crate) fn client(record: ClusterTlsRecord, cx: &mut Cx) -> ClientTls {
         server_name,
         trust: Trust {
             ca: record.ca,
-            crls: record.crls,
-            sans: sans(record.sans, cx),
-            pins: pins(record.pins, cx),
+            crls: record.crls.0,
+            sans: sans(record.sans.0, cx),
+            pins: pins(record.pins.0, cx),
         },
         certificate: record.certificate.map(certificate),
         offer,

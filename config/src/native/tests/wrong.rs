@@ -95,6 +95,27 @@ const WRONG_ROUTES: &[(&str, &str)] = &[
         "a host such as",
     ),
     (
+        "{ cluster: app, rewrite: { host: \"a:99999\" } }",
+        "a port from 1 to 65535",
+    ),
+    (
+        "{ cluster: app, rewrite: { host: \"a:\" } }",
+        "a port from 1 to 65535",
+    ),
+    (
+        "{ cluster: app, rewrite: { host: \"::1\" } }",
+        "a host such as",
+    ),
+    (
+        "{ cluster: app, rewrite: { host: \"[::g]\" } }",
+        "a host such as",
+    ),
+    ("{ cluster: app, hash: [] }", "at least one item"),
+    (
+        "{ cluster: app, filters: [{ ip_access: { allow: [] } }] }",
+        "at least one item",
+    ),
+    (
         "{ cluster: app, request_headers: { set: { a: \"b\\r\\nc: d\" } } }",
         "leave line breaks and NUL out",
     ),
@@ -172,6 +193,10 @@ fn tls_is_checked() {
     };
     for (text, expect) in [
         (flat("tls: { certificates: [] }"), "at least one item"),
+        (
+            tls("client_ca: ca.pem, client_sans: []"),
+            "at least one item",
+        ),
         (
             tls("client_sans: [{ exact: a }]"),
             "with `client_ca` beside `client_sans`",

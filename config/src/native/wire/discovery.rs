@@ -1,6 +1,6 @@
 //! Hosts that are found by DNS, and whom to ask.
 
-use super::{DnsName, DnsServer, Positive, choice, fields::record};
+use super::{DnsName, DnsServer, Listed, Positive, choice, fields::record};
 use crate::{DiscoveryKind, Family};
 
 record! {
@@ -46,7 +46,7 @@ record! {
     /// Who is asked for host names, and how.
     DnsRecord {
         /// Name servers, asked by UDP, and by TCP where an answer is too long. Without this key: those of `/etc/resolv.conf`, with its search list and options.
-        servers: Vec<DnsServer>,
+        servers: Listed<DnsServer>,
         /// The shortest time between two lookups of a name, whatever its time to live.
         min_ttl: Positive = "1s",
         /// The limit of a lookup, over all servers and tries. A start and a reload wait no longer for new names.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Cx, HeaderOpsRecord, Int, Shape, Wire, fields::record, fields::wrong_shape};
+use super::{Cx, HeaderOpsRecord, Int, Listed, Shape, Wire, fields::record, fields::wrong_shape};
 use crate::native::tree::{Entry, Node, Value};
 use crate::transcode::Transcode;
 use crate::{Filter, Name, Percent};
@@ -24,9 +24,9 @@ record! {
     /// `ip_access`: who may come in, by the client's address. `deny` is asked first; with an `allow` list, all that it does not hold are refused with 403.
     IpAccessRecord {
         /// Ranges let in. Without this key: all that are not denied.
-        allow: Vec<IpNet>,
+        allow: Listed<IpNet>,
         /// Ranges refused with 403.
-        deny: Vec<IpNet>,
+        deny: Listed<IpNet>,
     }
 }
 

@@ -76,6 +76,28 @@ pub(crate) struct Cx {
     pub clusters: Known,
     /// The names of all route tables.
     pub route_tables: Known,
+    /// What routes want of their clusters, which are read after them.
+    pub wants: Vec<Wanted>,
+}
+
+/// What a key of a route has no effect without.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// The key.
+    pub at: String,
+    /// The clusters, one of which has to have it.
+    pub of: Vec<crate::Name>,
+    /// It.
+    pub want: Want,
+}
+
+/// What that may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// An algorithm that hashes.
+    Hash,
+    /// Subsets of hosts.
+    Subsets,
 }
 
 /// The names that a reference may say.
@@ -99,6 +121,7 @@ impl Cx {
             base: base.to_owned(),
             clusters: Known::default(),
             route_tables: Known::default(),
+            wants: Vec::new(),
         }
     }
 

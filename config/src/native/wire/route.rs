@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     Authority, ChangedField, ClusterRef, Cx, FieldName, FieldValue, Filled, FilterItem,
-    HashKeyRecord, Int, MetadataPairs, Method, NonEmpty, OneOrMore, Pairs, Positive, Regex, Shape,
-    UrlPath, Wire, choice, fields::record, fields::wrong_shape,
+    HashKeyRecord, Int, Listed, MetadataPairs, Method, NonEmpty, OneOrMore, Pairs, Positive, Regex,
+    Shape, UrlPath, Wire, choice, fields::record, fields::wrong_shape,
 };
 use crate::native::tree::{Node, Value};
 use crate::{
@@ -66,7 +66,7 @@ record! {
         /// Whether `Upgrade` (WebSocket) may pass.
         upgrade: bool = true,
         /// What `ring_hash` and `maglev` hash, in order: what of it is there makes the hash. Nothing of it there: chance.
-        hash: Vec<HashKeyRecord>,
+        hash: Listed<HashKeyRecord>,
         /// Only hosts with this metadata, as `{ version: v2 }`: the cluster's `subsets` say which keys can be asked for.
         metadata_match: MetadataPairs,
         /// Which of the cluster's `limits` its requests count against.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Digest, NonEmpty, Positive, Regex, SanText, ServerNameText, choice, fields::record};
+use super::{
+    Digest, Listed, NonEmpty, Positive, Regex, SanText, ServerNameText, choice, fields::record,
+};
 use crate::{Cipher, TlsVersion};
 
 record! {
@@ -21,11 +23,11 @@ record! {
         /// Whether a client may come in without a certificate, beside `client_ca`. Default `required`.
         client_certificate: Option<ClientCertificate>,
         /// Lists of clients' certificates that are revoked, in PEM or DER. With any, there must be one of each authority on the way up to `client_ca`.
-        client_crls: Vec<PathBuf>,
+        client_crls: Listed<PathBuf>,
         /// Names, one of which a client's certificate must bear.
-        client_sans: Vec<SanRecord>,
+        client_sans: Listed<SanRecord>,
         /// Digests, one of which must be that of a client's certificate or key.
-        client_pins: Vec<PinRecord>,
+        client_pins: Listed<PinRecord>,
         /// Give tickets by which clients come back without a full handshake.
         tickets: bool = true,
         /// Take clients without TLS on the same port too, told apart by their first byte.
@@ -148,11 +150,11 @@ record! {
         /// Authorities in PEM. Without this key: those of the system.
         ca: Option<PathBuf>,
         /// Lists of hosts' certificates that are revoked, in PEM or DER. With any, there must be one of each authority on the way up to `ca`.
-        crls: Vec<PathBuf>,
+        crls: Listed<PathBuf>,
         /// Names, one of which a host's certificate must bear, instead of `server_name`.
-        sans: Vec<SanRecord>,
+        sans: Listed<SanRecord>,
         /// Digests, one of which must be that of a host's certificate or key.
-        pins: Vec<PinRecord>,
+        pins: Listed<PinRecord>,
         /// The certificate that is shown to hosts which ask for one.
         certificate: Option<CertificateRecord>,
         /// Versions and ciphers by a name: Mozilla's profiles.

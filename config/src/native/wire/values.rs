@@ -71,6 +71,25 @@ impl<T: Wire> Wire for NonEmpty<T> {
     }
 }
 
+/// A list that has an item where it is there: as `[]` it would mean the opposite of what it says, everything in place of nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed<T>(pub Vec<T>);
+
+impl<T: Wire> Wire for Listed<T> {
+    fn read(node: &Node, cx: &mut Cx) -> Option<Self> {
+        NonEmpty::read(node, cx).map(|list| Self(list.0))
+    }
+    fn shape() -> Shape {
+        NonEmpty::<T>::shape()
+    }
+    fn hole() -> Self {
+        Self(Vec::new())
+    }
+    fn absent() -> Option<Self> {
+        Some(Self::hole())
+    }
+}
+
 /// A list that must be there, if only as `[]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Stated<T>(pub Vec<T>);

@@ -225,11 +225,28 @@ text_leaf!(
     "host",
     "a host such as `example.com` or `example.com:8443`",
     |text| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
-        let fits = !text.is_empty() && text.len() <= 255 && text.bytes().all(plain);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let (fits, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (literal, port) = rest.split_once(']').ok_or(Wrong::Form)?;
+                (literal.parse::<std::net::Ipv6Addr>().is_ok(), port)
+            }
+            None => {
+                let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+                (!host.is_empty() && host.len() <= 255 && host.bytes().all(plain), port)
+            }
+        };
+        if fits && !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+            return because("write a port from 1 to 65535 after the host, or none");
+        }
         fits.then(|| text.to_owned()).ok_or(Wrong::Form)
     }
 );
+
+fn is_port(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit())
+        && digits.parse::<u16>().is_ok_and(|port| port > 0)
+}
 
 text_leaf!(
     /// A token.
