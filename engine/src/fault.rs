@@ -54,8 +54,10 @@ pub enum FaultKind {
     UpstreamProtocol,
     /// The upstream speaks HTTP/2 and does not take WebSocket over it.
     NoTunnel,
-    /// The upstream closed, reset or broke the framing after the answer's head went on.
+    /// The upstream closed or reset after the answer's head went on.
     Truncated,
+    /// The upstream's body breaks HTTP.
+    BodyProtocol,
     /// `first_byte_timeout`.
     FirstByteTimeout,
     /// `per_try_timeout`.
@@ -92,7 +94,11 @@ impl FaultKind {
             | Self::TlsFailed
             | Self::TlsTimeout
             | Self::Overflow => 503,
-            Self::Reset | Self::UpstreamProtocol | Self::NoTunnel | Self::Truncated => 502,
+            Self::Reset
+            | Self::UpstreamProtocol
+            | Self::NoTunnel
+            | Self::Truncated
+            | Self::BodyProtocol => 502,
             Self::FirstByteTimeout
             | Self::PerTryTimeout
             | Self::PerTryIdleTimeout
@@ -116,7 +122,7 @@ impl FaultKind {
             | Self::TlsFailed
             | Self::TlsTimeout => "UF",
             Self::Reset | Self::Truncated => "UC",
-            Self::UpstreamProtocol | Self::NoTunnel => "UPE",
+            Self::UpstreamProtocol | Self::NoTunnel | Self::BodyProtocol => "UPE",
             Self::FirstByteTimeout
             | Self::PerTryTimeout
             | Self::PerTryIdleTimeout
@@ -144,6 +150,7 @@ impl FaultKind {
             Self::UpstreamProtocol => "upstream_reset_before_response_started{protocol_error}",
             Self::NoTunnel => "upstream_takes_no_websocket",
             Self::Truncated => "upstream_reset_after_response_started{connection_termination}",
+            Self::BodyProtocol => "upstream_reset_after_response_started{protocol_error}",
             Self::FirstByteTimeout => "upstream_first_byte_timeout",
             Self::PerTryTimeout => "upstream_per_try_timeout",
             Self::PerTryIdleTimeout => "upstream_per_try_idle_timeout",
@@ -172,6 +179,7 @@ impl FaultKind {
             | Self::UpstreamProtocol
             | Self::NoTunnel
             | Self::Truncated
+            | Self::BodyProtocol
             | Self::FirstByteTimeout
             | Self::PerTryTimeout
             | Self::PerTryIdleTimeout
@@ -203,6 +211,7 @@ impl FaultKind {
             | Self::Reset
             | Self::UpstreamProtocol
             | Self::Truncated
+            | Self::BodyProtocol
             | Self::FirstByteTimeout
             | Self::PerTryTimeout
             | Self::PerTryIdleTimeout

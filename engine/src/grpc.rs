@@ -101,9 +101,10 @@ impl Status {
             | FaultKind::ClientTooSlow => Self::DeadlineExceeded,
             FaultKind::Overflow | FaultKind::BodyTooLarge => Self::ResourceExhausted,
             FaultKind::ClientGone => Self::Cancelled,
-            FaultKind::UpstreamProtocol | FaultKind::ClientProtocol | FaultKind::Internal => {
-                Self::Internal
-            }
+            FaultKind::UpstreamProtocol
+            | FaultKind::BodyProtocol
+            | FaultKind::ClientProtocol
+            | FaultKind::Internal => Self::Internal,
         }
     }
 

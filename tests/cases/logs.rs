@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ringway_tests::wire::Refusing;
-use ringway_tests::{Driver, Origin, Proxy, both_drivers, site, wait_for, wait_until};
+use ringway_tests::{Driver, Origin, Proxy, WireServer, both_drivers, site, wait_for, wait_until};
 
 both_drivers! {
     a_text_line_says_what_was_asked,
@@ -11,6 +11,7 @@ both_drivers! {
     a_json_line_is_typed,
     flags_say_what_went_wrong,
     tries_that_were_used_up_have_a_flag,
+    a_body_that_breaks_http_is_told_from_one_that_is_cut,
     lines_cannot_be_forged,
     usr1_reopens_files,
     standard_output_takes_lines,
@@ -168,6 +169,35 @@ fn tries_that_were_used_up_have_a_flag(driver: Driver) {
         ("/status/502", "502 - 1"),
     ] {
         proxy.client().get(path_asked);
+        let line = line(&path(&proxy), path_asked);
+        assert_eq!(line, format!("{path_asked} {expect}"));
+    }
+}
+
+fn a_body_that_breaks_http_is_told_from_one_that_is_cut(driver: Driver) {
+    let server = WireServer::bind();
+    let format = ", format: \"%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_SENT%\"";
+    let proxy = logged(driver, format, ALL, &[("up", &[server.addr()])]);
+    for (path_asked, rest, expect) in [
+        (
+            "/broken",
+            "zz\r\n",
+            "200 UPE upstream_reset_after_response_started{protocol_error} 5",
+        ),
+        (
+            "/cut",
+            "5\r\n",
+            "200 UC upstream_reset_after_response_started{connection_termination} 5",
+        ),
+    ] {
+        let mut client = proxy.client();
+        client.send(format!("GET {path_asked} HTTP/1.1\r\nHost: t\r\n\r\n"));
+        let mut wire = server.accept();
+        wire.head();
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n{rest}"
+        ));
+        drop(wire);
         let line = line(&path(&proxy), path_asked);
         assert_eq!(line, format!("{path_asked} {expect}"));
     }

@@ -387,6 +387,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
             | FaultKind::UpstreamProtocol
             | FaultKind::NoTunnel
             | FaultKind::Truncated
+            | FaultKind::BodyProtocol
             | FaultKind::RequestTimeout
             | FaultKind::IdleTimeout
             | FaultKind::ClientGone

@@ -339,7 +339,9 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
             "no secure connection to the upstream could be made\n"
         }
         FaultKind::Reset | FaultKind::Truncated => "the upstream closed before it answered\n",
-        FaultKind::UpstreamProtocol => "the upstream's answer breaks its protocol\n",
+        FaultKind::UpstreamProtocol | FaultKind::BodyProtocol => {
+            "the upstream's answer breaks its protocol\n"
+        }
         FaultKind::NoTunnel => "the upstream does not take WebSocket over HTTP/2\n",
         FaultKind::FirstByteTimeout
         | FaultKind::PerTryTimeout

@@ -101,6 +101,7 @@ impl<'p> Tries<'p> {
             | FaultKind::UpstreamProtocol
             | FaultKind::NoTunnel
             | FaultKind::Truncated
+            | FaultKind::BodyProtocol
             | FaultKind::RequestTimeout
             | FaultKind::IdleTimeout
             | FaultKind::ClientGone

@@ -111,7 +111,8 @@ impl<'a> Body<'a> {
                 Ok(Piece::NeedMore) => {}
                 Err(violation) => {
                     self.cluster.stats.protocol_error.inc(violation.index());
-                    return Poll::Ready(Err(self.broken(violation.name())));
+                    let kind = FaultKind::BodyProtocol;
+                    return Poll::Ready(Err(self.broken(kind, violation.name())));
                 }
             }
             let bulk = self
@@ -125,8 +126,13 @@ impl<'a> Body<'a> {
                     self.ended = true;
                     return Poll::Ready(Ok(None));
                 }
-                Ok(0) => return Poll::Ready(Err(self.broken("closed before its end"))),
-                Err(error) => return Poll::Ready(Err(self.broken(error))),
+                Ok(0) => {
+                    let why = "closed before its end";
+                    return Poll::Ready(Err(self.broken(FaultKind::Truncated, why)));
+                }
+                Err(error) => {
+                    return Poll::Ready(Err(self.broken(FaultKind::Truncated, error)));
+                }
             }
         }
     }
@@ -146,11 +152,15 @@ impl<'a> Body<'a> {
         self.connection.take()
     }
 
-    fn broken(&mut self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+    fn broken(
+        &mut self,
+        kind: FaultKind,
+        why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Fault {
         self.cluster.stats.body_truncated.inc();
         self.outgoing = None;
         self.connection = None;
-        Fault::new(FaultKind::Truncated).because(why)
+        Fault::new(kind).because(why)
     }
 
     /// Gives the connection up, when what was pulled has been sent and dropped: its read buffer is its own again then, and

@@ -72,7 +72,7 @@ impl AnswerBody<'_> {
         let Some(transforms) = &mut self.transforms else {
             return self.source.poll_next(cx);
         };
-        let bad = |BadBody(why)| Fault::new(FaultKind::Truncated).because(why);
+        let bad = |BadBody(why)| Fault::new(FaultKind::BodyProtocol).because(why);
         loop {
             if let Some(bytes) = transforms.pop() {
                 return Poll::Ready(Ok(Some(bytes)));

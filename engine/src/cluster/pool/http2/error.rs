@@ -25,11 +25,11 @@ pub(super) fn fault(error: h2::Error, stage: Stage, session: &Session) -> Fault 
             .inc(violation(&error).index());
         return match stage {
             Stage::Head { .. } => Fault::new(FaultKind::UpstreamProtocol).because(error),
-            Stage::Body => truncated(error, session),
+            Stage::Body => cut(FaultKind::BodyProtocol, error, session),
         };
     }
     let Stage::Head { reused } = stage else {
-        return truncated(error, session);
+        return cut(FaultKind::Truncated, error, session);
     };
     let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
     if refused {
@@ -48,9 +48,9 @@ pub(super) fn fault(error: h2::Error, stage: Stage, session: &Session) -> Fault 
     Fault::new(FaultKind::Reset).retry(retry).because(error)
 }
 
-fn truncated(error: h2::Error, session: &Session) -> Fault {
+fn cut(kind: FaultKind, error: h2::Error, session: &Session) -> Fault {
     session.cluster.body_truncated.inc();
-    Fault::new(FaultKind::Truncated).because(error)
+    Fault::new(kind).because(error)
 }
 
 fn violation(error: &h2::Error) -> Violation {
