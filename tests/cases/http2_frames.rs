@@ -1,13 +1,14 @@
 //! Frames of HTTP/2 clients that are wrong, or right and rare: what each is answered with, and that nothing of them stays.
 
 use ringway_tests::hpack;
-use ringway_tests::http2::{END, END_HEADERS, code, frame, kind};
+use ringway_tests::http2::{END, END_HEADERS, PREFACE, code, frame, kind};
 use ringway_tests::{Driver, Http2, Proxy, WireServer, both_drivers, wait_until};
 
 use crate::http2::echo;
 use crate::http2_limits::limit;
 
 both_drivers! {
+    a_preface_without_settings_ends_the_connection,
     frames_of_the_wrong_stream_end_the_connection,
     settings_out_of_range_end_the_connection,
     frames_with_padding_and_priority_are_taken_for_what_they_carry,
@@ -27,6 +28,27 @@ pub(crate) fn ends(proxy: &Proxy, bytes: impl AsRef<[u8]>) -> Option<u32> {
     let mut client = Http2::connect(proxy.addr("web"));
     let _cut_off = client.try_send(bytes);
     client.closed().last().copied()
+}
+
+fn a_preface_without_settings_ends_the_connection(driver: Driver) {
+    let (origin, proxy) = echo(driver);
+    let ping = frame(kind::PING, 0, 0, &[0; 8]);
+    let ack = frame(kind::SETTINGS, END, 0, &[]);
+    let head = frame(kind::HEADERS, END | END_HEADERS, 1, &request());
+    for first in [&ping, &ack, &head] {
+        // Beside the preface and behind it.
+        let mut together = Http2::raw(proxy.addr("web"));
+        together.send([PREFACE, first].concat());
+        together.closed();
+        let mut apart = Http2::raw(proxy.addr("web"));
+        apart.send(PREFACE);
+        apart.until("the server's settings", |client| {
+            (!client.settings.is_empty()).then_some(())
+        });
+        let _cut_off = apart.try_send(first);
+        apart.closed();
+    }
+    assert!(origin.seen().is_empty());
 }
 
 pub(crate) fn request() -> Vec<u8> {

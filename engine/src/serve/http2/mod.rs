@@ -17,6 +17,8 @@ mod shared;
 mod stream;
 mod websocket;
 
+use std::task::Poll;
+
 use bytes::Bytes;
 use h2::server::{self, Connection as Codec};
 
@@ -96,11 +98,20 @@ async fn greet(
         builder.enable_connect_protocol();
     }
     let mut handshake = builder.handshake(io);
-    let preface = std::future::poll_fn(|cx| pump.poll_with(&mut handshake, cx));
+    let preface = std::future::poll_fn(|cx| {
+        let greeted = pump.poll_with(&mut handshake, cx);
+        if greeted.is_pending() && shared.breach().is_some() {
+            // What came with the preface breaks a rule: the codec is shown none of it, and would wait for it.
+            return Poll::Ready(None);
+        }
+        greeted.map(Some)
+    });
     let deadline = Deadline::after(limits.header_timeout);
     match client.timer.within(deadline, preface).await {
-        Ok(Ok(codec)) => Some(codec),
-        Ok(Err(error)) => {
+        Ok(Some(Ok(codec))) => Some(codec),
+        // It was counted.
+        Ok(None) => None,
+        Ok(Some(Err(error))) => {
             tracing::debug!(%error, "no preface of HTTP/2");
             client.listener.stats.http2_cx_errors.inc();
             None
