@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::cluster::pairs;
 use super::routes::share;
-use super::{each, map, some, time};
+use super::{each, hide, map, some, time};
 
 pub(super) fn health_check(check: &HealthCheck) -> Value {
     let HealthCheck {
@@ -64,7 +64,7 @@ fn probe(probe: &Probe) -> (&'static str, Value) {
                 ("path", some(path.as_str())),
                 ("host", host.as_deref().map(Value::from)),
                 ("method", some(method.as_str())),
-                ("headers", Some(pairs(headers))),
+                ("headers", Some(hide("headers", &pairs(headers)))),
                 (
                     "statuses",
                     Some(each(statuses, |(first, last)| {

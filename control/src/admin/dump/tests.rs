@@ -27,6 +27,20 @@ fn what_a_name_calls_a_secret_is_hidden() {
 }
 
 #[test]
+fn probes_show_no_secret() {
+    let probe = r#"
+listeners: []
+clusters:
+  - { name: one, endpoints: ["127.0.0.1:1"], health_check: { http: { path: /, headers: { Authorization: Basic abc, x-plain: shown } } } }
+"#;
+    let dumped = config(&parse(probe)).to_string();
+    assert!(
+        !dumped.contains("abc") && dumped.contains("shown"),
+        "{dumped}"
+    );
+}
+
+#[test]
 fn times_and_shares_are_written_as_a_file_does() {
     for (duration, text) in [
         (Duration::ZERO, "0s"),
