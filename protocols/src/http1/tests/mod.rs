@@ -4,6 +4,7 @@ mod bodies;
 mod readers;
 mod requests;
 mod responses;
+mod variations;
 
 use bytes::BytesMut;
 
