@@ -54,6 +54,9 @@ public class DubboPeer extends Check {
         ssl.setServerKeyCertChainPath(folder + "/cert.pem");
         ssl.setServerPrivateKeyPath(folder + "/key.pem");
         ssl.setClientTrustCertCollectionPath(folder + "/cert.pem");
+        // Without one of its own a client speaks no TLS at all, whatever it is to trust.
+        ssl.setClientKeyCertChainPath(folder + "/cert.pem");
+        ssl.setClientPrivateKeyPath(folder + "/key.pem");
         return ssl;
     }
 
