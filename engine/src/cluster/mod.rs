@@ -410,7 +410,7 @@ impl Cluster {
                     waiting.room().await;
                 }
                 rpc::Place::Full => {
-                    self.stats.upstream_rq_waiting_overflow.inc();
+                    self.stats.limit_rpc_waiting.inc();
                     return Err(Fault::new(FaultKind::Overflow).retry(Retry::Safe));
                 }
             }

@@ -60,6 +60,7 @@ scope! {
         limit_drain_body: Counter as limit [limit = drain_body], "Limits reached, by limit.";
         limit_rpc_queue: Counter as limit [limit = rpc_queue], "Limits reached, by limit.";
         limit_rpc_memory: Counter as limit [limit = rpc_memory], "Limits reached, by limit.";
+        limit_rpc_in_flight: Counter as limit [limit = rpc_in_flight], "Limits reached, by limit.";
         limit_rpc_kept: Counter as limit [limit = rpc_kept], "Limits reached, by limit.";
         limit_http2_streams: Counter as limit [limit = http2_streams], "Limits reached, by limit.";
         limit_http2_resets: Counter as limit [limit = http2_resets], "Limits reached, by limit.";
@@ -167,6 +168,7 @@ scope! {
         upstream_rq_reset: Counter, "Tries whose connection broke before the head of the answer.";
         upstream_rq_refused: Counter, "HTTP/2 streams refused by the upstream.";
         upstream_rq_waited: Counter, "Requests that waited for a stream of an HTTP/2 connection.";
+        limit_rpc_waiting: Counter as limit [limit = rpc_waiting], "Limits reached, by limit.";
         upstream_rq_waiting_overflow: Counter as limit [limit = http2_waiting], "Limits reached, by limit.";
         upstream_cx_groups_closed: Counter as limit [limit = pool_groups], "Limits reached, by limit.";
         upstream_rq_waiting_timeout: Counter as limit [limit = http2_waiting_timeout], "Limits reached, by limit.";

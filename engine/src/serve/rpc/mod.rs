@@ -123,6 +123,9 @@ fn decode(client: &mut Client, shared: &Rc<Shared>, reader: &mut Reader) -> Resu
             }
         }
     }
+    if !shared.has_room() && !reader.input.is_empty() {
+        client.listener.stats.limit_rpc_in_flight.inc();
+    }
     Ok(())
 }
 
