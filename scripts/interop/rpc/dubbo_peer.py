@@ -67,6 +67,8 @@ def client():
 
         return call
 
+    # For its answers: longer than a busy machine takes.
+    DubboClient._timeout = 60
     one = DubboClient("127.0.0.1", port)
     call = caller(one)
     text = "0123456789" * 3000
