@@ -29,6 +29,7 @@ both_drivers! {
     a_reload_loses_no_call,
     a_call_cut_off_ends_with_a_status,
     a_call_without_a_limit_ends_with_silence,
+    a_call_may_take_its_time,
     calls_are_logged_and_counted_by_method,
 }
 
@@ -327,6 +328,28 @@ fn a_call_without_a_limit_ends_with_silence(driver: Driver) {
     let answer = client.answer(stream);
     assert_eq!(answer.get("grpc-status"), Some("4"));
     wait_until("the upstream is let go", || origin.active() == 0);
+}
+
+/// Streams of messages are no slow uploads.
+fn a_call_may_take_its_time(driver: Driver) {
+    let origin = H2Origin::start("two");
+    let limits = "limits: { body_rate: 1KiB, body_rate_grace: 300ms }";
+    let config = site2(&[origin.addr()], "", "");
+    let proxy = one_core(
+        driver,
+        &config.replace("name: web,", &format!("name: web, {limits},")),
+    );
+    let mut client = Http2::connect(proxy.addr("web"));
+    let fields = [("content-type", "application/grpc"), ("te", "trailers")];
+    let call = client.start("POST", "/echo", &fields, false);
+    client.data(call, b"a", false);
+    // What began after it and is no call is too slow before it is.
+    let upload = client.start("POST", "/upload", &[], false);
+    client.data(upload, b"a", false);
+    assert_eq!(client.answer(upload).status, 408);
+    client.data(call, b"b", true);
+    let answer = client.answer(call);
+    assert!(answer.ended && answer.body == b"ab", "{answer:?}");
 }
 
 fn calls_are_logged_and_counted_by_method(driver: Driver) {

@@ -233,7 +233,7 @@ fn a_slow_upstream_slows_only_its_stream(driver: Driver) {
     let quick = Origin::start("quick");
     let config = format!(
         "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    http2: {{ stream_window: 64KiB, stream_window_max: 64KiB, connection_window_max: 4MiB }}\n    routes:\n      \
-         - {{ match: {{ prefix: /slow }}, cluster: slow }}\n      - {{ match: {{ prefix: / }}, cluster: quick }}\n\
+         - {{ match: {{ prefix: /slow }}, cluster: slow, timeout: 0s }}\n      - {{ match: {{ prefix: / }}, cluster: quick }}\n\
          clusters:\n  - {{ name: slow, endpoints: [\"{}\"] }}\n  - {{ name: quick, endpoints: [\"{}\"] }}\n",
         slow.addr(),
         quick.addr()

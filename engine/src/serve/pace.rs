@@ -31,6 +31,17 @@ impl Pace {
         }
     }
 
+    /// None that is asked for.
+    pub(super) fn any() -> Self {
+        Self {
+            quota: 0,
+            grace: Duration::ZERO,
+            moved: Cell::new(0),
+            window: Cell::new(Deadline::NEVER),
+            stopped: Cell::new(0),
+        }
+    }
+
     /// Bytes have moved.
     pub(super) fn moved(&self, bytes: usize) {
         self.moved.set(self.moved.get() + bytes as u64);
