@@ -4,8 +4,9 @@
 #
 #   scripts/drills.sh [--binary RINGWAY] [DRILL...]      the binary: target/release/ringway, else target/debug/ringway
 #
-# Drills: killed stopped slowed resetting half_open reloads names user_timeout; without any, all of them.
-# Needs Python 3.10; half_open and user_timeout also root, ip and nft, for a network namespace of their own, and are left out without.
+# Drills: killed stopped slowed resetting half_open, killed-http2 stopped-http2 killed-tls killed-bolt with hosts that speak these,
+# reloads names user_timeout; without any, all of them. Needs Python 3.11; half_open and user_timeout also root, ip and nft, for a network
+# namespace of their own, and killed-tls openssl: they are left out without.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 binary=

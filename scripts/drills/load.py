@@ -1,7 +1,7 @@
 """A steady load over connections that are kept: a line for each request with when it began and ended, its method, its path, what came
 of it (a status, or an error's name) and which host answered.
 
-    load.py ADDRESS PORT RATE CONNECTIONS PATH...
+    load.py ADDRESS PORT RATE CONNECTIONS BODY PATH...
 
 RATE is of each path in a second, over so many connections of its own; each tenth request is a POST, which is not tried again. A
 connection whose answer is late sends its next request when the next one is due: the rate sinks and never catches up. It ends
@@ -16,22 +16,23 @@ PATIENCE = 20.0
 
 
 class Client:
-    def __init__(self, address, port, path, stop):
-        self.address, self.port, self.path, self.stop = address, port, path, stop
+    def __init__(self, address, port, body, path, stop):
+        self.address, self.port, self.body, self.path, self.stop = address, port, body.encode(), path, stop
         self.reader = self.writer = None
         self.sent = 0
 
     async def ask(self, method):
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection(self.address, self.port)
-        length = b"Content-Length: 0\r\n" if method == "POST" else b""
-        self.writer.write(b"%s %s HTTP/1.1\r\nHost: drill\r\n%s\r\n" % (method.encode(), self.path.encode(), length))
+        length = b"Content-Length: %d\r\n" % len(self.body) if method == "POST" or self.body else b""
+        self.writer.write(b"%s %s HTTP/1.1\r\nHost: drill\r\n%s\r\n%s" % (method.encode(), self.path.encode(), length, self.body))
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         body = await self.reader.readexactly(int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]))
         if b"connection: close" in head:
             self.close()
         status = head.split(b" ", 2)[1].decode()
-        return status, body.decode() if status == "200" else "-"
+        # What a call is answered is JSON.
+        return status, body.decode().strip('"') if status == "200" else "-"
 
     def close(self):
         if self.writer is not None:
@@ -70,14 +71,14 @@ def flush(out):
         out.clear()
 
 
-async def main(address, port, rate, connections, *paths):
+async def main(address, port, rate, connections, body, *paths):
     stop, out = asyncio.Event(), []
     loop = asyncio.get_running_loop()
     end = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(end), sys.stdin)
     pause, now = int(connections) / float(rate), time.monotonic()
     clients = [
-        Client(address, int(port), path, stop).run(now + pause * at / int(connections), pause, out)
+        Client(address, int(port), body, path, stop).run(now + pause * at / int(connections), pause, out)
         for path in paths
         for at in range(int(connections))
     ]

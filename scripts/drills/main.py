@@ -1,6 +1,7 @@
 """Runs drills one after the other, says what came of each, and fails if one did."""
 
 import pathlib
+import shutil
 import sys
 
 import faults
@@ -8,12 +9,14 @@ import replace
 import silence
 from stage import Failed, Namespace, Stage
 
-DRILLS = {kind: faults.drill(kind) for kind in ("killed", "stopped", "slowed", "resetting", "half_open")} | {
+FAULTS = ("killed", "stopped", "slowed", "resetting", "half_open", "killed-http2", "stopped-http2", "killed-tls", "killed-bolt")
+DRILLS = {name: faults.drill(name) for name in FAULTS} | {
     "reloads": replace.reloads,
     "names": replace.names,
     "user_timeout": silence.user_timeout,
 }
 IN_A_NAMESPACE = {"half_open", "user_timeout"}
+WITH_OPENSSL = {"killed-tls"}
 
 
 class Count:
@@ -44,6 +47,9 @@ def main(binary, work, *names):
     for name in names or DRILLS:
         if no_namespace and name in IN_A_NAMESPACE:
             count.skip(name, no_namespace)
+            continue
+        if name in WITH_OPENSSL and shutil.which("openssl") is None:
+            count.skip(name, "openssl not found")
             continue
         with Stage(binary, pathlib.Path(work) / name) as stage:
             try:

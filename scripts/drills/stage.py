@@ -57,14 +57,14 @@ class Stage(contextlib.ExitStack):
         self.callback(end, child)
         return child
 
-    def backend(self, name, port, *addresses, within=()):
-        command = [*within, sys.executable, HERE / "backend.py", name, str(port), *addresses]
+    def backend(self, name, port, *addresses, speaks="http1", within=()):
+        command = [*within, sys.executable, HERE / "backend.py", name, speaks, str(port), *addresses]
         child = self.spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         must(child.stdout.readline() == "ready\n", f"the host {name} does not start")
         return child
 
-    def load(self, port, rate, connections, *paths):
-        return Load(self, port, rate, connections, paths)
+    def load(self, port, rate, connections, *paths, body=""):
+        return Load(self, port, rate, connections, body, paths)
 
     def proxy(self, config):
         return Proxy(self, config)
@@ -86,6 +86,19 @@ def tell(child, order):
     child.stdin.flush()
 
 
+def certificate(folder, name):
+    """An authority, and a certificate and a key of a name: their paths."""
+    authority, request, cert, key = (folder / one for one in ("ca.pem", "leaf.csr", "leaf.pem", "leaf.key"))
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-batch")
+    run("openssl", "req", "-x509", *new, "-subj", "/CN=drill", "-days", "2", "-keyout", folder / "ca.key", "-out", authority)
+    run("openssl", "req", *new, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+    names = folder / "names"
+    names.write_text(f"subjectAltName=DNS:{name}\n")
+    signed = ("-CA", authority, "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "1", "-extfile", names)
+    run("openssl", "x509", "-req", "-in", request, *signed, "-out", cert)
+    return authority, cert, key
+
+
 class Request:
     __slots__ = ("start", "end", "method", "path", "came", "host")
 
@@ -98,10 +111,10 @@ class Request:
 
 
 class Load:
-    def __init__(self, stage, port, rate, connections, paths):
+    def __init__(self, stage, port, rate, connections, body, paths):
         self.file = stage.folder / f"load-{port}-{len(list(stage.folder.iterdir()))}"
         out = stage.enter_context(self.file.open("w"))
-        command = [sys.executable, HERE / "load.py", "127.0.0.1", str(port), str(rate), str(connections), *paths]
+        command = [sys.executable, HERE / "load.py", "127.0.0.1", str(port), str(rate), str(connections), body, *paths]
         self.child = stage.spawn(command, stdin=subprocess.PIPE, stdout=out)
 
     def so_far(self):
@@ -219,4 +232,4 @@ class Namespace:
 
 def run(*command, fine=True):
     done = subprocess.run(command, capture_output=True, text=True)
-    must(not fine or done.returncode == 0, f"{' '.join(command)}: {done.stderr.strip()}")
+    must(not fine or done.returncode == 0, f"{' '.join(map(str, command))}: {done.stderr.strip()}")
