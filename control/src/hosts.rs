@@ -49,6 +49,9 @@ impl Drop for Check {
     }
 }
 
+/// Hosts of a cluster whose marks have changed, by slot and id, and since when.
+type Dirty = (Instant, BTreeSet<(u32, u64)>);
+
 /// A cluster as it is followed.
 struct Followed {
     spec: Arc<ClusterSpec>,
@@ -68,7 +71,7 @@ pub(crate) struct Keeper {
     watched: RefCell<BTreeMap<Name, Watched>>,
     /// What became of hosts of late.
     pub(crate) log: RefCell<Log>,
-    dirty: RefCell<BTreeMap<Name, BTreeSet<(u32, u64)>>>,
+    dirty: RefCell<BTreeMap<Name, Dirty>>,
     told: Notify,
     /// Which clusters are watched has changed.
     moved: Notify,
@@ -242,11 +245,10 @@ impl Keeper {
 
     /// A host's marks have changed: the cores will hear of it.
     pub(crate) fn changed(&self, cluster: &Name, host: &HostSpec) {
-        self.dirty
-            .borrow_mut()
-            .entry(cluster.clone())
-            .or_default()
-            .insert((host.slot, host.id));
+        let mut dirty = self.dirty.borrow_mut();
+        let of_cluster = dirty.entry(cluster.clone());
+        let (_, hosts) = of_cluster.or_insert_with(|| (Instant::now(), BTreeSet::new()));
+        hosts.insert((host.slot, host.id));
         self.told.notify_one();
     }
 
@@ -294,14 +296,14 @@ pub(crate) async fn tell(process: Rc<Process>) {
         keeper.told.notified().await;
         sleep(GATHER).await;
         let snapshot = process.snapshot();
-        for (name, hosts) in keeper.dirty.take() {
+        for (name, (since, hosts)) in keeper.dirty.take() {
             let Some(spec) = snapshot.cluster(&name) else {
                 continue;
             };
             let there = hosts.iter().filter(|(slot, id)| spec.hosts.has(*slot, *id));
             let slots: Vec<u32> = there.map(|(slot, _)| *slot).collect();
             if !slots.is_empty() {
-                let hosts = process.handle.borrow_mut().refresh(spec, &slots);
+                let hosts = process.handle.borrow_mut().refresh(spec, &slots, since);
                 keeper.count(&name, hosts);
             }
         }

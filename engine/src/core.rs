@@ -41,6 +41,8 @@ pub(crate) enum Command {
         spec: Arc<ClusterSpec>,
         /// What is chosen among from now on.
         sets: Arc<ClusterSets>,
+        /// When the first of the hosts changed.
+        since: Instant,
     },
     /// Answers say `Connection: close` from now on.
     Drain,
@@ -90,7 +92,10 @@ impl Core {
                         apply(&self.local, &snapshot, &ids, opened, &mut gates);
                         self.applied.store(snapshot.version(), Ordering::Release);
                     }
-                    Command::Refresh { spec, sets } => self.local.view().refresh(&spec, &sets),
+                    Command::Refresh { spec, sets, since } => {
+                        self.local.view().refresh(&spec, &sets);
+                        self.local.stats.health_told.record(since.elapsed());
+                    }
                     Command::Drain => self.local.draining.set(true),
                     Command::Close => {
                         let view = self.local.view();

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam_channel::{Sender, unbounded};
 use ringway_config::{IoDriver, Name, PathError};
@@ -248,13 +249,15 @@ impl Handle {
         Ok(())
     }
 
-    /// Has every core choose by the health that these hosts (their slots) of a cluster now have, and counts them all.
-    pub fn refresh(&mut self, spec: &Arc<ClusterSpec>, changed: &[u32]) -> Census {
+    /// Has every core choose by the health that these hosts (their slots) of a cluster now have, since when the first of them has
+    /// it, and counts them all.
+    pub fn refresh(&mut self, spec: &Arc<ClusterSpec>, changed: &[u32], since: Instant) -> Census {
         let sets = self.derived.derive(spec, changed);
         for thread in &self.threads {
             thread.tell(Command::Refresh {
                 spec: Arc::clone(spec),
                 sets: Arc::clone(&sets),
+                since,
             });
         }
         sets.census()

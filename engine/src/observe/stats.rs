@@ -32,6 +32,7 @@ scope! {
         snapshots_applied: Counter, "Configurations taken over.";
         reports_dropped: Counter, "Hosts whose errors in a row control was too far behind to hear of.";
         loop_time: Histogram, "How late the core's loop came to its tick, which it has ten times a second.";
+        health_told: Histogram, "From a change of a host's health to this core's choosing by it.";
     }
 }
 
