@@ -50,6 +50,7 @@ class Speaks:
 
     def __init__(self, stage, what):
         self.host, self.route, self.cluster, self.probe, self.body = what, "", "", "http: { path: /healthz }", ""
+        self.limit = TRY
         if what == "http2":
             self.cluster, self.probe = "protocol: http2, ", "http: { path: /healthz, http2: true }"
         elif what == "bolt":
@@ -59,6 +60,8 @@ class Speaks:
         elif what == "tls":
             authority, cert, key = certificate(stage.folder, "drill.test")
             self.host = f"tls:{cert}:{key}"
+            # Many handshakes at once are much work where nothing is optimized; what is killed refuses at once all the same.
+            self.limit = 4 * TRY
             self.cluster = f"tls: {{ ca: {authority}, server_name: drill.test }}, "
 
 
@@ -73,10 +76,10 @@ def config(addresses, speaks):
         "  - {{ name: {}, {}endpoints: [{}], connect_timeout: {}s, {}slow_start: {{ window: {}s, min_weight: {:.0%} }},"
         " limits: {{ requests: 500, retries: 100, retry_budget: 50% }} }}\n"
     )
-    text = CONFIG + "".join(route.format(name, TRY, speaks.route) for name in CLUSTERS) + "clusters:\n"
+    text = CONFIG + "".join(route.format(name, speaks.limit, speaks.route) for name in CLUSTERS) + "clusters:\n"
     for name, keys in zip(CLUSTERS, (probe, outlier, probe + outlier)):
         hosts = ", ".join(f'"{one}"' for one in addresses)
-        text += cluster.format(name, speaks.cluster, hosts, TRY, keys, WINDOW, LEAST)
+        text += cluster.format(name, speaks.cluster, hosts, speaks.limit, keys, WINDOW, LEAST)
     return text
 
 
