@@ -21,6 +21,7 @@ mod outlier;
 mod process;
 mod renewal;
 #[cfg(test)]
+#[cfg(debug_assertions)]
 mod simulation;
 mod store;
 mod systemd;

@@ -23,9 +23,10 @@ pub mod time;
 mod view;
 
 pub use cluster::{
-    Census, ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, News, Picker, Refused,
-    Rehearsal, Report, Request, Streak,
+    Census, ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, Picker, Report, Streak,
 };
+#[cfg(debug_assertions)]
+pub use cluster::{News, Refused, Rehearsal, Request};
 pub use handle::{Handle, Options, StartError};
 pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe, tls};
 pub use snapshot::{Inputs, ServiceAddress, Snapshot};

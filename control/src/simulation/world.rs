@@ -1,19 +1,22 @@
-//! One run: what happens when, and what must hold after each step.
+//! One run: what happens when. What becomes of requests is in `tries`, what must be when all is over in `end`.
+
+mod end;
+mod tries;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_config::{Balance, Cluster, EndpointAddress, Localities};
+use ringway_config::{Cluster, EndpointAddress};
 use ringway_engine::rng::Rng;
-use ringway_engine::{HostSpec, News, Refused, Rehearsal, Request};
+use ringway_engine::{HostSpec, News, Rehearsal, Request};
 
 use super::mood::Mood;
 use super::oracle::Told;
 use super::plan::{ADDRESSES, Plan};
 use super::watch::{Came, Watch};
-use super::{Wrong, millis, must};
+use super::{Wrong, millis};
 use crate::health::track::Answer;
 use crate::outlier::Cause;
 
@@ -236,132 +239,6 @@ impl World {
         Ok(())
     }
 
-    fn arrive(&mut self) -> Result<(), Wrong> {
-        if !self.is_over() {
-            let pause = self.plan.pause.as_millis() as u64;
-            let wait = self.chance(2 * pause);
-            self.after(wait, Event::Arrive);
-        }
-        let core = self.rng.below(self.plan.cores as u64) as usize;
-        let Some(request) = self.rehearsal.request(core, Some(self.rng.next())) else {
-            return Err("no such core".to_owned());
-        };
-        self.sum.requests += 1;
-        let id = self.sum.requests;
-        let asking = Asking {
-            request,
-            core,
-            tried: Vec::new(),
-            host: None,
-            since: self.now,
-        };
-        self.asking.insert(id, asking);
-        self.attempt(id)
-    }
-
-    /// Begins a try of a request, or ends the request.
-    fn attempt(&mut self, id: u64) -> Result<(), Wrong> {
-        let Some(asking) = self.asking.get_mut(&id) else {
-            return Ok(());
-        };
-        // What its core was told last, also where that is of another version than the one that it began with.
-        let told = &self.cores[asking.core].told;
-        let host = match asking.request.begin() {
-            Ok(host) => host,
-            Err(refused) => {
-                if refused == Refused::NoHost {
-                    let other = told.other(&asking.tried);
-                    must!(
-                        other.is_none(),
-                        "nobody to ask though {other:?} may be: {told:?}"
-                    );
-                    self.sum.nobody += 1;
-                } else {
-                    self.sum.full += 1;
-                }
-                self.asking.remove(&id);
-                return Ok(());
-            }
-        };
-        let may = told.may_ask(host.id);
-        must!(
-            may == Some(true),
-            "{} was asked, may be: {may:?}",
-            host.label
-        );
-        must!(!asking.tried.contains(&host.id), "{} twice", host.label);
-        self.sum.in_panic += u64::from(told.is_in_panic());
-        self.sum.tries += 1;
-        self.sum.further += u64::from(!asking.tried.is_empty());
-        asking.tried.push(host.id);
-        asking.since = self.now;
-        asking.host = Some(Arc::clone(&host));
-        self.within_limits(&host)?;
-        let mood = self.mood(&host);
-        let (status, after) = mood.answer(self.now, self.plan.limit, &self.rng);
-        self.after(after, Event::Ended(id, status));
-        Ok(())
-    }
-
-    /// Nothing is more in flight than limits allow.
-    fn within_limits(&self, host: &HostSpec) -> Result<(), Wrong> {
-        let limits = &self.config.limits;
-        let flying = || self.asking.values().filter(|asking| asking.host.is_some());
-        let all = flying().count() as u32;
-        let at_host = |asking: &&Asking| asking.host.as_ref().is_some_and(|at| at.id == host.id);
-        let here = flying().filter(at_host).count() as u32;
-        let further = flying().filter(|asking| asking.tried.len() > 1).count() as u32;
-        for (what, limit, used) in [
-            ("requests", limits.default.requests, all),
-            ("connections", limits.connections, all),
-            ("further tries", limits.default.retries, further),
-            ("requests at a host", limits.host_requests, here),
-            ("connections to a host", limits.host_connections, here),
-        ] {
-            must!(
-                limit.is_none_or(|limit| used <= limit),
-                "{used} {what} of {limit:?}"
-            );
-        }
-        must!(
-            self.rehearsal.active() == i64::from(all),
-            "{all} in flight are not counted"
-        );
-        if let Some(budget) = limits.default.retry_budget {
-            // Ten to begin with, and each first try's part of one.
-            let most = 100_000 + self.sum.requests * u64::from(budget.basis_points());
-            must!(
-                self.sum.further * 10_000 <= most,
-                "{} further tries",
-                self.sum.further
-            );
-        }
-        Ok(())
-    }
-
-    fn ended(&mut self, id: u64, status: Option<u16>) -> Result<(), Wrong> {
-        let Some(asking) = self.asking.get_mut(&id) else {
-            return Err("an end without a request".to_owned());
-        };
-        let report = asking.request.end(status, self.now - asking.since);
-        let host = asking.host.take().map(|host| host.id);
-        let over =
-            status.is_some_and(|status| status < 500) || asking.tried.len() >= self.plan.tries;
-        if over {
-            self.asking.remove(&id);
-        } else {
-            let back_off = self.chance(10);
-            self.after(back_off, Event::Again(id));
-        }
-        let host = host.ok_or("an end without a host")?;
-        self.watch
-            .ended(host, status, report.is_some(), &self.config)?;
-        match report {
-            Some(report) => self.decide(report.host, Cause::Consecutive5xx),
-            None => Ok(()),
-        }
-    }
-
     fn decide(&mut self, id: u64, cause: Cause) -> Result<(), Wrong> {
         let came = self
             .watch
@@ -464,101 +341,6 @@ impl World {
         };
         self.rehearsal.hear(core, &letter.news);
         self.cores[core].told = letter.told;
-    }
-
-    /// Everybody is well again and everything over.
-    fn end(&mut self) -> Result<(), Wrong> {
-        must!(
-            self.asking.is_empty(),
-            "{} requests never ended",
-            self.asking.len()
-        );
-        must!(
-            self.rehearsal.active() == 0,
-            "{} requests are counted",
-            self.rehearsal.active()
-        );
-        let limits = &self.config.limits;
-        let left = self.rehearsal.spec().breakers.remaining(limits);
-        must!(
-            (left.requests, left.retries, left.connections)
-                == (
-                    limits.default.requests,
-                    limits.default.retries,
-                    limits.connections
-                ),
-            "not all came back: {left:?}"
-        );
-        for core in 0..self.cores.len() {
-            let told = &self.cores[core].told;
-            must!(
-                told.is_well(),
-                "core {core} takes somebody for ill: {told:?}"
-            );
-        }
-        self.everybody_is_asked()
-    }
-
-    /// Of many requests to one core each host of the first priority has its part.
-    fn everybody_is_asked(&mut self) -> Result<(), Wrong> {
-        let spec = Arc::clone(self.rehearsal.spec());
-        let Some(first) = spec.hosts.iter().map(|host| host.endpoint.priority).min() else {
-            return Ok(());
-        };
-        let hosts = || {
-            spec.hosts
-                .iter()
-                .filter(|host| host.endpoint.priority == first)
-        };
-        let sum: u64 = hosts().map(|host| u64::from(host.endpoint.weight)).sum();
-        let rounds = 30;
-        let mut asked: BTreeMap<u64, u64> = BTreeMap::new();
-        let core = self.rng.below(self.plan.cores as u64) as usize;
-        for _ in 0..rounds * sum {
-            let request = self.rehearsal.request(core, Some(self.rng.next()));
-            let mut request = request.ok_or("no such core")?;
-            let host = request
-                .begin()
-                .map_err(|refused| format!("when all is over: {refused:?}"))?;
-            must!(
-                host.endpoint.priority == first,
-                "{} is of another priority",
-                host.label
-            );
-            *asked.entry(host.id).or_default() += 1;
-            request.end(Some(200), millis(1));
-        }
-        for host in hosts() {
-            let times = asked.get(&host.id).copied().unwrap_or(0);
-            let share = rounds * u64::from(host.endpoint.weight);
-            must!(
-                self.is_enough(host, times, share),
-                "{} was asked {times} times of {share}",
-                host.label
-            );
-        }
-        Ok(())
-    }
-
-    fn is_enough(&self, host: &HostSpec, times: u64, share: u64) -> bool {
-        let alike = match &self.config.placement.localities {
-            Localities::Ignored => true,
-            Localities::Weighted(_) => false,
-            // The own zone may take everything.
-            Localities::ZoneAware { zone, .. } if host.endpoint.locality.zone == *zone => false,
-            Localities::ZoneAware { .. } => return true,
-        };
-        match self.config.balance {
-            Balance::RoundRobin if alike => times.abs_diff(share) <= 2,
-            Balance::RoundRobin
-            | Balance::Random
-            | Balance::LeastRequest(_)
-            | Balance::LeastConnection(_)
-            | Balance::RingHash { .. }
-            | Balance::Maglev { .. } => times > 0,
-            // One may be slower than all others, and one is always the first.
-            Balance::PeakEwma { .. } | Balance::RequestRoundRobin => true,
-        }
     }
 }
 

@@ -14,6 +14,7 @@ mod open;
 mod permits;
 mod picker;
 mod pool;
+#[cfg(debug_assertions)]
 mod rehearsal;
 mod search;
 mod secure;
@@ -51,6 +52,7 @@ pub(crate) use pool::{
     ANSWER_READ, Answering, Closed, Connection, Lease, Receiving, RpcSlot, Sender,
     Slot as StreamSlot,
 };
+#[cfg(debug_assertions)]
 pub use rehearsal::{News, Refused, Rehearsal, Request};
 pub(crate) use search::Search;
 pub(crate) use secure::HostTls;

@@ -1,5 +1,5 @@
 //! A cluster without connections: what is picked, admitted, counted and told is all as ever, and how long a try takes and how it
-//! ends is said by who rehearses. For simulations in which cores, health checks and outlier detection meet.
+//! ends is said by who rehearses. For simulations in which cores, health checks and outlier detection meet; released builds have none of it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
