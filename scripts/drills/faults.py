@@ -159,9 +159,12 @@ class Drill:
         must(asked == 0, f"{asked} tries went to it while it was out")
         errors, posts = self.errors(mine, len(spans), name)
         # Before and after that a busy machine may be late enough for a try to be given up at another host.
-        out_at, back_at = spans[0][0] + TOLD, spans[-1][1]
         since = time.time() - time.monotonic()
-        mine_out = [line for line in self.proxy.lines() if line["cluster"] == name and out_at <= float(line["start"]) - since < min(back_at, healed)]
+
+        def is_out(start):
+            return any(begin + TOLD <= start < (end or start + 1) - TOLD for begin, end in spans)
+
+        mine_out = [line for line in self.proxy.lines() if line["cluster"] == name and is_out(float(line["start"]) - since)]
         must(mine_out, "no request began while it was out")
         again = [line for line in mine_out if line["host"] == self.faulty]
         must(not again, f"{len(again)} requests went to the faulty host while it was out: {again[:3]}")
