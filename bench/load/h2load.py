@@ -13,6 +13,7 @@ import time
 
 import system
 
+TICKS = os.sysconf("SC_CLK_TCK")
 BEGUN, OVER = "Main benchmark duration is started", "Main benchmark duration is over"
 
 
@@ -93,7 +94,7 @@ def watch(words, at, timeout):
 def read(at, generator):
     """Clock, idleness and CPU time of the proxy and of both ends, now."""
     # By ticks: h2load's worker is a thread that may be gone at the second mark, and the scheduler's clock forgets it with its thread.
-    ends = [system.ticks(pid) for pid in (generator, at.origin.pid)]
+    ends = [(used.user_ticks + used.system_ticks) / TICKS for used in map(system.cpu_time, (generator, at.origin.pid))]
     return time.monotonic(), system.idle_seconds(), system.cpu_time(at.pid), sum(ends)
 
 

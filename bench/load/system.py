@@ -68,13 +68,6 @@ def cpu_time(pid):
     return CpuTime(seconds, user, system)
 
 
-def ticks(pid):
-    """CPU time of one process so far in seconds, by ticks: coarser, but threads that have ended are in it."""
-    with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def idle_seconds():
     """How long the two cores have been idle."""
     total = 0

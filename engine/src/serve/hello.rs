@@ -61,17 +61,12 @@ enum Read {
 
 async fn read(stream: &mut Stream, hello: &mut HelloReader) -> Read {
     let reader = &mut stream.reader;
-    let mut come = reader.fill_now(HELLO_READ);
     // Without a buffer until there is something to read: this is where crowds wait that never say a word.
-    if come.is_none() && reader.readable().await.is_err() {
+    if reader.readable().await.is_err() {
         return Read::Ended;
     }
     loop {
-        let read = match come.take() {
-            Some(read) => read,
-            None => reader.fill(HELLO_READ).await,
-        };
-        match read {
+        match reader.fill(HELLO_READ).await {
             Ok(1..) => {}
             Ok(0) | Err(_) => return Read::Ended,
         }

@@ -122,7 +122,7 @@ async fn next(connection: &mut Connection) -> Next {
         } else if client.requests > 0 {
             timer.within(deadline, again(reader, timer)).await
         } else {
-            timer.within(deadline, first(reader)).await
+            timer.within(deadline, quiet(reader)).await
         };
         match read {
             Ok(Ok(1..)) => {}
@@ -151,17 +151,9 @@ async fn again(reader: &mut Reader, timer: &Timer) -> io::Result<usize> {
     }
 }
 
-/// The first bytes of all from a client that is new: most have spoken before they were accepted.
-pub(super) async fn first(reader: &mut Reader) -> io::Result<usize> {
-    match reader.fill_now(HEAD_READ) {
-        Some(read) => read,
-        None => quiet(reader).await,
-    }
-}
-
 /// The first bytes of a head from a client that is quiet, or new and perhaps only one of a crowd: it has no buffer until
 /// there is something to read.
-async fn quiet(reader: &mut Reader) -> io::Result<usize> {
+pub(super) async fn quiet(reader: &mut Reader) -> io::Result<usize> {
     reader.readable().await?;
     reader.fill(HEAD_READ).await
 }

@@ -75,7 +75,6 @@ pub(super) async fn respond(
         sender: Sender::new(client, writer, reply.deadline),
         answer,
         idle: reply.idle,
-        keep,
     };
     name_no_length(&mut reply.head, request, framing);
     let lead = head(&mut reply.head, request, frame, keep);
@@ -190,9 +189,6 @@ async fn send_local(
     } else {
         None
     };
-    if !keep {
-        writer.end_with_next();
-    }
     let mut sender = Sender::new(client, writer, Deadline::NEVER);
     sender.send(&mut outbox, large, |_| Ok(())).await?;
     if with_body {
@@ -269,8 +265,6 @@ struct Streaming<'s, 'a> {
     answer: &'s mut AnswerBody<'a>,
     /// The limit of silence from the upstream.
     idle: Option<std::time::Duration>,
-    /// Whether the connection stays.
-    keep: bool,
 }
 
 impl Streaming<'_, '_> {
@@ -310,9 +304,6 @@ impl Streaming<'_, '_> {
             }
         }
         outbox.end(self.answer.trailers());
-        if !self.keep {
-            self.sender.writer.end_with_next();
-        }
         self.send(&mut outbox, None).await?;
         self.answer.release();
         Ok(())

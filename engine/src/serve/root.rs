@@ -18,7 +18,7 @@ pub(super) trait Keeper {
     fn panicked(&self);
 }
 
-/// What `work` gives, or nothing if it panics: for what is done before there is a task.
+/// What `work` gives, or nothing if it panics.
 pub(super) fn guarded<T>(keeper: &impl Keeper, work: impl FnOnce() -> Option<T>) -> Option<T> {
     // What a panic leaves half done is dropped with `work`.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_panic| {
@@ -49,10 +49,7 @@ impl<F: Future<Output = ()>, K: Keeper> Future for Root<F, K> {
         // SAFETY: as above.
         let task = unsafe { Pin::new_unchecked(&mut this.task) };
         // What a panic leaves half done belongs to this task, which is dropped next.
-        catch_unwind(AssertUnwindSafe(|| task.poll(cx))).unwrap_or_else(|_panic| {
-            this.keeper.panicked();
-            Poll::Ready(())
-        })
+        guarded(&this.keeper, || Some(task.poll(cx))).unwrap_or(Poll::Ready(()))
     }
 }
 

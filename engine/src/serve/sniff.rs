@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringway_protocols::codec::{Codec, Sniff};
 use ringway_protocols::http2::{Opening, opening};
 
-use super::http1::{HEAD_READ, first};
+use super::http1::{HEAD_READ, quiet};
 use super::{Connection, Spoken};
 use crate::time::Deadline;
 
@@ -32,7 +32,7 @@ pub(super) async fn spoken(connection: &mut Connection) -> Option<Spoken> {
         let read = if begun {
             client.timer.within(deadline, reader.fill(HEAD_READ)).await
         } else {
-            client.timer.within(deadline, first(reader)).await
+            client.timer.within(deadline, quiet(reader)).await
         };
         match read {
             Ok(Ok(1..)) if !begun => {

@@ -62,41 +62,13 @@ impl Socket {
     }
 
     /// Sends what the kernel takes at once.
-    pub(super) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.send_with(bytes, 0)
-    }
-
-    /// [`Self::send_now`] of what the kernel may hold until more comes, or the end.
-    fn send_held(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.send_with(bytes, libc::MSG_MORE)
-    }
-
     #[expect(unsafe_code, reason = "send(2) that does not wait")]
-    fn send_with(&self, bytes: &[u8], flags: libc::c_int) -> io::Result<usize> {
-        let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    pub(super) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         let fd = self.get().as_raw_fd();
         // SAFETY: the pointer and the length are those of a live slice; the descriptor is open as long as `self`.
         let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
         usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
-    }
-
-    /// Reads what is in the socket, into the free end of a buffer.
-    #[expect(
-        unsafe_code,
-        reason = "recv(2) that does not wait, into spare capacity"
-    )]
-    fn recv_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let spare = buffer.spare_capacity_mut();
-        let fd = self.get().as_raw_fd();
-        let (start, room) = (spare.as_mut_ptr().cast(), spare.len());
-        // SAFETY: the pointer and the length are those of spare capacity that is borrowed here; the descriptor is open as long
-        // as `self`.
-        let came = unsafe { libc::recv(fd, start, room, libc::MSG_DONTWAIT) };
-        let came = usize::try_from(came).map_err(|_negative| io::Error::last_os_error())?;
-        let len = buffer.len() + came;
-        // SAFETY: the kernel wrote `came` bytes behind the first `buffer.len()`.
-        unsafe { buffer.set_len(len) };
-        Ok(came)
     }
 
     /// Sends once, when the kernel takes it.
@@ -144,8 +116,6 @@ impl Stream {
             writer: Writer {
                 socket,
                 broken: false,
-                ending: false,
-                holds: false,
                 tls: None,
             },
         }
@@ -171,10 +141,6 @@ impl Stream {
     /// Closes in order: under TLS with a `close_notify`, so that the peer knows that nothing was cut off.
     pub(crate) fn close(self) {
         self.writer.bid_farewell(None);
-        if self.writer.holds {
-            // What is held goes with this. Closing alone would throw it away where the client had said more than was read.
-            self.writer.socket.shutdown(libc::SHUT_WR);
-        }
         self.drop_socket();
     }
 

@@ -146,32 +146,6 @@ impl Reader {
         }
     }
 
-    /// [`Self::fill`] of what is in the socket by now. None: nothing is, or no whole record.
-    pub(crate) fn fill_now(&mut self, want: usize) -> Option<io::Result<usize>> {
-        if self.ended || self.flight.is_some() {
-            return None;
-        }
-        let mut buffer = std::mem::take(self.buffer());
-        buffer.reserve(want);
-        let result = match self.socket.recv_now(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !buffer.is_empty() {
-                    *self.buffer() = buffer;
-                }
-                return None;
-            }
-            result => result,
-        };
-        *self.buffer() = buffer;
-        let result = match (result, self.tls.is_some()) {
-            (Ok(1..), true) => self.decrypt()?,
-            (Ok(0), true) => Err(io::ErrorKind::UnexpectedEof.into()),
-            (result, _) => result,
-        };
-        self.ended = !matches!(result, Ok(1..));
-        Some(result)
-    }
-
     /// [`Self::poll_fill`], awaited.
     pub(crate) async fn fill(&mut self, want: usize) -> io::Result<usize> {
         std::future::poll_fn(|cx| self.poll(want, Kind::Plain, cx)).await

@@ -16,10 +16,6 @@ pub(crate) struct Writer {
     pub(super) socket: Rc<Socket>,
     /// A write was begun and not ended: the peer may have got a part of it.
     pub(super) broken: bool,
-    /// The connection ends with what is written next.
-    pub(super) ending: bool,
-    /// The kernel may hold some of what was written until the end.
-    pub(super) holds: bool,
     pub(super) tls: Option<Rc<Session>>,
 }
 
@@ -39,31 +35,10 @@ impl Writer {
         self.socket.writable().await
     }
 
-    /// Says that the connection is closed in order as soon as what is written next has gone, so that its end goes in the same
-    /// segment: for a short answer that saves a third of the segments of its connection.
-    pub(crate) fn end_with_next(&mut self) {
-        self.ending = true;
-    }
-
-    /// Sends once: some of `data`. Through the ring, where what a turn sends goes together: a call of its own for each costs more,
-    /// by a quarter of a request. The last words of a connection go by one all the same, since the ring's sends cannot be held.
-    async fn send_once<B: IoBuf>(&mut self, data: B) -> (io::Result<usize>, B) {
-        if self.ending {
-            match self.socket.send_held(bytes_of(&data)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    self.holds = true;
-                    return (result, data);
-                }
-            }
-        }
-        self.socket.send(data).await
-    }
-
     /// Sends once: some of `data`. What went is taken off its front.
     async fn send<B: Buf + IoBuf>(&mut self, data: B) -> (io::Result<usize>, B) {
         self.broken = true;
-        let (result, mut rest) = self.send_once(data).await;
+        let (result, mut rest) = self.socket.send(data).await;
         if let Ok(sent) = result {
             rest.advance(sent);
             self.broken = false;
@@ -198,7 +173,7 @@ impl Writer {
         moved: &mut impl FnMut(usize),
     ) -> io::Result<()> {
         while !records.is_empty() {
-            let (result, back) = self.send_once(records).await;
+            let (result, back) = self.socket.send(records).await;
             records = back;
             let sent = match result? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -255,12 +230,6 @@ impl Writer {
             session.bid_farewell(&self.socket, then);
         }
     }
-}
-
-#[expect(unsafe_code, reason = "monoio's contract for buffers, read")]
-fn bytes_of(data: &impl IoBuf) -> &[u8] {
-    // SAFETY: `IoBuf` promises that so many bytes from there on are initialized and stay as long as the buffer does.
-    unsafe { std::slice::from_raw_parts(data.read_ptr(), data.bytes_init()) }
 }
 
 /// Two buffers sent by one vectored write. The vector is on the heap: the kernel reads it when the ring is entered,
