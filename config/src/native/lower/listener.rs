@@ -184,7 +184,7 @@ fn chain(
             matches: record.matches,
             tls,
             filters: Vec::new(),
-            service: Service::Tcp(tcp::proxy(tcp)),
+            service: Service::Tcp(tcp::proxy(tcp, cx)),
         };
     }
     if tls.is_none() {

@@ -49,7 +49,7 @@ pub(crate) fn config(root: Root, cx: &mut Cx) -> Config {
     }
 }
 
-/// Notes keys of routes that no cluster of theirs heeds.
+/// Notes keys of routes, and of `tcp`, that no cluster of theirs heeds.
 fn wanted(clusters: &[Cluster], cx: &mut Cx) {
     let clusters: HashMap<&Name, &Cluster> = clusters.iter().map(|one| (&one.name, one)).collect();
     for Wanted { at, of, want } in std::mem::take(&mut cx.wants) {
@@ -59,10 +59,10 @@ fn wanted(clusters: &[Cluster], cx: &mut Cx) {
         }
         let message = match want {
             Want::Hash => {
-                "no cluster of this route hashes: write `balance: ring_hash` or `maglev` there, or leave `hash` out"
+                "no cluster here hashes: write `balance: ring_hash` or `maglev` there, or leave `hash` out"
             }
             Want::Subsets => {
-                "no cluster of this route has `subsets`, so that every host is taken: write them there, or leave `metadata_match` out"
+                "no cluster here has `subsets`, so that every host is taken: write them there, or leave `metadata_match` out"
             }
         };
         cx.warning(&at, message);

@@ -211,17 +211,22 @@ fn route(record: RouteRecord, cx: &mut Cx) -> Route {
     }
 }
 
-fn forward(record: RouteRecord, path: &PathMatch, cx: &mut Cx) -> Forward {
-    let clusters = record.cluster.map_or(Vec::new(), |choice| choice.0);
+/// Notes what a route, or `tcp`, wants of its clusters: they are read after it.
+pub(super) fn want(at: &str, keys: &[&str], clusters: &[(Name, u32)], cx: &mut Cx) {
     for (key, want) in [("hash", Want::Hash), ("metadata_match", Want::Subsets)] {
-        if record.keys.contains(&key) {
+        if keys.contains(&key) {
             cx.wants.push(Wanted {
-                at: format!("{}.{key}", record.at),
+                at: format!("{at}.{key}"),
                 of: clusters.iter().map(|(name, _)| name.clone()).collect(),
                 want,
             });
         }
     }
+}
+
+fn forward(record: RouteRecord, path: &PathMatch, cx: &mut Cx) -> Forward {
+    let clusters = record.cluster.map_or(Vec::new(), |choice| choice.0);
+    want(&record.at, &record.keys, &clusters, cx);
     Forward {
         clusters: clusters
             .into_iter()

@@ -311,6 +311,36 @@ fn a_public_admin_address_is_a_warning() {
 }
 
 #[test]
+fn what_no_cluster_heeds_is_a_warning() {
+    let keys = "hash: HASH, metadata_match: { version: v2 }";
+    let route = format!("routes: [{{ match: {{ prefix: / }}, cluster: app, {keys} }}]");
+    let route = route.replace("HASH", "[{ header: x-user }]");
+    let tcp = format!("tcp: {{ cluster: app, {keys} }}").replace("HASH", "source");
+    for (service, at) in [
+        (route.as_str(), "listeners[0].routes[0]"),
+        (tcp.as_str(), "listeners[0].tcp"),
+    ] {
+        for (cluster, keys) in [
+            ("", &["hash", "metadata_match"][..]),
+            ("balance: maglev,", &["metadata_match"]),
+            ("subsets: { selectors: [[version]] },", &["hash"]),
+            (
+                "balance: ring_hash, subsets: { selectors: [[version]] },",
+                &[],
+            ),
+        ] {
+            let text = format!(
+                "listeners:\n- {{ name: a, address: 127.0.0.1:1, {service} }}\nclusters:\n- {{ name: app, {cluster} endpoints: [127.0.0.1:2] }}\n"
+            );
+            let parsed = yaml(&text).unwrap();
+            let paths: Vec<_> = parsed.warnings.iter().map(|one| &one.path).collect();
+            let expect: Vec<_> = keys.iter().map(|key| format!("{at}.{key}")).collect();
+            assert_eq!(paths, expect.iter().collect::<Vec<_>>(), "{text}");
+        }
+    }
+}
+
+#[test]
 fn thousands_of_routes_are_read_in_no_time() {
     let routes: String = (0..5000)
         .map(|n| format!("- {{ match: {{ path: /p{n} }}, cluster: app }}\n"))

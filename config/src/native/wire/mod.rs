@@ -76,11 +76,11 @@ pub(crate) struct Cx {
     pub clusters: Known,
     /// The names of all route tables.
     pub route_tables: Known,
-    /// What routes want of their clusters, which are read after them.
+    /// What routes and `tcp` want of their clusters, which are read after them.
     pub wants: Vec<Wanted>,
 }
 
-/// What a key of a route has no effect without.
+/// What a key of a route, or of `tcp`, has no effect without.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     /// The key.
