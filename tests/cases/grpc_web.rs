@@ -1,7 +1,7 @@
 //! gRPC-Web to gRPC: what a browser sends and reads, byte by byte.
 
 use ringway_tests::rpc::RpcOrigin;
-use ringway_tests::{Driver, Proxy, both_drivers};
+use ringway_tests::{Driver, H2Origin, Proxy, both_drivers};
 
 use crate::http2_upstream::{one_core, site2};
 
@@ -11,6 +11,7 @@ both_drivers! {
     a_status_alone_is_in_the_head,
     the_proxy_answers_in_grpc_web,
     other_requests_pass_untouched,
+    calls_over_http1_may_take_their_time,
 }
 
 fn start(driver: Driver, origin: &RpcOrigin) -> Proxy {
@@ -114,4 +115,29 @@ fn other_requests_pass_untouched(driver: Driver) {
     let answer = client.post("/echo", "plain");
     assert_eq!(answer.text(), "plain");
     assert_eq!(origin.nth(1).get("content-length"), Some("5"));
+}
+
+/// Streams of messages are no slow uploads, whatever carries them.
+fn calls_over_http1_may_take_their_time(driver: Driver) {
+    let origin = H2Origin::start("two");
+    let limits =
+        "name: web, limits: { body_rate: 1KiB, body_rate_grace: 300ms }, filters: [grpc_web: {}],";
+    let config = site2(&[origin.addr()], "", "").replace("name: web,", limits);
+    let proxy = one_core(driver, &config);
+    let begin = |path: &str, content: &str| {
+        let mut client = proxy.client();
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {content}\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+        ));
+        client
+    };
+    let calls =
+        ["application/grpc", "application/grpc-web+proto"].map(|content| begin("/echo", content));
+    // What began after them and is no call is too slow before they are.
+    assert_eq!(begin("/upload", "text/plain").read("POST").status, 408);
+    for mut call in calls {
+        call.send("1\r\nb\r\n0\r\n\r\n");
+        let answer = call.read("POST");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ab"));
+    }
 }

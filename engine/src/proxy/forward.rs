@@ -12,7 +12,9 @@ use super::affinity::Affinity;
 use super::attempts::{Attempts, Way};
 use super::head;
 use super::outgoing::Outgoing;
-use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, grpc, local_reply, mirror};
+use super::{
+    Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, Upload, grpc, local_reply, mirror,
+};
 use crate::fault::{Fault, FaultKind};
 use crate::request::{LocalReply, RequestCx};
 use crate::route::{BadPath, Forward, Found};
@@ -60,9 +62,8 @@ pub(super) async fn forward<'a, 'c>(
     let mut outgoing = outgoing(cx, forward, request, rewritten.as_ref(), framing);
     let limit = limit(wanted.or(config.timeout), request, &mut outgoing);
     let again = config.retry.retries > 0 || cluster.may_refuse();
-    if framing != Framing::Empty && again {
-        let limit = usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX);
-        upload.borrow_mut().keep(limit);
+    if framing != Framing::Empty {
+        prepare_body(&mut upload.borrow_mut(), config, again, outgoing.call);
     }
     copy(cx, table, forward, request, &outgoing, upload);
     let group = cluster.group(Some(outgoing.authority), &request.peer)?;
@@ -151,6 +152,16 @@ fn prepare(
     head::forward(&mut request.head, cx.intro, forwarded, &cx.local.rng);
     found.route.request_headers.apply_request(request);
     found.rewrite(&request.head.target)
+}
+
+/// Says how the body is to be read: kept for another try, and in its own time where it is a call's.
+fn prepare_body(body: &mut Upload<'_>, config: &config::Forward, again: bool, call: bool) {
+    if again {
+        body.keep(usize::try_from(config.retry.buffer.0).unwrap_or(usize::MAX));
+    }
+    if call {
+        body.take_time();
+    }
 }
 
 fn outgoing<'r>(

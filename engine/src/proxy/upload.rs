@@ -20,6 +20,10 @@ pub(crate) trait RequestBody {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>>;
     /// Its trailer fields, after the end.
     fn trailers(&mut self) -> Option<Fields>;
+    /// Of a call of gRPC: it may be open for days, with a message now and then. What bounds it is silence in both directions.
+    fn take_time(&mut self) {}
+    /// What is left of it is read for the sake of the connection alone.
+    fn hurry(&mut self) {}
     /// Until the client has gone. It may also stay pending for ever, where that cannot be known.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
@@ -88,6 +92,16 @@ impl<'a> Upload<'a> {
     /// Passes what comes through these, before anything else is done with it.
     pub(crate) fn transform(&mut self, transforms: Box<Transforms>) {
         self.transforms = Some(transforms);
+    }
+
+    /// Lets the client take its time to send.
+    pub(crate) fn take_time(&mut self) {
+        self.body.take_time();
+    }
+
+    /// Has it hurry from now on.
+    pub(crate) fn hurry(&mut self) {
+        self.body.hurry();
     }
 
     /// How long it is when it goes on.

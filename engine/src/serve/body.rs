@@ -117,6 +117,14 @@ impl RequestBody for ClientBody<'_> {
         self.trailers.take()
     }
 
+    fn take_time(&mut self) {
+        self.pace.lift();
+    }
+
+    fn hurry(&mut self) {
+        self.pace.ask();
+    }
+
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Bytes of the next request: the client is there, and what it does next is not known before they are taken.
         if !self.reader.input.is_empty() {

@@ -377,6 +377,7 @@ async fn drain(end: End, upload: &SharedUpload<'_>, listener: &Listener) -> End 
         End::Linger | End::Reset => return end,
     }
     listener.stats.early_response_drains.inc();
+    upload.borrow_mut().hurry();
     let mut left = listener.spec.config.limits.drain_body.0;
     loop {
         let next = std::future::poll_fn(|cx| upload.borrow_mut().poll_next(cx)).await;

@@ -12,6 +12,8 @@ pub(super) struct Pace {
     /// Bytes that have to move in each window.
     quota: u64,
     grace: Duration,
+    /// It is not asked for now.
+    lifted: Cell<bool>,
     moved: Cell<u64>,
     /// When the window ends; not running while nobody waits.
     window: Cell<Deadline>,
@@ -25,20 +27,24 @@ impl Pace {
         Self {
             quota: limits.body_rate.0.saturating_mul(millis) / 1000,
             grace: limits.body_rate_grace,
+            lifted: Cell::new(false),
             moved: Cell::new(0),
             window: Cell::new(Deadline::NEVER),
             stopped: Cell::new(0),
         }
     }
 
-    /// None that is asked for.
-    pub(super) fn any() -> Self {
-        Self {
-            quota: 0,
-            grace: Duration::ZERO,
-            moved: Cell::new(0),
-            window: Cell::new(Deadline::NEVER),
-            stopped: Cell::new(0),
+    /// Asks for none, until it is asked for again.
+    pub(super) fn lift(&self) {
+        self.lifted.set(true);
+    }
+
+    /// Asks for it, from now on.
+    pub(super) fn ask(&self) {
+        if self.lifted.replace(false) {
+            self.moved.set(0);
+            self.window.set(Deadline::NEVER);
+            self.stopped.set(0);
         }
     }
 
@@ -49,7 +55,7 @@ impl Pace {
 
     /// A wait begins or goes on: when it is over, at the latest. `None` if no pace is asked for.
     pub(super) fn deadline(&self) -> Deadline {
-        if self.quota == 0 {
+        if self.quota == 0 || self.lifted.get() {
             return Deadline::NEVER;
         }
         if self.window.get() == Deadline::NEVER {

@@ -96,11 +96,6 @@ impl<'c> StreamBody<'c> {
         }
     }
 
-    /// Of a call: it may be open for days, with a message now and then. What bounds it is silence in both directions.
-    pub(super) fn takes_its_time(&mut self) {
-        self.pace = Pace::any();
-    }
-
     /// Waits for the end of a body that is to be empty: HTTP/1 has nothing for bytes that come all the same.
     pub(super) fn poll_empty(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         match ready!(self.poll_next(cx))? {
@@ -219,6 +214,10 @@ impl RequestBody for StreamBody<'_> {
 
     fn trailers(&mut self) -> Option<Fields> {
         self.trailers.take()
+    }
+
+    fn take_time(&mut self) {
+        self.pace.lift();
     }
 
     /// Never: who serves the stream watches it for its whole life.

@@ -109,9 +109,6 @@ impl Stream {
             };
             let shared = self.place.shared();
             let mut body = StreamBody::new(self.body, listener, shared, self.framing);
-            if grpc::is_call(&self.cx.head) {
-                body.takes_its_time();
-            }
             let (client, respond) = (&self.client, &self.respond);
             let request = (&mut self.cx, accept.as_deref());
             let mut done = pin!(answer(
