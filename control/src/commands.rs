@@ -15,6 +15,7 @@ use crate::cli::{self, ADMIN_DEFAULT, Command, ReloadArgs};
 use crate::demo;
 use crate::files::{LoadError, Source, secrets};
 use crate::process;
+use crate::telemetry::access_log;
 use crate::{say, say_error};
 use ringway_engine::filter::Registry;
 use ringway_engine::{Inputs, Snapshot};
@@ -57,7 +58,8 @@ fn print(bytes: &[u8]) -> ExitCode {
     }
 }
 
-/// Parses and builds, and starts nothing. Host names are not looked up: a good file is good without a network.
+/// Parses and builds, and starts nothing. Host names are not looked up, and no address is bound: a good file is good without a network,
+/// and beside the process that serves it. Files that are to be written are neither made nor opened.
 fn validate(path: &Path, registry: &Registry) -> ExitCode {
     match check(path, registry) {
         Ok((config, warnings)) => {
@@ -84,7 +86,9 @@ fn check(path: &Path, registry: &Registry) -> Result<(Config, String), LoadError
     Snapshot::build(&parsed.config, registry, &inputs, &stats, None)
         .map_err(|errors| LoadError::Config(parsed.spans.errors(errors)))?;
     let mut warnings = parsed.warnings.clone();
-    let doubts = certs::doubts(&parsed.config, &inputs.tls.files);
+    let mut doubts = certs::doubts(&parsed.config, &inputs.tls.files);
+    // A start would be refused; but it may come later, elsewhere, and under another user.
+    doubts.extend(access_log::unwritable(&parsed.config, access_log::could));
     warnings.extend(parsed.spans.errors(doubts).problems);
     let warnings = parsed.spans.render_warnings(&warnings);
     Ok((parsed.config, warnings))

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringway_config::{Config, Errors, LogTarget, Parsed, PathError, Problem};
+use ringway_config::{Config, Errors, Parsed, PathError, Problem};
 use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::LogTargets;
 use serde::Serialize;
@@ -150,7 +150,7 @@ impl Store {
 
     /// The first snapshot.
     pub(crate) fn first(&self, stats: &Arc<Stats>) -> Result<Arc<Snapshot>, Errors> {
-        let problems = unwritable(&self.parsed.config);
+        let problems = access_log::unwritable(&self.parsed.config, access_log::check);
         if !problems.is_empty() {
             return Err(self.parsed.spans.errors(problems));
         }
@@ -345,7 +345,7 @@ impl Store {
         let config = &parsed.config;
         let changes = diff::diff(last.config(), config);
         let mut problems = diff::needs_restart(last.config(), config);
-        problems.extend(unwritable(config));
+        problems.extend(access_log::unwritable(config, access_log::check));
         if !problems.is_empty() {
             return Err(Refusal::Wrong(parsed.spans.errors(problems)));
         }
@@ -386,28 +386,6 @@ impl Store {
         resolve(&mut names, resolver, &self.rng).await;
         names
     }
-}
-
-/// Access logs that could not be written, by path and sentence.
-fn unwritable(config: &Config) -> Vec<PathError> {
-    let mut problems = Vec::new();
-    for (i, listener) in config.listeners.iter().enumerate() {
-        for (j, log) in listener.access_logs.iter().enumerate() {
-            if let Err(error) = access_log::check(&log.target) {
-                problems.push(PathError::new(
-                    format!("listeners[{i}].access_log[{j}].file"),
-                    format!("this file cannot be written ({error}): name one that can, in a folder that is there"),
-                ));
-            }
-        }
-    }
-    for (path, file) in config.key_logs() {
-        if let Err(error) = access_log::check(&LogTarget::Keys(file.clone())) {
-            let message = format!("this file cannot be written ({error}): name one that can");
-            problems.push(PathError::new(path, message));
-        }
-    }
-    problems
 }
 
 /// Has a configuration that was read anew share what is the same with the last one.

@@ -116,6 +116,31 @@ fn semantic_errors_are_found() {
 }
 
 #[test]
+fn validate_says_which_files_cannot_be_written_and_makes_none() {
+    let dir = TempDir::new();
+    let there = dir.write("there.log", "a line\n");
+    let logs = "access_log: [{ file: gone/a.log }, { file: there.log }, { file: new.log }, { file: . }], routes:";
+    let bad = dir.write("bad.yaml", &GOOD.replace("routes:", logs));
+    let (code, out, err) = run(&["validate", "-c", bad.to_str().unwrap()], "");
+    // Whoever starts it may have more rights, and a folder that is made for it.
+    assert_eq!(code, 0, "{out}{err}");
+    let mut at = err.lines().filter(|line| line.starts_with("warning:"));
+    for (log, why) in [(0, "No such file"), (3, "is a directory")] {
+        let path =
+            format!("warning: listeners[0].access_log[{log}].file: this file cannot be written");
+        let line = at.next().unwrap_or_default();
+        assert!(line.starts_with(&path) && line.contains(why), "{err}");
+    }
+    assert_eq!(at.next(), None, "{err}");
+    let good = "access_log: [{ file: there.log }, { file: new.log }], routes:";
+    let good = dir.write("good.yaml", &GOOD.replace("routes:", good));
+    let (code, out, err) = run(&["validate", "-c", good.to_str().unwrap()], "");
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(std::fs::read_to_string(there).unwrap(), "a line\n");
+    assert!(!dir.path().join("new.log").exists());
+}
+
+#[test]
 fn exit_codes_tell_usage_from_failure() {
     assert_eq!(run(&["frobnicate"], "").0, 2);
     assert_eq!(run(&["run"], "").0, 2);

@@ -4,19 +4,21 @@
 //! them. A line that was written is whole: after a write that broke off inside one, the next chunk begins a new line.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded, select};
-use ringway_config::LogTarget;
+use ringway_config::{Config, LogTarget, PathError};
 use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::{Chunk, LogSource, LogTargets, TargetId};
+
+use crate::os;
 
 /// Logs name clients and what they asked for: not for everybody.
 const MODE: u32 = 0o640;
@@ -81,11 +83,51 @@ impl LogWriter {
     }
 }
 
-/// Says whether lines could be written there, so that a wrong path is refused with the configuration that names it.
+/// Files of a configuration that lines or secrets go to and that cannot be written, by path and sentence; `can` is [`check`] or [`could`].
+pub(crate) fn unwritable(
+    config: &Config,
+    can: impl Fn(&LogTarget) -> io::Result<()>,
+) -> Vec<PathError> {
+    let mut problems = Vec::new();
+    let mut ask = |path: String, target: &LogTarget| {
+        if let Err(error) = can(target) {
+            let message = format!(
+                "this file cannot be written ({error}): name one that can, in a folder that is there"
+            );
+            problems.push(PathError::new(path, message));
+        }
+    };
+    for (i, listener) in config.listeners.iter().enumerate() {
+        for (j, log) in listener.access_logs.iter().enumerate() {
+            ask(format!("listeners[{i}].access_log[{j}].file"), &log.target);
+        }
+    }
+    for (path, file) in config.key_logs() {
+        ask(path, &LogTarget::Keys(file.clone()));
+    }
+    problems
+}
+
+/// Says whether lines can be written there, so that a wrong path is refused with the configuration that names it. The file is made
+/// where it is not there.
 pub(crate) fn check(target: &LogTarget) -> io::Result<()> {
     match target {
         LogTarget::Stdout => Ok(()),
-        LogTarget::File(_) | LogTarget::Keys(_) => open(target).map(drop),
+        LogTarget::File(path) | LogTarget::Keys(path) => {
+            // Opening a pipe waits for who reads it: the writer may, and control may not.
+            if fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo()) {
+                return os::writable(path);
+            }
+            open(target).map(drop)
+        }
+    }
+}
+
+/// The same, without making a file.
+pub(crate) fn could(target: &LogTarget) -> io::Result<()> {
+    match target {
+        LogTarget::Stdout => Ok(()),
+        LogTarget::File(path) | LogTarget::Keys(path) => os::writable(path),
     }
 }
 
