@@ -1,5 +1,9 @@
 //! The admin interface: Envoy's paths, changes by POST only, nothing secret.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
 use ringway_tests::wire::{Refusing, steady_port};
 use ringway_tests::{Client, Driver, Origin, Proxy, Site, both_drivers, site, wait_until};
 
@@ -12,6 +16,8 @@ both_drivers! {
     a_foreign_host_is_refused,
     the_driver_in_use_is_told,
     standard_stats_have_envoys_form,
+    a_crowd_of_idle_clients_keeps_nobody_out,
+    what_never_counted_is_shown_if_asked_for,
 }
 
 fn proxy(driver: Driver) -> (Origin, Proxy) {
@@ -233,4 +239,57 @@ fn standard_stats_have_envoys_form(driver: Driver) {
         "{text}"
     );
     assert!(text.lines().all(|line| line.contains(": ")), "{text}");
+}
+
+fn a_crowd_of_idle_clients_keeps_nobody_out(driver: Driver) {
+    let (_origin, proxy) = proxy(driver);
+    let path = proxy.admin_socket();
+    // More than there are places, whatever the limit of open files; some have begun to ask, and to send a body.
+    let begun = [
+        "",
+        "GET /ready HTTP/1.1\r\nHost: localhost\r\n",
+        "POST /logging HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+    ];
+    let mut crowd: Vec<UnixStream> = Vec::new();
+    for n in 0..150 {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(begun[n % begun.len()].as_bytes()).unwrap();
+        crowd.push(stream);
+    }
+    for _ in 0..5 {
+        assert_eq!(proxy.admin("GET", "/ready").status, 200);
+    }
+    // The first have gone, the last have not.
+    let first = &mut crowd[0];
+    first
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    assert_eq!(first.read(&mut [0; 16]).unwrap(), 0);
+    assert!(proxy.metric("ringway_admin_cx_closed_for_room_total", &[]) >= 80.0);
+}
+
+fn what_never_counted_is_shown_if_asked_for(driver: Driver) {
+    let (_origin, proxy) = proxy(driver);
+    proxy
+        .client()
+        .ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    let shown = |page: &str, what: &str| {
+        let text = proxy.admin("GET", page).text();
+        text.lines().any(|line| line.contains(what))
+    };
+    let page = "/stats/prometheus";
+    wait_until("the rule is counted", || {
+        shown(page, "rule=\"host_duplicate\"} 1")
+    });
+    assert!(!shown(page, "rule=\"bare_lf\""));
+    assert!(!shown(page, "endpoint_rq_time_seconds_bucket"));
+    assert!(shown(page, "ringway_listener_upgrades_total"));
+    for all in ["/stats/prometheus?zeros", "/stats?format=prometheus&zeros"] {
+        assert!(shown(all, "rule=\"bare_lf\"} 0"), "{all}");
+        assert!(shown(all, "endpoint_rq_time_seconds_bucket"), "{all}");
+    }
+    assert!(!shown(
+        "/stats/prometheus?usedonly",
+        "ringway_listener_upgrades_total"
+    ));
 }

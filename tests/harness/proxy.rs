@@ -373,7 +373,7 @@ impl Proxy {
     /// The same where there may be no such sample yet; the page, if there is none.
     #[track_caller]
     pub fn try_metric(&self, name: &str, labels: &[&str]) -> Result<f64, String> {
-        let text = self.admin("GET", "/stats/prometheus").text();
+        let text = self.admin("GET", "/stats/prometheus?zeros").text();
         let samples = text.lines().filter_map(|line| {
             let (key, value) = line.rsplit_once(' ')?;
             let (base, set) = key.split_once('{').unwrap_or((key, ""));

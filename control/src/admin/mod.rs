@@ -1,32 +1,35 @@
 //! The admin interface: HTTP/1.1 on loopback or a Unix socket, Envoy's paths, changes by POST only.
 
 pub(crate) mod client;
+mod content;
 mod dump;
 mod guard;
+mod guests;
 mod listen;
 mod pages;
 mod router;
 
 use std::convert::Infallible;
+use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringway_config::AdminAddress;
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::process::Process;
+use content::Content;
+use guests::{Guests, Visit};
 use router::Query;
 
 pub(crate) use listen::AdminListener;
@@ -56,7 +59,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 struct Answer {
     status: StatusCode,
     content_type: &'static str,
-    body: String,
+    body: Content,
     allow: Option<&'static str>,
 }
 
@@ -65,7 +68,7 @@ impl Answer {
         Self {
             status,
             content_type: TEXT,
-            body: body.into(),
+            body: Content::from(body.into()),
             allow: None,
         }
     }
@@ -74,7 +77,7 @@ impl Answer {
         Self {
             status,
             content_type: "application/json",
-            body: format!("{value:#}\n"),
+            body: format!("{value:#}\n").into(),
             allow: None,
         }
     }
@@ -83,49 +86,75 @@ impl Answer {
 /// Answers until the process stops.
 pub(crate) async fn serve(listener: AdminListener, process: Rc<Process>) {
     let places = usize::try_from(process.plan.get().admin).unwrap_or(1);
-    let places = Arc::new(Semaphore::new(places));
-    let local = listener.is_loopback();
+    let door = Door {
+        guests: Guests::new(places),
+        loopback: listener.is_loopback(),
+        process,
+    };
     loop {
-        // The semaphore is never closed. A client beyond the limit waits in the kernel's queue.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
+        let admitted = match &listener {
+            AdminListener::Tcp(socket) => {
+                door.admit(socket.accept().await.map(|(stream, _)| stream))
+                    .await
+            }
+            AdminListener::Unix(socket, _) => {
+                door.admit(socket.accept().await.map(|(stream, _)| stream))
+                    .await
+            }
         };
-        let process = Rc::clone(&process);
-        let accepted = match &listener {
-            AdminListener::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
-                spawn_local(async move {
-                    converse(TokioIo::new(stream), process, local).await;
-                    drop(place);
-                });
-            }),
-            AdminListener::Unix(socket, _) => socket.accept().await.map(|(stream, _)| {
-                spawn_local(async move {
-                    converse(TokioIo::new(stream), process, local).await;
-                    drop(place);
-                });
-            }),
-        };
-        if let Err(error) = accepted {
+        if let Err(error) = admitted {
             tracing::warn!(%error, "the admin interface cannot accept");
             sleep(ACCEPT_PAUSE).await;
         }
     }
 }
 
-async fn converse<S: Read + Write + Unpin>(stream: S, process: Rc<Process>, loopback: bool) {
+/// What lets clients in.
+struct Door {
+    guests: Rc<Guests>,
+    process: Rc<Process>,
+    loopback: bool,
+}
+
+impl Door {
+    async fn admit<S>(&self, accepted: io::Result<S>) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let stream = TokioIo::new(accepted?);
+        let closed = &self.process.stats.process.admin_cx_closed_for_room;
+        let visit = self.guests.enter(|| closed.inc()).await;
+        let process = Rc::clone(&self.process);
+        spawn_local(converse(stream, visit, process, self.loopback));
+        Ok(())
+    }
+}
+
+async fn converse<S: Read + Write + Unpin>(
+    stream: S,
+    visit: Visit,
+    process: Rc<Process>,
+    loopback: bool,
+) {
+    let visit = &visit;
     let service = service_fn(|request| {
         let process = Rc::clone(&process);
-        async move { Ok::<_, Infallible>(respond(&process, request, loopback).await) }
+        async move { Ok::<_, Infallible>(respond(&process, request, loopback, visit).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(64)
         .max_buf_size(32 << 10)
-        .serve_connection(stream, service);
-    match timeout(CONNECTION_MAX, connection).await {
-        Ok(Ok(())) | Err(_) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "admin connection"),
+        .serve_connection(visit.watch(stream), service);
+    tokio::select! {
+        outcome = connection => {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "admin connection");
+            }
+        }
+        () = visit.over() => {}
+        () = sleep(CONNECTION_MAX) => {}
     }
 }
 
@@ -133,14 +162,18 @@ async fn respond(
     process: &Process,
     request: Request<Incoming>,
     loopback: bool,
-) -> Response<Full<Bytes>> {
+    visit: &Visit,
+) -> Response<Content> {
     let (head, body) = request.into_parts();
     let answer = match guard::check(&head, process.admin.as_deref(), loopback) {
         Err(why) => Answer::text(StatusCode::FORBIDDEN, format!("{why}\n")),
         Ok(()) => match router::find(&head.method, head.uri.path()) {
             Err(refused) => refused,
             Ok(page) => match Limited::new(body, BODY_MAX).collect().await {
-                Ok(_) => pages::answer(process, page, &Query::parse(head.uri.query())).await,
+                Ok(_) => {
+                    let _page = visit.page();
+                    pages::answer(process, page, &Query::parse(head.uri.query())).await
+                }
                 Err(_) => {
                     Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "no page here takes a body\n")
                 }
@@ -150,8 +183,8 @@ async fn respond(
     response(answer)
 }
 
-fn response(answer: Answer) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+fn response(answer: Answer) -> Response<Content> {
+    let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));

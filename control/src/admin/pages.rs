@@ -1,18 +1,20 @@
 //! The pages: what each says, or does.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use ringway_engine::observe::{HostStats, Scope, Value as Numeral};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::router::{Does, Page, Query, ROWS};
-use super::{Answer, TEXT, dump};
+use super::{Answer, Content, TEXT, dump};
 use crate::certs;
 use crate::logging;
 use crate::outlier::Event;
 use crate::process::{Order, Phase, Process};
 use crate::store::{Ask, Cause, Refusal};
-use crate::telemetry::{self, Selection};
+use crate::telemetry::{self, Selection, Zeros};
 use ringway_engine::{BoundAddress, HostSpec, Mark};
 
 /// Answers a page.
@@ -23,7 +25,10 @@ pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answ
         Page::Ready => ready(process),
         Page::Stats => stats(process, query),
         Page::Certs => Answer::json(StatusCode::OK, &certs::page(&process.applied())),
-        Page::Prometheus => prometheus(process, &Selection::default()),
+        Page::Prometheus => match selection(query) {
+            Ok(selection) => prometheus(process, selection),
+            Err(refused) => refused,
+        },
         Page::ConfigDump => {
             let version = process.snapshot().version();
             let config = dump::parsed(&process.parsed.borrow());
@@ -81,7 +86,8 @@ fn home() -> Answer {
              <style>body{{font:16px sans-serif;margin:2em}}td{{padding:.2em 1em .2em 0}}form{{margin:0}}</style>\n\
              <h1>Ringway {}</h1>\n<table>\n{rows}</table>\n",
             env!("CARGO_PKG_VERSION")
-        ),
+        )
+        .into(),
         allow: None,
     }
 }
@@ -102,19 +108,14 @@ fn ready(process: &Process) -> Answer {
 }
 
 fn stats(process: &Process, query: &Query) -> Answer {
-    let selection = match Selection::new(query.has("usedonly"), query.value("filter")) {
+    let selection = match selection(query) {
         Ok(selection) => selection,
-        Err(error) => {
-            return Answer::text(
-                StatusCode::BAD_REQUEST,
-                format!("`filter` is no regular expression: {error}\n"),
-            );
-        }
+        Err(refused) => return refused,
     };
     process.hosts.measure(&process.snapshot());
     let stats = &process.stats;
     let (content_type, body) = match query.value("format") {
-        Some("prometheus") => return prometheus(process, &selection),
+        Some("prometheus") => return prometheus(process, selection),
         Some("json") => (
             "application/json",
             telemetry::stats::json(stats, &selection),
@@ -133,14 +134,29 @@ fn stats(process: &Process, query: &Query) -> Answer {
     }
 }
 
-fn prometheus(process: &Process, selection: &Selection) -> Answer {
-    process.hosts.measure(&process.snapshot());
-    Answer {
-        content_type: telemetry::prometheus::CONTENT_TYPE,
-        ..Answer::text(
-            StatusCode::OK,
-            telemetry::prometheus::render(&process.stats, selection),
+/// Which numbers are asked for.
+fn selection(query: &Query) -> Result<Selection, Answer> {
+    let zeros = match (query.has("usedonly"), query.has("zeros")) {
+        (true, _) => Some(Zeros::None),
+        (false, true) => Some(Zeros::All),
+        (false, false) => None,
+    };
+    Selection::new(zeros, query.value("filter")).map_err(|error| {
+        Answer::text(
+            StatusCode::BAD_REQUEST,
+            format!("`filter` is no regular expression: {error}\n"),
         )
+    })
+}
+
+fn prometheus(process: &Process, selection: Selection) -> Answer {
+    process.hosts.measure(&process.snapshot());
+    let parts = telemetry::prometheus::parts(Arc::clone(&process.stats), selection);
+    Answer {
+        status: StatusCode::OK,
+        content_type: telemetry::prometheus::CONTENT_TYPE,
+        body: Content::parts(parts),
+        allow: None,
     }
 }
 

@@ -142,7 +142,7 @@ pub(super) const ROWS: [Row; 16] = [
         "/stats/prometheus",
         Page::Prometheus,
         Does::Reads,
-        "counters for Prometheus",
+        "counters for Prometheus [?usedonly|zeros] [?filter=REGEX]",
     ),
 ];
 

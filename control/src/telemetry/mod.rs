@@ -7,4 +7,4 @@ pub(crate) mod prometheus;
 mod series;
 pub(crate) mod stats;
 
-pub(crate) use series::Selection;
+pub(crate) use series::{Selection, Zeros};

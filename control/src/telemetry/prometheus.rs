@@ -3,22 +3,44 @@
 //! Names are `ringway_SCOPE_WHAT_UNIT`, in seconds and bytes; one `HELP` and `TYPE` for each family, as the format wants.
 
 use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
 
 use ringway_engine::observe::{
     Classes, Distribution, Kind, Metric, ProcessStats, Scope, Stats, Value,
 };
 
-use super::Selection;
 use super::series::{self, Member, Set};
+use super::{Selection, Zeros};
 
 /// The answer's media type.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All numbers that are asked for. The selection's filter is held against the families' names.
-pub(crate) fn render(stats: &Stats, selection: &Selection) -> String {
-    let mut out = String::new();
+/// A part is about as long: what is written while nobody else is served takes a fraction of a millisecond.
+const PART: usize = 64 << 10;
+
+/// All numbers that are asked for, in parts that are made as they are taken. The selection's filter is held against the families'
+/// names.
+///
+/// Reasons and times are shown from the first on, if nothing else is asked for: a listener has some two hundred numbers of which
+/// hardly one ever counts.
+pub(crate) fn parts(stats: Arc<Stats>, selection: Selection) -> impl Iterator<Item = String> {
+    let selection = selection.or(Zeros::Few);
+    let mut first = String::new();
+    facts(&stats, &selection, &mut first);
+    Parts {
+        out: first,
+        kinds: series::KINDS.iter(),
+        set: None,
+        stats,
+        selection,
+    }
+}
+
+/// What does not change.
+fn facts(stats: &Stats, selection: &Selection, out: &mut String) {
     constant(
-        &mut out,
+        out,
         selection,
         "ringway_build",
         "The version that runs.",
@@ -26,28 +48,105 @@ pub(crate) fn render(stats: &Stats, selection: &Selection) -> String {
     );
     if let Some(driver) = stats.io_driver.get() {
         constant(
-            &mut out,
+            out,
             selection,
             "ringway_io_driver",
             "How the cores do their I/O.",
             ("driver", driver),
         );
     }
-    for set in series::read(stats) {
-        let mut at = 0;
-        // Metrics of one family stand together.
-        for family in set.metrics.chunk_by(|a, b| a.family == b.family) {
-            let members = at..at + family.len();
-            at = members.end;
-            let page = Page {
-                selection,
-                set: &set,
-                name: family_name(set.scope, family),
-            };
-            page.family(family, members.start, &mut out);
-        }
+}
+
+/// See [`parts`].
+struct Parts {
+    /// Written, and not yet taken.
+    out: String,
+    kinds: std::slice::Iter<'static, fn(&Stats) -> Set>,
+    /// What is being written.
+    set: Option<Place>,
+    stats: Arc<Stats>,
+    selection: Selection,
+}
+
+/// Where in a set the next number is.
+struct Place {
+    set: Set,
+    /// The metrics of the family, which stand together.
+    family: Range<usize>,
+    name: String,
+    /// It has been declared.
+    declared: bool,
+    member: usize,
+}
+
+impl Iterator for Parts {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        while self.out.len() < PART && self.step() {}
+        let part = std::mem::take(&mut self.out);
+        (!part.is_empty()).then_some(part)
     }
-    out
+}
+
+impl Parts {
+    /// Writes what one scope has of one family; false at the end.
+    fn step(&mut self) -> bool {
+        let Some(place) = &mut self.set else {
+            let Some(read) = self.kinds.next() else {
+                return false;
+            };
+            self.set = Place::of(read(&self.stats));
+            return true;
+        };
+        let is_asked_for = place.member > 0 || self.selection.takes(&place.name);
+        match place.set.members.get(place.member) {
+            Some(member) if is_asked_for => {
+                let page = Page {
+                    selection: &self.selection,
+                    name: &place.name,
+                    metrics: &place.set.metrics[place.family.clone()],
+                };
+                page.member(
+                    member,
+                    place.family.start,
+                    &mut place.declared,
+                    &mut self.out,
+                );
+                place.member += 1;
+            }
+            Some(_) | None => {
+                if !place.next_family() {
+                    self.set = None;
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Place {
+    fn of(set: Set) -> Option<Self> {
+        let mut place = Self {
+            set,
+            family: 0..0,
+            name: String::new(),
+            declared: false,
+            member: 0,
+        };
+        place.next_family().then_some(place)
+    }
+
+    fn next_family(&mut self) -> bool {
+        let rest = self.set.metrics.get(self.family.end..).unwrap_or_default();
+        let Some(family) = rest.chunk_by(|a, b| a.family == b.family).next() else {
+            return false;
+        };
+        self.family = self.family.end..self.family.end + family.len();
+        self.name = family_name(self.set.scope, family);
+        (self.declared, self.member) = (false, 0);
+        true
+    }
 }
 
 /// A fact that is no number: a gauge of 1 with a label.
@@ -85,37 +184,36 @@ fn family_name(scope: &str, family: &[Metric]) -> String {
 /// One family of one set, being written.
 struct Page<'a> {
     selection: &'a Selection,
-    set: &'a Set,
-    name: String,
+    name: &'a str,
+    metrics: &'a [Metric],
 }
 
 impl Page<'_> {
-    /// `first` is the place of the family's first metric among the set's.
-    fn family(&self, family: &[Metric], first: usize, out: &mut String) {
-        let Some(metric) = family.first() else {
+    /// `first` is the place of the family's first metric among the member's values.
+    fn member(&self, member: &Member, first: usize, declared: &mut bool, out: &mut String) {
+        let Some(metric) = self.metrics.first() else {
             return;
         };
-        if !self.selection.takes(&self.name) {
-            return;
+        let before = out.len();
+        if !*declared {
+            let kind = match metric.kind {
+                Kind::Counter | Kind::Classes | Kind::Reasons => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            head(out, self.name, metric.help, kind);
         }
-        let mut body = String::new();
-        for member in &self.set.members {
-            for (at, metric) in family.iter().enumerate() {
-                if let Some(value) = member.values.get(first + at) {
-                    self.value(member, metric, value, &mut body);
-                }
+        let written = out.len();
+        for (at, metric) in self.metrics.iter().enumerate() {
+            if let Some(value) = member.values.get(first + at) {
+                self.value(member, metric, value, out);
             }
         }
-        if body.is_empty() {
-            return;
+        match out.len() == written {
+            // Nothing to declare.
+            true => out.truncate(before),
+            false => *declared = true,
         }
-        let kind = match metric.kind {
-            Kind::Counter | Kind::Classes | Kind::Reasons => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        head(out, &self.name, metric.help, kind);
-        out.push_str(&body);
     }
 
     fn value(&self, member: &Member, metric: &Metric, value: &Value, out: &mut String) {
@@ -132,7 +230,9 @@ impl Page<'_> {
             }
             Value::Reasons(tally) => {
                 for (name, n) in &tally.counts {
-                    self.number(labels, Some((tally.label, name)), *n == 0, n, out);
+                    if self.selection.takes_value(*n == 0, true) {
+                        sample(out, self.name, labels, Some((tally.label, name)), n);
+                    }
                 }
             }
         }
@@ -146,14 +246,14 @@ impl Page<'_> {
         n: impl std::fmt::Display,
         out: &mut String,
     ) {
-        if self.selection.takes_value(is_zero) {
-            sample(out, &self.name, labels, own, n);
+        if self.selection.takes_value(is_zero, false) {
+            sample(out, self.name, labels, own, n);
         }
     }
 
     fn histogram(&self, labels: &[(&'static str, String)], times: &Distribution, out: &mut String) {
         let count = times.count();
-        if !self.selection.takes_value(count == 0) {
+        if !self.selection.takes_value(count == 0, true) {
             return;
         }
         let bucket = format!("{}_bucket", self.name);
@@ -221,6 +321,10 @@ mod tests {
 
     use super::*;
 
+    fn render(stats: Stats, selection: &Selection) -> String {
+        parts(Arc::new(stats), selection.clone()).collect()
+    }
+
     fn stats() -> Stats {
         let stats = Stats::new(2);
         stats.io_driver.set("io_uring").expect("not yet set");
@@ -243,9 +347,9 @@ mod tests {
 
     #[test]
     fn used_numbers_of_a_listener() {
-        let selection =
-            Selection::new(true, Some("^ringway_(listener|endpoint)_")).expect("a regex");
-        let all = render(&stats(), &selection);
+        let selection = Selection::new(Some(Zeros::None), Some("^ringway_(listener|endpoint)_"))
+            .expect("a regex");
+        let all = render(stats(), &selection);
         let buckets = |line: &&str| {
             !line.contains("_bucket") || line.contains("0.000") || line.contains("Inf")
         };
@@ -287,7 +391,7 @@ ringway_endpoint_rq_total{cluster="api",endpoint="[::1]:9001"} 1"#;
 
     #[test]
     fn buckets_are_cumulative_and_end_in_the_count() {
-        let text = render(&stats(), &Selection::default());
+        let text = render(stats(), &Selection::default());
         let bucket = "ringway_listener_downstream_rq_time_seconds_bucket";
         let counts: Vec<u64> = text
             .lines()
@@ -306,8 +410,46 @@ ringway_endpoint_rq_total{cluster="api",endpoint="[::1]:9001"} 1"#;
     }
 
     #[test]
+    fn reasons_and_times_are_shown_from_the_first_on() {
+        let shown = |zeros, name: &str| {
+            let text = render(stats(), &Selection::new(zeros, None).expect("no regex"));
+            text.lines().any(|line| line.starts_with(name))
+        };
+        for (name, by_itself, used) in [
+            (
+                "ringway_listener_violation_total{listener=\"we\\\"b\\\\\\n\",rule=\"bare_cr\"} 2",
+                true,
+                true,
+            ),
+            (
+                "ringway_listener_violation_total{listener=\"we\\\"b\\\\\\n\",rule=\"bare_lf\"} 0",
+                false,
+                false,
+            ),
+            ("ringway_endpoint_rq_time_seconds_count{", false, false),
+            ("ringway_listener_downstream_cx_total{", true, false),
+        ] {
+            assert!(shown(Some(Zeros::All), name), "{name}");
+            assert_eq!(shown(None, name), by_itself, "{name}");
+            assert_eq!(shown(Some(Zeros::None), name), used, "{name}");
+        }
+    }
+
+    #[test]
+    fn parts_are_short_however_many_listeners_there_are() {
+        let stats = Stats::new(1);
+        let held: Vec<_> = (0..200)
+            .map(|n| stats.listener(&Name::new(&format!("listener-{n}"))))
+            .collect();
+        let selection = Selection::new(Some(Zeros::All), None).expect("no regex");
+        let all: Vec<_> = parts(Arc::new(stats), selection).collect();
+        assert!(all.len() > 20 && all.iter().all(|part| part.len() < 2 * PART));
+        drop(held);
+    }
+
+    #[test]
     fn every_family_is_declared_once_before_its_samples() {
-        let text = render(&stats(), &Selection::default());
+        let text = render(stats(), &Selection::default());
         let mut families = HashSet::new();
         let mut current = "";
         for line in text.lines() {

@@ -13,21 +13,40 @@ use ringway_engine::observe::{
 /// A filter is an operator's, but admin may be reached by more than operators: a regex of this size is fast to build.
 const FILTER_BYTES: usize = 1 << 20;
 
+/// Which numbers that are zero are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zeros {
+    /// All of them.
+    All,
+    /// Not those of which there are dozens for each scope, most of them zero for ever: reasons, and the buckets of times of which
+    /// there were none.
+    Few,
+    /// None.
+    None,
+}
+
 /// Which numbers are asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
-    used_only: bool,
+    /// Each form has its own default.
+    zeros: Option<Zeros>,
     filter: Option<Regex>,
 }
 
 impl Selection {
-    /// Those that are not zero (`used_only`), and those whose name the regex finds something in.
-    pub(crate) fn new(used_only: bool, filter: Option<&str>) -> Result<Self, regex::Error> {
+    /// Those whose name the regex finds something in.
+    pub(crate) fn new(zeros: Option<Zeros>, filter: Option<&str>) -> Result<Self, regex::Error> {
         let build = |text| RegexBuilder::new(text).size_limit(FILTER_BYTES).build();
         Ok(Self {
-            used_only,
+            zeros,
             filter: filter.map(build).transpose()?,
         })
+    }
+
+    /// What is shown where nothing was said.
+    pub(super) fn or(mut self, zeros: Zeros) -> Self {
+        self.zeros.get_or_insert(zeros);
+        self
     }
 
     /// Whether a name is asked for.
@@ -37,9 +56,14 @@ impl Selection {
             .is_none_or(|regex| regex.is_match(name))
     }
 
-    /// Whether a number of that size is asked for.
-    pub(super) fn takes_value(&self, is_zero: bool) -> bool {
-        !(self.used_only && is_zero)
+    /// Whether a number is asked for; `many`: of a kind of which there are dozens.
+    pub(super) fn takes_value(&self, is_zero: bool, many: bool) -> bool {
+        !is_zero
+            || match self.zeros {
+                None | Some(Zeros::All) => true,
+                Some(Zeros::Few) => !many,
+                Some(Zeros::None) => false,
+            }
     }
 }
 
@@ -61,21 +85,22 @@ pub(super) struct Member {
     pub(super) values: Vec<Value>,
 }
 
-/// Reads all numbers, added up over the cores but for the cores' own.
-pub(super) fn read(stats: &Stats) -> Vec<Set> {
-    vec![
-        server(stats),
-        cores(stats),
-        named(stats.listeners()),
-        named(stats.route_tables()),
-        named(stats.clusters()),
-        named(stats.watches()),
-        hosts(stats),
-        calls(stats.all_calls()),
-        calls(stats.all_rpc_calls()),
-        certificates(stats),
-    ]
-}
+/// Reads the numbers of a kind of scope, added up over the cores but for the cores' own.
+type Read = fn(&Stats) -> Set;
+
+/// All kinds, in the order in which they are shown. They are read one after the other, since of each there may be thousands.
+pub(super) const KINDS: [Read; 10] = [
+    server,
+    cores,
+    |stats| named(stats.listeners()),
+    |stats| named(stats.route_tables()),
+    |stats| named(stats.clusters()),
+    |stats| named(stats.watches()),
+    hosts,
+    |stats| calls(stats.all_calls()),
+    |stats| calls(stats.all_rpc_calls()),
+    certificates,
+];
 
 fn set<S: Scope>(members: Vec<Member>) -> Set {
     Set {

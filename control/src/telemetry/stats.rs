@@ -81,33 +81,43 @@ impl Number {
 /// The numbers that are asked for, by name.
 fn numbers(stats: &Stats, selection: &Selection) -> Vec<(String, Number)> {
     let mut list = Vec::new();
-    for set in series::read(stats) {
+    for read in series::KINDS {
+        let set = read(stats);
         for member in set.members {
             let Member { path, values, .. } = member;
+            let mut add = |name: std::fmt::Arguments<'_>, number: Number| {
+                if selection.takes_value(number.is_zero(), false) {
+                    let name = format!("{path}.{name}");
+                    if selection.takes(&name) {
+                        list.push((name, number));
+                    }
+                }
+            };
             for (metric, value) in set.metrics.iter().zip(values) {
-                expand(&path, metric, value, &mut list);
+                expand(metric, value, &mut add);
             }
         }
     }
-    list.retain(|(name, number)| selection.takes_value(number.is_zero()) && selection.takes(name));
     list.sort_by(|(a, _), (b, _)| a.cmp(b));
     list
 }
 
 /// A metric of several numbers becomes as many names.
-fn expand(path: &str, metric: &Metric, value: Value, list: &mut Vec<(String, Number)>) {
-    let name = format!("{path}.{}", metric.name);
+fn expand(metric: &Metric, value: Value, add: &mut dyn FnMut(std::fmt::Arguments<'_>, Number)) {
+    let name = metric.name;
     match value {
-        Value::Counter(n) => list.push((name, Number::Count(n))),
-        Value::Gauge(n) => list.push((name, Number::Level(n))),
-        Value::Histogram(times) => list.push((name, Number::Times(times))),
+        Value::Counter(n) => add(format_args!("{name}"), Number::Count(n)),
+        Value::Gauge(n) => add(format_args!("{name}"), Number::Level(n)),
+        Value::Histogram(times) => add(format_args!("{name}"), Number::Times(times)),
         Value::Classes(counts) => {
-            let named = CLASSES.iter().zip(counts);
-            list.extend(named.map(|(class, n)| (format!("{name}_{class}"), Number::Count(n))));
+            for (class, n) in CLASSES.iter().zip(counts) {
+                add(format_args!("{name}_{class}"), Number::Count(n));
+            }
         }
         Value::Reasons(tally) => {
-            let named = tally.counts.into_iter();
-            list.extend(named.map(|(rule, n)| (format!("{name}.{rule}"), Number::Count(n))));
+            for (reason, n) in tally.counts {
+                add(format_args!("{name}.{reason}"), Number::Count(n));
+            }
         }
     }
 }
@@ -125,6 +135,7 @@ mod tests {
     use ringway_config::Name;
 
     use super::*;
+    use crate::telemetry::Zeros;
 
     fn stats() -> Stats {
         let stats = Stats::new(1);
@@ -144,7 +155,8 @@ mod tests {
         let stats = stats();
         // Held, as a snapshot would.
         let _cluster = stats.cluster(&Name::new("api"));
-        let selection = Selection::new(true, Some("^(listener|cluster)")).expect("a regex");
+        let selection =
+            Selection::new(Some(Zeros::None), Some("^(listener|cluster)")).expect("a regex");
         let expect = "\
 cluster.api.endpoint.127.0.0.1_9001.rq_time: P0(nan,0.96) P25(nan,0.96) P50(nan,0.96) P75(nan,0.96) P90(nan,0.96) \
 P95(nan,0.96) P99(nan,0.96) P99.5(nan,0.96) P99.9(nan,0.96) P100(nan,0.96)
@@ -176,7 +188,8 @@ listener.web.violation.RULE: 1
 
     #[test]
     fn json_is_envoys() {
-        let selection = Selection::new(true, Some(r"rq_t|cx_total$")).expect("a regex");
+        let selection =
+            Selection::new(Some(Zeros::None), Some(r"rq_t|cx_total$")).expect("a regex");
         let read: serde_json::Value =
             serde_json::from_str(&json(&stats(), &selection)).expect("JSON");
         let list = read["stats"].as_array().expect("a list");
@@ -198,9 +211,9 @@ listener.web.violation.RULE: 1
 
     #[test]
     fn a_wrong_filter_is_an_error() {
-        assert!(Selection::new(false, Some("(")).is_err());
+        assert!(Selection::new(None, Some("(")).is_err());
         assert!(
-            Selection::new(false, Some(r"(\w{100}){100}")).is_err(),
+            Selection::new(None, Some(r"(\w{100}){100}")).is_err(),
             "too large"
         );
     }

@@ -242,6 +242,7 @@ scope! {
         tls_renewals_total: Counter as tls_renewals, "Times that certificates, keys or tickets were taken anew while serving.";
         tls_renewals_failed: Counter, "Times that new files were refused, and the old ones served on.";
         draining: Gauge, "1 while the process drains, else 0.";
+        admin_cx_closed_for_room: Counter, "Connections to the admin interface closed because all places were taken and somebody new came.";
         access_log_bytes: Counter as access_log_written_bytes, "Bytes written to access logs.";
         access_log_errors: Counter, "Failed writes to access logs; what they held is lost.";
         access_log_lines_lost: Counter, "Access log lines lost in failed writes.";
