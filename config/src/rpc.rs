@@ -16,6 +16,8 @@ pub struct ClientRpc {
     /// Bytes of calls in flight on a core, over all connections; one more is refused. And of what is kept for clients: frames in part,
     /// answers that they have not taken; whoever has the most is cut off. Default 256 MiB.
     pub memory: ByteSize,
+    /// Whether clients are told in words that no more calls of theirs are taken; absent: where all clients of the protocol know the words.
+    pub goaway: Option<bool>,
 }
 
 impl Default for ClientRpc {
@@ -25,6 +27,7 @@ impl Default for ClientRpc {
             in_flight: 1024,
             queue: ByteSize(64 << 20),
             memory: ByteSize(256 << 20),
+            goaway: None,
         }
     }
 }

@@ -29,6 +29,11 @@ pub trait Codec: fmt::Debug + Send + Sync {
     /// How requests may share a connection to an upstream.
     fn sharing(&self) -> Sharing;
 
+    /// Whether clients know what [`Session::goaway`] says.
+    fn goaway(&self) -> GoAway {
+        GoAway::Known
+    }
+
     /// One side of one connection, before its first byte.
     fn start(&self, side: Side, limits: &Limits) -> Box<dyn Session>;
 }
@@ -57,6 +62,17 @@ pub enum Sharing {
     OneAtATime,
     /// An upstream may call its client: each client has upstream connections of its own, and ids stay as they are.
     Bound,
+}
+
+/// Whether clients understand that no more calls are wanted on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoAway {
+    /// All of them: they are told.
+    Known,
+    /// Some do not: they are told where the configuration says so.
+    Asked,
+    /// The protocol has no words for it.
+    Wordless,
 }
 
 /// Which side of the proxy a connection is on.

@@ -41,7 +41,7 @@ impl Registry {
             .filter("fault", fault::parse)
             .filter("grpc_web", grpc_web::parse)
             .filter("transcode", transcode::parse)
-            .codec(Bolt::default())
+            .codec(Bolt)
             .codec(Dubbo)
             .codec(DubboThrift)
             .codec(Tars)

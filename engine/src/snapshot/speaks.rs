@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringway_config::{
     self as config, Config, Name, PathError, Protocol, Service, UpstreamProtocol,
 };
-use ringway_protocols::codec::Codec;
+use ringway_protocols::codec::{Codec, GoAway};
 
 use super::{Builder, Filters, TableSpec};
 use crate::route::{Action, Forward, Route};
@@ -19,15 +19,31 @@ impl Builder<'_> {
         path: &str,
     ) -> Option<Vec<Arc<dyn Codec>>> {
         match &listener.protocol {
-            Protocol::Http | Protocol::Http1 | Protocol::Http2 => Some(Vec::new()),
+            Protocol::Http | Protocol::Http1 | Protocol::Http2 => {
+                self.has_goodbye(listener, &[], path);
+                Some(Vec::new())
+            }
             Protocol::Rpc(name) => match self.registry.codecs_of(name.as_str()) {
-                Ok(codecs) => Some(codecs),
+                Ok(codecs) => {
+                    self.has_goodbye(listener, &codecs, path);
+                    Some(codecs)
+                }
                 Err(why) => {
                     let place = format!("{path}.protocol");
                     self.errors.push(PathError::new(place, why));
                     None
                 }
             },
+        }
+    }
+
+    /// That a goodbye to clients is only spoken of where there are words for one.
+    fn has_goodbye(&mut self, listener: &config::Listener, codecs: &[Arc<dyn Codec>], path: &str) {
+        let is_wordless = |codec: &Arc<dyn Codec>| codec.goaway() == GoAway::Wordless;
+        if listener.rpc.goaway.is_some() && codecs.iter().all(is_wordless) {
+            let message = "the listener's protocol has no such words: leave it out";
+            self.errors
+                .push(PathError::new(format!("{path}.rpc.goaway"), message));
         }
     }
 

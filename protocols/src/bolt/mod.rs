@@ -18,8 +18,8 @@ use self::block::Named;
 use self::head::Head;
 use crate::Fields;
 use crate::codec::{
-    AmendError, Change, Codec, DecodeError, Frame, Kind, Limits, Output, Refusal, Session, Sharing,
-    Side, Sniff, Span, Verdict, Why,
+    AmendError, Change, Codec, DecodeError, Frame, GoAway, Kind, Limits, Output, Refusal, Session,
+    Sharing, Side, Sniff, Span, Verdict, Why,
 };
 use crate::reader::{Framer, Taken};
 
@@ -32,10 +32,7 @@ const HESSIAN2: u8 = 1;
 
 /// The protocol.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bolt {
-    /// Whether peers know MOSN's GoAway. Java's do not: they would log an unknown command.
-    pub goaway: bool,
-}
+pub struct Bolt;
 
 impl Codec for Bolt {
     fn name(&self) -> &'static str {
@@ -62,11 +59,15 @@ impl Codec for Bolt {
         Sharing::Multiplexed { bits: 31 }
     }
 
+    fn goaway(&self) -> GoAway {
+        // A word of MOSN's alone. Java's clients would note an error for each.
+        GoAway::Asked
+    }
+
     fn start(&self, side: Side, limits: &Limits) -> Box<dyn Session> {
         Box::new(BoltSession {
             side,
             limits: *limits,
-            goaway: self.goaway,
             framer: Framer::new(limits.frame),
             spoken: None,
         })
@@ -77,7 +78,6 @@ impl Codec for Bolt {
 struct BoltSession {
     side: Side,
     limits: Limits,
-    goaway: bool,
     framer: Framer,
     /// Version and sub-version of the last frame sent or received.
     spoken: Option<(u8, u8)>,
@@ -218,10 +218,7 @@ impl Session for BoltSession {
     }
 
     fn goaway(&mut self) -> Option<Frame> {
-        match self.goaway {
-            true => self.control(head::GOAWAY, 0, Kind::GoAway),
-            false => None,
-        }
+        self.control(head::GOAWAY, 0, Kind::GoAway)
     }
 }
 

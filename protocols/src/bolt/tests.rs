@@ -10,11 +10,9 @@ macro_rules! capture {
     };
 }
 
-const BOLT: Bolt = Bolt { goaway: false };
-
 /// Holds the codec to its rules over these bytes, wherever they are cut.
 fn check(side: Side, bytes: &[u8]) -> Seen {
-    trial(&BOLT, side, &Limits::default(), bytes, Cuts::Everywhere).unwrap()
+    trial(&Bolt, side, &Limits::default(), bytes, Cuts::Everywhere).unwrap()
 }
 
 fn one(side: Side, bytes: &[u8]) -> Frame {
@@ -108,7 +106,7 @@ fn heartbeats_are_answered_in_kind() {
     };
     assert_eq!((ping.kind, ack.kind), (Kind::Ping, Kind::Pong));
     assert_eq!(ping.timeout, None);
-    let mut session = BOLT.start(Side::Client, &Limits::default());
+    let mut session = Bolt.start(Side::Client, &Limits::default());
     // As Java answers it, byte by byte.
     assert_eq!(session.pong(ping).unwrap().bytes, ack.bytes);
     let node = one(Side::Client, capture!("node_v1_ping"));
@@ -117,7 +115,7 @@ fn heartbeats_are_answered_in_kind() {
 
 #[test]
 fn own_heartbeats_speak_the_version_of_the_connection() {
-    let mut session = BOLT.start(Side::Upstream, &Limits::default());
+    let mut session = Bolt.start(Side::Upstream, &Limits::default());
     assert_eq!(session.ping(10), None);
     let java = check(Side::Client, capture!("java_ping_and_ack"));
     written(&mut *session, &java.frames[0]);
@@ -141,7 +139,7 @@ fn a_new_id_mends_the_checksum_of_a_large_frame() {
     bytes[20..24].copy_from_slice(&content.to_be_bytes());
     bytes.resize(bytes.len() + 300_000, 7);
     bytes.extend_from_slice(&crc::sum(&bytes).to_be_bytes());
-    let mut session = BOLT.start(Side::Client, &Limits::default());
+    let mut session = Bolt.start(Side::Client, &Limits::default());
     let mut input = BytesMut::from(&bytes[..]);
     let mut large = session.decode(&mut input).unwrap().unwrap();
     assert_eq!(large.broken, None);
@@ -173,7 +171,7 @@ fn a_checksum_follows_only_where_java_puts_one() {
 #[test]
 fn refusals_are_answers_that_java_knows() {
     let refusal = |why| Refusal { why, text: "" };
-    let mut session = BOLT.start(Side::Client, &Limits::default());
+    let mut session = Bolt.start(Side::Client, &Limits::default());
     for (why, status) in [
         (Why::NoRoute, 6),
         (Why::NoHost, 6),
@@ -212,7 +210,7 @@ fn frames_over_the_limit_are_answered_and_passed_over() {
     };
     let mut bytes = capture!("node_v1_request").to_vec();
     bytes.extend_from_slice(capture!("node_v1_ping"));
-    let seen = trial(&BOLT, Side::Client, &limits, &bytes, Cuts::Everywhere).unwrap();
+    let seen = trial(&Bolt, Side::Client, &limits, &bytes, Cuts::Everywhere).unwrap();
     let kinds: Vec<_> = seen.frames.iter().map(|f| (f.kind, f.broken)).collect();
     let too_large = Some(DecodeError::FrameTooLarge);
     assert_eq!(kinds, [(Kind::Request, too_large), (Kind::Ping, None)]);
@@ -311,7 +309,7 @@ fn a_change_of_headers_keeps_all_that_it_does_not_name() {
         (Some("tenant"), Some("blue")),
     ];
     let frame = one(Side::Client, &request(9, &before, b"content"));
-    let session = BOLT.start(Side::Client, &Limits::default());
+    let session = Bolt.start(Side::Client, &Limits::default());
     let amended = session.amend(&frame, &[set("tenant", "blue")]).unwrap();
     assert_eq!(amended.bytes, request(9, &after, b"content"));
     let gone = Change {
@@ -326,15 +324,26 @@ fn a_change_of_headers_keeps_all_that_it_does_not_name() {
 }
 
 #[test]
-fn goaway_is_sent_only_to_who_knows_it() {
-    let node = one(Side::Client, capture!("node_v1_request"));
-    let mut session = BOLT.start(Side::Client, &Limits::default());
-    written(&mut *session, &node);
+fn goaway_is_a_word_of_mosns_in_the_version_of_the_connection() {
+    assert_eq!(Bolt.goaway(), GoAway::Asked);
+    let mut session = Bolt.start(Side::Client, &Limits::default());
+    // Nothing was said yet: there is no version to say it in.
     assert_eq!(session.goaway(), None);
-    let mut session = Bolt { goaway: true }.start(Side::Client, &Limits::default());
-    written(&mut *session, &node);
-    let goaway = session.goaway().unwrap();
-    assert_eq!(one(Side::Upstream, &goaway.bytes).kind, Kind::GoAway);
+    for (call, expect) in [
+        (
+            &capture!("node_v1_request")[..],
+            &b"\x01\x01\0\x64\x01\0\0\0\0\x01\xff\xff\xff\xff\0\0\0\0\0\0\0\0"[..],
+        ),
+        (
+            capture!("node_v2_request_crc"),
+            b"\x02\x02\x01\0\x64\x01\0\0\0\0\x01\0\xff\xff\xff\xff\0\0\0\0\0\0\0\0",
+        ),
+    ] {
+        written(&mut *session, &one(Side::Client, call));
+        let goaway = session.goaway().unwrap();
+        assert_eq!(goaway.bytes, expect);
+        assert_eq!(one(Side::Upstream, &goaway.bytes).kind, Kind::GoAway);
+    }
 }
 
 #[test]
@@ -350,7 +359,7 @@ fn first_bytes_of_other_protocols_are_none_of_bolt() {
         (b"\x16\x03\x01", Sniff::No),
         (b"\xda\xbb", Sniff::No),
     ] {
-        assert_eq!(BOLT.sniff(prefix), sniff, "{prefix:?}");
+        assert_eq!(Bolt.sniff(prefix), sniff, "{prefix:?}");
     }
 }
 

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use super::message::{self, Message, Protocol};
 use crate::Fields;
 use crate::codec::{
-    AmendError, Call, Change, Codec, DecodeError, Frame, Kind, Limits, Output, Refusal, Session,
-    Sharing, Side, Sniff, Span,
+    AmendError, Call, Change, Codec, DecodeError, Frame, GoAway, Kind, Limits, Output, Refusal,
+    Session, Sharing, Side, Sniff, Span,
 };
 use crate::reader::{Framer, Measure, Reader, Taken};
 
@@ -40,6 +40,10 @@ impl Codec for DubboThrift {
 
     fn sharing(&self) -> Sharing {
         Sharing::Multiplexed { bits: 63 }
+    }
+
+    fn goaway(&self) -> GoAway {
+        GoAway::Wordless
     }
 
     fn start(&self, side: Side, limits: &Limits) -> Box<dyn Session> {

@@ -18,8 +18,8 @@ use self::message::{Message, NAME_MAX, Protocol};
 use self::skip::Skip;
 use crate::Fields;
 use crate::codec::{
-    AmendError, Call, Change, Codec, DecodeError, Frame, Kind, Limits, Output, Refusal, Session,
-    Sharing, Side, Sniff,
+    AmendError, Call, Change, Codec, DecodeError, Frame, GoAway, Kind, Limits, Output, Refusal,
+    Session, Sharing, Side, Sniff,
 };
 use crate::reader::{Framer, Measure, Reader, Taken};
 
@@ -42,6 +42,10 @@ impl Codec for Thrift {
 
     fn sharing(&self) -> Sharing {
         Sharing::OneAtATime
+    }
+
+    fn goaway(&self) -> GoAway {
+        GoAway::Wordless
     }
 
     fn start(&self, side: Side, limits: &Limits) -> Box<dyn Session> {

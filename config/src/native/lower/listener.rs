@@ -385,6 +385,7 @@ fn rpc(record: &ClientRpcRecord) -> ClientRpc {
         in_flight: record.in_flight.u32(),
         queue: record.queue,
         memory: record.memory,
+        goaway: record.goaway,
     }
 }
 

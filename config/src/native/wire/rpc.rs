@@ -16,6 +16,8 @@ record! {
         queue: ByteSize = "64MiB",
         /// What all calls in flight on a core may take together, bodies that `transcode` collects among them; one more is answered with an error. And what the core keeps for all clients together, of frames that are not whole yet and of answers that they have not taken: beyond it, the client with the most is cut off.
         memory: ByteSize = "256MiB",
+        /// Whether clients are told in the protocol's words when the proxy takes no more calls of theirs: before it ends, or the listener does. Default: where all clients know the words (Dubbo, Tars). Of Bolt's only MOSN does; others note an error and go on.
+        goaway: Option<bool>,
     }
 }
 

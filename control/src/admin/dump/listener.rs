@@ -79,12 +79,14 @@ fn rpc(rpc: &ClientRpc) -> Value {
         in_flight,
         queue,
         memory,
+        goaway,
     } = rpc;
     map([
         ("max_frame", some(max_frame.0)),
         ("in_flight", some(*in_flight)),
         ("queue", some(queue.0)),
         ("memory", some(memory.0)),
+        ("goaway", goaway.map(Value::from)),
     ])
 }
 

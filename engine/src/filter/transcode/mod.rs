@@ -50,7 +50,7 @@ pub(super) fn parse(value: &Value) -> Parsed {
     let config = Transcode::parse(value)?;
     let codec: Arc<dyn Codec> = match config.to {
         TranscodeTo::Dubbo => Arc::new(Dubbo),
-        TranscodeTo::Bolt => Arc::new(Bolt::default()),
+        TranscodeTo::Bolt => Arc::new(Bolt),
     };
     let pairs = config.headers.iter().cloned();
     let carried = pairs.map(|(to, from)| (Bytes::from(to), Bytes::from(from)));

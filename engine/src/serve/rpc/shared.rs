@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ringway_protocols::Fields;
-use ringway_protocols::codec::{Codec, DecodeError, Frame, Limits, Output, Refusal, Session, Side};
+use ringway_protocols::codec::{
+    Codec, DecodeError, Frame, GoAway, Limits, Output, Refusal, Session, Sharing, Side,
+};
 
 use super::End;
 use crate::request::{FrameEnd, Tie};
@@ -135,7 +137,11 @@ impl Shared {
         if let Some(told) = self.goodbye.get() {
             return told;
         }
-        let goaway = self.session.borrow_mut().goaway();
+        let is_known = self.codec.goaway() == GoAway::Known;
+        let goaway = match self.listener.spec.config.rpc.goaway.unwrap_or(is_known) {
+            true => self.session.borrow_mut().goaway(),
+            false => None,
+        };
         self.goodbye.set(Some(goaway.is_some()));
         if let Some(goaway) = goaway {
             self.send(&goaway);
