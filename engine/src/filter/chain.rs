@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ringway_protocols::codec::Frame;
 use ringway_protocols::message::ResponseHead;
 
-use super::{Filter, FilterSpec, Flow, Step, Transforms};
+use super::{Answered, Filter, FilterSpec, Flow, Step, Transforms};
 use crate::request::{LocalReply, Outcome, RequestCx};
 use crate::rng::Rng;
 
@@ -122,7 +122,7 @@ impl Running<'_> {
     }
 
     /// What the answer to a call is in HTTP, as the filter says that made the call.
-    pub fn on_answer(&mut self, answer: &Frame) -> Option<LocalReply> {
+    pub fn on_answer(&mut self, answer: &Frame) -> Option<Answered> {
         let mut all = self.started.iter_mut();
         all.find_map(|filter| filter.on_answer(answer))
     }

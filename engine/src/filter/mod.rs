@@ -11,7 +11,7 @@ mod grpc_web;
 mod headers;
 mod ip_access;
 mod registry;
-pub(crate) mod transcode;
+mod transcode;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,6 +36,15 @@ pub enum Flow {
     Respond(LocalReply),
     /// The connection is closed without an answer.
     Abort,
+}
+
+/// What a filter makes of the frame that answers its call.
+#[derive(Debug)]
+pub enum Answered {
+    /// What the frame says, in HTTP's words.
+    Told(LocalReply),
+    /// That it says nothing which HTTP could.
+    Unfit(LocalReply),
 }
 
 /// A filter's word, now or later.
@@ -64,7 +73,7 @@ pub trait Filter {
         Flow::Continue
     }
     /// The frame that answers the call which it made of the request, in HTTP's words. Comes before `on_response`.
-    fn on_answer(&mut self, answer: &Frame) -> Option<LocalReply> {
+    fn on_answer(&mut self, answer: &Frame) -> Option<Answered> {
         let _ = answer;
         None
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{Cx, Interim, Reply, ReplyBody, SharedUpload, Trace, abort, local_reply, upload};
 use crate::fault::{Fault, FaultKind};
-use crate::filter::{Flow, transcode};
+use crate::filter::{Answered, Flow};
 use crate::observe::RpcEnd;
 use crate::request::RequestCx;
 use crate::view::Held;
@@ -100,12 +100,14 @@ pub(super) fn in_http<'a>(reply: Reply<'a>, cx: &Cx<'_>, trace: &mut Trace<'_>) 
         }
         _ => None,
     };
-    let Some(made) = made else {
-        return reply;
+    let made = match made {
+        None => return reply,
+        Some(Answered::Told(made)) => made,
+        Some(Answered::Unfit(made)) => {
+            cx.listener.stats.transcode_bad_answer.inc();
+            made
+        }
     };
-    if made.details == transcode::BAD_ANSWER {
-        cx.listener.stats.transcode_bad_answer.inc();
-    }
     if let Some(held) = &mut trace.held {
         held.become_of(made.body.len() as u64);
     }

@@ -7,8 +7,9 @@ use ringway_protocols::codec::{Frame, Verdict};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::json::Unfit;
 use super::source::Inputs;
-use super::{BAD_ANSWER, Bad, refusal, values};
+use super::{Bad, VIA_UPSTREAM, refusal, values};
 use crate::request::LocalReply;
 
 /// The frame of the call that a request asks for.
@@ -39,25 +40,21 @@ pub(super) fn call(config: &Transcode, inputs: &Inputs<'_>, body: &[u8]) -> Resu
 }
 
 /// What an answer is in HTTP.
-pub(super) fn answer(answer: &Frame) -> LocalReply {
+pub(super) fn answer(answer: &Frame) -> Result<LocalReply, Unfit> {
     if answer.verdict == Verdict::Failed {
         let (status, text) = failure(answer.code);
-        return refusal(status, "via_upstream", text, None);
+        return Ok(refusal(status, VIA_UPSTREAM, text, None));
     }
-    let Some(content) = json_content(answer) else {
-        return refusal(502, BAD_ANSWER, "the server's answer is not JSON", None);
-    };
+    let content = json_content(answer).ok_or(Unfit::NotJson)?;
     if answer.verdict == Verdict::Exception {
         let text: Option<String> = serde_json::from_slice(content).unwrap_or_default();
-        return refusal(500, "via_upstream", &text.unwrap_or_default(), None);
+        return Ok(refusal(500, VIA_UPSTREAM, &text.unwrap_or_default(), None));
     }
     if content.is_empty() {
-        return super::answer(200, "via_upstream", Bytes::from_static(b"null"));
+        return Ok(super::value(Bytes::from_static(b"null")));
     }
-    match serde_json::from_slice::<IgnoredAny>(content) {
-        Ok(_) => super::answer(200, "via_upstream", answer.bytes.slice_ref(content)),
-        Err(_) => refusal(502, BAD_ANSWER, "the server's answer is not JSON", None),
-    }
+    let _is_json: IgnoredAny = serde_json::from_slice(content).map_err(|_| Unfit::NotJson)?;
+    Ok(super::value(answer.bytes.slice_ref(content)))
 }
 
 /// What a status says: in HTTP's numbers, and in words, for there are none with it.

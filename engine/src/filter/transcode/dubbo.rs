@@ -9,8 +9,9 @@ use ringway_protocols::dubbo::{GenericAnswer, GenericCall, generic_answer};
 use ringway_protocols::hessian::{Tree, Value as Hessian};
 use serde_json::Value;
 
+use super::json::{self, Unfit};
 use super::source::Inputs;
-use super::{BAD_ANSWER, Bad, json, refusal, values};
+use super::{Bad, VIA_UPSTREAM, refusal, values};
 use crate::request::LocalReply;
 
 /// What a call says at first of how long it waits: each try says what is left of the request's time instead, if that has a limit.
@@ -87,27 +88,18 @@ impl<'a> Open<'a> {
 }
 
 /// What an answer is in HTTP.
-pub(super) fn answer(config: &Transcode, answer: &Frame) -> LocalReply {
-    let (answer, tree) = match generic_answer(answer, &Limits::default()) {
-        Ok(decoded) => decoded,
-        Err(error) => {
-            let text = format!("the provider's answer cannot be read: {error}");
-            return refusal(502, BAD_ANSWER, &text, None);
-        }
-    };
-    match answer {
-        GenericAnswer::Value(value) => match json::write(&value, &tree, config) {
-            Ok(body) => super::answer(200, "via_upstream", body),
-            Err(unfit) => refusal(502, BAD_ANSWER, unfit.text(), None),
-        },
+pub(super) fn answer(config: &Transcode, answer: &Frame) -> Result<LocalReply, Unfit> {
+    let (answer, tree) = generic_answer(answer, &Limits::default()).map_err(Unfit::Unread)?;
+    Ok(match answer {
+        GenericAnswer::Value(value) => super::value(json::write(&value, &tree, config)?),
         GenericAnswer::Exception(thrown) => {
             let (class, text) = exception(&thrown, &tree);
-            refusal(500, "via_upstream", text, Some(class))
+            refusal(500, VIA_UPSTREAM, text, Some(class))
         }
         GenericAnswer::Failed { status, text } => {
-            refusal(status_of(status), "via_upstream", &text, None)
+            refusal(status_of(status), VIA_UPSTREAM, &text, None)
         }
-    }
+    })
 }
 
 /// The class and the words of what was thrown. What a provider wraps, because its callers may not have the class, is what it wraps.

@@ -10,10 +10,13 @@
 //! | a `java.math.BigDecimal` | a number, all of its digits |
 //! | what was there before | the same again; within itself an error, for there is no end to it |
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ringway_config::transcode::{Longs, Transcode};
+use ringway_protocols::codec::DecodeError;
 use ringway_protocols::hessian::{Body, Node, Tree, Value};
 
 /// The largest whole number up to which doubles have all of them.
@@ -21,23 +24,31 @@ const SAFE: u64 = (1 << 53) - 1;
 /// How deep values may lie in each other. References make them deeper than they were read.
 const DEPTH_MAX: usize = 128;
 
-/// Why a value cannot be JSON.
+/// Why an answer cannot be JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     TooLarge,
     TooDeep,
     WithinItself,
     Key,
+    /// The server writes another serialization.
+    NotJson,
+    /// It breaks its serialization.
+    Unread(DecodeError),
 }
 
-impl Unfit {
-    pub(super) fn text(self) -> &'static str {
-        match self {
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::TooLarge => "the answer is too large",
             Self::TooDeep => "values of the answer lie too deep in each other",
             Self::WithinItself => "a value of the answer lies within itself, which JSON cannot say",
             Self::Key => "a key of the answer is no text or number, which JSON cannot say",
-        }
+            Self::NotJson => "the server's answer is not JSON",
+            Self::Unread(error) => {
+                return write!(f, "the provider's answer cannot be read: {error}");
+            }
+        })
     }
 }
 

@@ -28,14 +28,16 @@ use ringway_protocols::message::ResponseHead;
 use serde_json::{Value, json};
 
 use self::source::Inputs;
-use super::{BadBody, Filter, FilterSpec, Flow, Parsed, Step, Transform};
+use super::{Answered, BadBody, Filter, FilterSpec, Flow, Parsed, Step, Transform};
 use crate::request::{LocalReply, RequestCx, RpcCall};
 use crate::rng::Rng;
 
 /// RESPONSE_CODE_DETAILS of a request of which no call can be made.
 const BAD_REQUEST: &str = "transcode_bad_request";
 /// The same of an answer that cannot be JSON.
-pub(crate) const BAD_ANSWER: &str = "transcode_bad_answer";
+const BAD_ANSWER: &str = "transcode_bad_answer";
+/// And of one that is the upstream's word.
+const VIA_UPSTREAM: &str = "via_upstream";
 /// What a client is told of what a provider says in words: it may hold a whole trace of its stack.
 const WORDS_MAX: usize = 1024;
 
@@ -165,11 +167,15 @@ impl Filter for Transcoding<'_> {
         }
     }
 
-    fn on_answer(&mut self, answer: &Frame) -> Option<LocalReply> {
+    fn on_answer(&mut self, answer: &Frame) -> Option<Answered> {
         self.speaks = true;
-        Some(match self.spec.config.to {
+        let told = match self.spec.config.to {
             TranscodeTo::Dubbo => dubbo::answer(&self.spec.config, answer),
             TranscodeTo::Bolt => bolt::answer(answer),
+        };
+        Some(match told {
+            Ok(reply) => Answered::Told(reply),
+            Err(unfit) => Answered::Unfit(refusal(502, BAD_ANSWER, &unfit.to_string(), None)),
         })
     }
 
@@ -232,6 +238,11 @@ fn refusal(status: u16, details: &'static str, text: &str, exception: Option<&st
         body: error_body(brief(text), exception),
         ..answer(status, details, Bytes::new())
     }
+}
+
+/// An answer that is what the call gave.
+fn value(json: Bytes) -> LocalReply {
+    answer(200, VIA_UPSTREAM, json)
 }
 
 /// An answer with JSON for its body.

@@ -1,6 +1,7 @@
 //! What answers become: values, errors, and what JSON cannot say.
 
 use bytes::BytesMut;
+use ringway_protocols::codec::DecodeError;
 use ringway_protocols::dubbo::{GenericAnswer, generic_answer};
 use ringway_protocols::hessian::{Body, Tree, Value as Hessian, Writer};
 
@@ -179,10 +180,12 @@ fn said(reply: &LocalReply) -> (u16, Value) {
     (reply.status, serde_json::from_slice(&reply.body).unwrap())
 }
 
+type Said = Result<(u16, Value), json::Unfit>;
+
 #[test]
 fn answers_of_dubbo_become_statuses_and_json() {
     let config = config(json!({ "to": "dubbo", "service": "s", "method": "m" }));
-    let reply = |frame: &Frame| said(&dubbo::answer(&config, frame));
+    let reply = |frame: &Frame| -> Said { Ok(said(&dubbo::answer(&config, frame)?)) };
     for flag in [1, 4] {
         let value = dubbo_answer(20, |out| {
             out.int(flag);
@@ -190,10 +193,10 @@ fn answers_of_dubbo_become_statuses_and_json() {
             out.map(None);
             out.end_map();
         });
-        assert_eq!(reply(&value), (200, json!("hi")));
+        assert_eq!(reply(&value), Ok((200, json!("hi"))));
     }
     let nothing = dubbo_answer(20, |out| out.int(2));
-    assert_eq!(reply(&nothing), (200, json!(null)));
+    assert_eq!(reply(&nothing), Ok((200, json!(null))));
     let thrown = dubbo_answer(20, |out| {
         out.int(0);
         out.object(
@@ -205,7 +208,7 @@ fn answers_of_dubbo_become_statuses_and_json() {
     });
     let error =
         json!({ "error": { "message": "boom", "exception": "java.lang.IllegalStateException" } });
-    assert_eq!(reply(&thrown), (500, error));
+    assert_eq!(reply(&thrown), Ok((500, error)));
     let wrapped = dubbo_answer(20, |out| {
         out.int(3);
         out.object(
@@ -217,7 +220,7 @@ fn answers_of_dubbo_become_statuses_and_json() {
         out.text("why");
     });
     let error = json!({ "error": { "message": "why", "exception": "x.Y" } });
-    assert_eq!(reply(&wrapped), (500, error));
+    assert_eq!(reply(&wrapped), Ok((500, error)));
     for (status, expect) in [
         (30, 504),
         (31, 504),
@@ -231,7 +234,7 @@ fn answers_of_dubbo_become_statuses_and_json() {
         let failed = dubbo_answer(status, |out| out.text("no"));
         assert_eq!(
             reply(&failed),
-            (expect, json!({ "error": { "message": "no" } }))
+            Ok((expect, json!({ "error": { "message": "no" } })))
         );
     }
     for bad in [
@@ -239,8 +242,7 @@ fn answers_of_dubbo_become_statuses_and_json() {
         dubbo_answer(20, |out| out.int(1)),
         dubbo_answer(20, |_| ()),
     ] {
-        let (status, body) = reply(&bad);
-        assert_eq!(status, 502, "{body}");
+        assert_eq!(reply(&bad), Err(json::Unfit::Unread(DecodeError::BadBody)));
     }
     // An exception says so without being decoded, too.
     let (answer, _) = generic_answer(&thrown, &Limits::default()).unwrap();
@@ -260,12 +262,12 @@ fn bolt_answer(status: u16, codec: u8, headers: &[&str], content: &str) -> Frame
     bytes.extend_from_slice(&(content.len() as u32).to_be_bytes());
     bytes.extend_from_slice(&block);
     bytes.extend_from_slice(content.as_bytes());
-    frame_of(&bytes, &Bolt::default())
+    frame_of(&bytes, &Bolt)
 }
 
 /// An answer, and the status and the JSON that it becomes.
 fn check_bolt(answer: &Frame, status: u16, body: Value) {
-    let reply = bolt::answer(answer);
+    let reply = bolt::answer(answer).unwrap();
     assert_eq!(said(&reply), (status, body));
     let told = reply.fields.get(b"content-type");
     assert_eq!(told, Some(&b"application/json"[..]));
@@ -274,13 +276,14 @@ fn check_bolt(answer: &Frame, status: u16, body: Value) {
 #[test]
 fn answers_of_bolt_become_statuses_and_json() {
     const ERROR: &[&str] = &["sofa_head_response_error", "true"];
-    const NO_JSON: &str = "the server's answer is not JSON";
     let value = bolt_answer(0, 12, &[], r#"{"a": 1}"#);
     check_bolt(&value, 200, json!({ "a": 1 }));
     check_bolt(&bolt_answer(0, 12, &[], ""), 200, Value::Null);
+    for unfit in [bolt_answer(0, 12, &[], "{"), bolt_answer(0, 1, &[], "x")] {
+        let answer = bolt::answer(&unfit).map(|_| ());
+        assert_eq!(answer, Err(json::Unfit::NotJson));
+    }
     for (answer, status, text) in [
-        (bolt_answer(0, 12, &[], "{"), 502, NO_JSON),
-        (bolt_answer(0, 1, &[], "x"), 502, NO_JSON),
         (bolt_answer(0, 12, ERROR, "\"boom\""), 500, "boom"),
         (bolt_answer(0, 12, ERROR, "null"), 500, ""),
     ] {
