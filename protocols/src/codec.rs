@@ -101,15 +101,16 @@ pub struct Limits {
 
 impl Default for Limits {
     /// A frame: twice what Dubbo providers take (8 MiB), and above what Tars' do (10 MiB), so that it is they who refuse. Headers:
-    /// what Bolt's two signed bytes of length can hold; tracing and baggage take some tens. Depth: no type that people write is
-    /// deeper than some tens. Values: a list of a million numbers passes; what is beyond costs more time than it is worth.
+    /// what Bolt's two signed bytes of length can hold; tracing and baggage take some tens. Depth: lists that people link by
+    /// hand are some hundreds deep, and servers that recurse fail at some thousands. Values: a list of four million numbers passes; what
+    /// is beyond would hold a core up for longer than its other calls should wait.
     fn default() -> Self {
         Self {
             frame: 16 << 20,
             headers: 256,
             header_bytes: 32 << 10,
-            depth: 64,
-            values: 1 << 20,
+            depth: 1024,
+            values: 4 << 20,
         }
     }
 }

@@ -226,6 +226,19 @@ impl Fields {
         self.list.push(Entry::Span { id, name, value });
     }
 
+    /// As [`Self::push_span`], and instead of an earlier one of just that name: for headers that are a map to who reads them, in which the
+    /// last of a name counts.
+    pub fn put_span(&mut self, id: FieldId, name: (u32, u32), value: (u32, u32)) {
+        let new = part(&self.raw, name);
+        let is_it = |entry: &Entry| entry.id() == id && entry.name(&self.raw) == new;
+        let place = self.list.iter().position(is_it);
+        if let Some(old) = place.and_then(|at| self.list.get_mut(at)) {
+            *old = Entry::Span { id, name, value };
+        } else {
+            self.push_span(id, name, value);
+        }
+    }
+
     /// Says in which bytes the spans lie: for a section that was read while its bytes were still in the read buffer.
     pub(crate) fn lie_in(&mut self, raw: Bytes) {
         self.raw = raw;
@@ -367,6 +380,19 @@ mod tests {
         let mut out = BytesMut::new();
         fields.iter().for_each(|f| f.write(&mut out));
         assert_eq!(&out[..], b"a: 3\r\nHost: x\r\n");
+    }
+
+    #[test]
+    fn put_keeps_the_last_of_a_name_in_its_own_case() {
+        let mut fields = sample();
+        fields.put_span(FieldId::Other, (15, 1), (12, 1));
+        fields.put_span(FieldId::Host, (6, 4), (18, 1));
+        let all: Vec<_> = fields
+            .iter()
+            .map(|field| (field.name, field.value))
+            .collect();
+        let expect = [(&b"A"[..], &b"1"[..]), (b"Host", b"2"), (b"a", b"x")];
+        assert_eq!(all, expect);
     }
 
     #[test]

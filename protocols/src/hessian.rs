@@ -26,7 +26,9 @@ pub(crate) enum Item {
     Int(i64),
     /// A text in one piece, as its bytes.
     Text(Span),
-    /// Something else that nothing later can refer to: a text in chunks, bytes, a double, a date.
+    /// A text in chunks.
+    Chunks,
+    /// Something else that nothing later can refer to: bytes, a double, a date.
     Plain,
     /// A list, a map, an object or a reference to one.
     Compound,
@@ -245,7 +247,7 @@ impl<'a> Skipper<'a> {
             whole = first.is_none();
             first = first.or(Some(span));
         })?;
-        Ok(first.filter(|_| whole).map_or(Item::Plain, Item::Text))
+        Ok(first.filter(|_| whole).map_or(Item::Chunks, Item::Text))
     }
 
     /// Passes over a text, and says where each chunk of it is.
@@ -268,7 +270,8 @@ impl<'a> Skipper<'a> {
         }
     }
 
-    /// So many UTF-16 units, written as UTF-8 each by itself, or, by some, in the four bytes of a pair.
+    /// So many UTF-16 units, written as UTF-8 each by itself, or, by some, in the four bytes of a pair. In no more bytes than it takes: who
+    /// reads a letter written longer reads the same text, and who compares bytes another.
     fn units(&mut self, mut units: usize) -> Result<()> {
         while units > 0 {
             let rest = self.reader.rest();
@@ -279,10 +282,15 @@ impl<'a> Skipper<'a> {
             if units == 0 {
                 break;
             }
-            let (bytes, taken) = match self.peek().ok_or(DecodeError::BadBody)? {
-                0xc0..=0xdf => (2, 1),
-                0xe0..=0xef => (3, 1),
-                0xf0..=0xf7 => (4, 2),
+            let mut letter = self.reader;
+            let (first, second) = (letter.u8(), letter.u8());
+            // What the second byte adds.
+            let more = second.unwrap_or_default() & 0x3f;
+            let (bytes, taken) = match (first.ok_or(DecodeError::BadBody)?, more) {
+                // A zero in two bytes is Java's, and no other letter's.
+                (0xc2..=0xdf, _) | (0xc0, 0) => (2, 1),
+                (0xe0, 0x20..) | (0xe1..=0xef, _) => (3, 1),
+                (0xf0, 0x10..) | (0xf1..=0xf7, _) => (4, 2),
                 _ => return Err(DecodeError::BadBody),
             };
             self.skip(bytes)?;

@@ -96,7 +96,7 @@ pub(super) fn fields(frame: &Bytes, block: Span) -> Fields {
     let mut fields = Fields::over(frame.clone(), 8);
     for pair in Pairs::of(frame, block).flatten() {
         if let (Some(key), Some(value)) = (pair.key, pair.value) {
-            fields.push_span(FieldId::of(key.of(frame)), key.place(), value.place());
+            fields.put_span(FieldId::of(key.of(frame)), key.place(), value.place());
         }
     }
     fields

@@ -271,6 +271,8 @@ fn header_blocks_may_have_nulls_and_keys_twice_and_the_last_counts() {
         (frame.version(), frame.group()),
         (&b"1.0"[..], &b"blue"[..])
     );
+    let fields = Bolt.start(Side::Client, &Limits::default()).headers(&frame);
+    assert_eq!(fields.get(b"sofa_head_method_name"), Some(&b"last"[..]));
     // A blank one counts for nothing, and without any the request says nothing.
     let blank = [
         (Some("service"), Some("")),

@@ -1,5 +1,9 @@
 //! The body of a request in Hessian 2: what is called, and where the attachments are.
 //!
+//! What a provider would read otherwise than it is read here could be called past the routes that are to keep it from being: so that a
+//! body has to be readable to its end, texts in chunks have no place in what routes ask for, and where a provider looks in two places
+//! (path and version, whose attachments count more), so does this.
+//!
 //! ```text
 //!  Dubbo's version · path · service's version or null · method · [-1, of Dubbox] · descriptor of the arguments' types
 //!  · argument … · attachments
@@ -19,70 +23,79 @@ use crate::{FieldId, Fields};
 const DUBBOX: u8 = 0x8f;
 /// What a call without a type of its own calls: the method is the first argument.
 const GENERIC: [&[u8]; 2] = [b"$invoke", b"$invokeAsync"];
-/// The arguments of such a call.
-const GENERIC_TYPES: &[u8] = b"Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;";
 
 /// What a request says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Invocation {
     pub(super) call: Call,
     pub(super) timeout: Option<Duration>,
-    /// Where the attachments begin, which are the end of the body; none if that cannot be told.
-    pub(super) attachments: Option<usize>,
+    /// Where the attachments begin, which are the end of the body.
+    pub(super) attachments: usize,
 }
 
-/// Reads the body of a whole frame. What is called has to be readable; attachments that are not are none.
+/// Reads the body of a whole frame.
 pub(super) fn read(frame: &[u8], limits: &Limits) -> Result<Invocation, DecodeError> {
-    let (mut invocation, skipper) = call(frame, limits)?;
-    let Some(mut skipper) = skipper else {
-        return Ok(invocation);
-    };
+    let (mut call, mut skipper) = call(frame, limits)?;
     let attachments = skipper.position();
-    if let Ok(named) = named(frame, &mut skipper, limits) {
-        invocation.attachments = Some(attachments);
-        invocation.timeout = named.timeout;
-        invocation.call.group = named.group;
-    }
-    Ok(invocation)
+    let named = named(frame, &mut skipper, limits)?;
+    call.service = named.path.unwrap_or(call.service);
+    call.version = named.version.unwrap_or(call.version);
+    call.group = named.group.unwrap_or_default();
+    Ok(Invocation {
+        call,
+        timeout: named.timeout,
+        attachments,
+    })
 }
 
-/// What is called, and a skipper that stands at the attachments, if the arguments could be passed over.
-fn call<'a>(
-    frame: &'a [u8],
-    limits: &Limits,
-) -> Result<(Invocation, Option<Skipper<'a>>), DecodeError> {
+/// What is called, and a skipper that stands at the attachments.
+fn call<'a>(frame: &'a [u8], limits: &Limits) -> Result<(Call, Skipper<'a>), DecodeError> {
     let mut skipper = Skipper::new(Reader::starting_at(frame, head::LEN), limits);
     let _dubbo_version = text(&mut skipper)?;
-    let mut invocation = Invocation::default();
-    let call = &mut invocation.call;
-    call.service = text(&mut skipper)?;
-    call.version = text(&mut skipper)?;
-    call.method = text(&mut skipper)?;
+    let mut call = Call {
+        service: text(&mut skipper)?,
+        version: text(&mut skipper)?,
+        method: text(&mut skipper)?,
+        ..Call::default()
+    };
     if skipper.peek() == Some(DUBBOX) {
         skipper.item()?;
     }
     let types = text(&mut skipper)?.of(frame);
-    let is_generic = GENERIC.contains(&call.method.of(frame)) && types == GENERIC_TYPES;
-    match pass_arguments(&mut skipper, count_arguments(types)) {
-        Err(_) => return Ok((invocation, None)),
-        Ok(Some(Item::Text(method))) if is_generic => call.method = method,
-        Ok(_) => {}
+    let is_generic = GENERIC.contains(&call.method.of(frame));
+    for at in 0..count_arguments(types).ok_or(DecodeError::BadBody)? {
+        let item = skipper.item()?;
+        if at > 0 || !is_generic {
+            continue;
+        }
+        if let Item::Text(method) = item {
+            call.method = trimmed(frame, method);
+        } else if item == Item::Chunks {
+            return Err(DecodeError::BadBody);
+        }
     }
-    Ok((invocation, Some(skipper)))
+    Ok((call, skipper))
 }
 
-/// A text or a null; of one in chunks, nothing.
+/// A text in one piece, or a null.
 fn text(skipper: &mut Skipper<'_>) -> Result<Span, DecodeError> {
     if skipper.peek() == Some(b'N') {
         skipper.item()?;
         return Ok(Span::default());
     }
-    match skipper.string()? {
-        Item::Text(span) => Ok(span),
-        Item::Null | Item::Bool(_) | Item::Int(_) | Item::Plain | Item::Compound => {
-            Ok(Span::default())
-        }
-    }
+    let Item::Text(text) = skipper.string()? else {
+        return Err(DecodeError::BadBody);
+    };
+    Ok(text)
+}
+
+/// A text without the blanks around it, as Java's `trim` takes them off the method of a generic call.
+fn trimmed(frame: &[u8], text: Span) -> Span {
+    let is_blank = |byte: &u8| *byte <= b' ';
+    let bytes = text.of(frame);
+    let front = bytes.iter().take_while(|byte| is_blank(byte)).count();
+    let back = bytes.iter().rev().take_while(|byte| is_blank(byte)).count();
+    Span::new(text.start() + front, text.end().saturating_sub(back)).unwrap_or_default()
 }
 
 /// How many arguments a descriptor names: `[I`, `Ljava/lang/String;`, one after the other. None if it is no descriptor.
@@ -101,19 +114,6 @@ fn count_arguments(types: &[u8]) -> Option<usize> {
         count += 1;
     }
     Some(count)
-}
-
-/// The first argument.
-fn pass_arguments(
-    skipper: &mut Skipper<'_>,
-    count: Option<usize>,
-) -> Result<Option<Item>, DecodeError> {
-    let mut first = None;
-    for _ in 0..count.ok_or(DecodeError::BadBody)? {
-        let item = skipper.item()?;
-        first = first.or(Some(item));
-    }
-    Ok(first)
 }
 
 /// A pair of the attachments.
@@ -146,6 +146,9 @@ fn walk(
         if count > limits.headers || to - start > limits.header_bytes {
             return Err(DecodeError::HeadersTooLarge);
         }
+        if key == Item::Chunks || value == Item::Chunks {
+            return Err(DecodeError::BadHeader);
+        }
         if let (Item::Text(key), Some(whole)) = (key, Span::new(from, to)) {
             see(Pair { whole, key, value });
         }
@@ -158,22 +161,23 @@ fn walk(
 
 #[derive(Default)]
 struct Named {
-    group: Span,
+    path: Option<Span>,
+    version: Option<Span>,
+    group: Option<Span>,
     timeout: Option<Duration>,
 }
 
 /// What routing wants of the attachments. Of keys that come twice the last one counts, as in Java's map.
 fn named(frame: &[u8], skipper: &mut Skipper<'_>, limits: &Limits) -> Result<Named, DecodeError> {
     let mut named = Named::default();
+    let text = |item| {
+        let Item::Text(text) = item else { return None };
+        Some(text)
+    };
     walk(skipper, limits, |pair| match pair.key.of(frame) {
-        b"group" => {
-            named.group = match pair.value {
-                Item::Text(span) => span,
-                Item::Null | Item::Bool(_) | Item::Int(_) | Item::Plain | Item::Compound => {
-                    Span::default()
-                }
-            }
-        }
+        b"path" => named.path = text(pair.value),
+        b"version" => named.version = text(pair.value),
+        b"group" => named.group = text(pair.value),
         b"timeout" => named.timeout = millis(frame, pair.value),
         _ => {}
     })?;
@@ -185,7 +189,7 @@ fn millis(frame: &[u8], value: Item) -> Option<Duration> {
     let millis = match value {
         Item::Int(int) => u64::try_from(int).ok()?,
         Item::Text(span) => std::str::from_utf8(span.of(frame)).ok()?.parse().ok()?,
-        Item::Null | Item::Bool(_) | Item::Plain | Item::Compound => return None,
+        Item::Null | Item::Bool(_) | Item::Chunks | Item::Plain | Item::Compound => return None,
     };
     Some(Duration::from_millis(millis)).filter(|timeout| !timeout.is_zero())
 }
@@ -193,18 +197,18 @@ fn millis(frame: &[u8], value: Item) -> Option<Duration> {
 /// The attachments that are texts, numbers or truths.
 pub(super) fn fields(frame: &Bytes, limits: &Limits) -> Fields {
     let mut fields = Fields::over(frame.clone(), 8);
-    let Ok((_, Some(mut skipper))) = call(frame, limits) else {
+    let Ok((_, mut skipper)) = call(frame, limits) else {
         return fields;
     };
     // It was walked when the frame came in, and does not fail now.
     let _walked = walk(&mut skipper, limits, |pair| match pair.value {
         Item::Text(value) => {
             let id = FieldId::of(pair.key.of(frame));
-            fields.push_span(id, pair.key.place(), value.place());
+            fields.put_span(id, pair.key.place(), value.place());
         }
-        Item::Int(value) => fields.push(frame.slice(pair.key.range()), value.to_string()),
-        Item::Bool(value) => fields.push(frame.slice(pair.key.range()), value.to_string()),
-        Item::Null | Item::Plain | Item::Compound => {}
+        Item::Int(value) => fields.set(frame.slice(pair.key.range()), value.to_string()),
+        Item::Bool(value) => fields.set(frame.slice(pair.key.range()), value.to_string()),
+        Item::Null | Item::Chunks | Item::Plain | Item::Compound => {}
     });
     fields
 }
@@ -218,7 +222,7 @@ pub(super) fn amended(
     changes: &[Change<'_>],
     limits: &Limits,
 ) -> Result<Vec<u8>, AmendError> {
-    let Ok((_, Some(mut skipper))) = call(frame, limits) else {
+    let Ok((_, mut skipper)) = call(frame, limits) else {
         return Err(AmendError::Unsupported);
     };
     let attachments = skipper.position();

@@ -21,7 +21,8 @@ use crate::codec::{
     AmendError, Change, Codec, DecodeError, Frame, Kind, Limits, Output, Refusal, Session, Sharing,
     Side, Sniff, Verdict, Why,
 };
-use crate::reader::{Framer, Taken};
+use crate::hessian::{Item, Skipper};
+use crate::reader::{Framer, Reader, Taken};
 
 pub use self::generic::{GenericAnswer, GenericCall, generic_answer};
 
@@ -175,14 +176,14 @@ impl DubboSession {
                 let invocation = invocation::read(&frame.bytes, &self.limits)?;
                 frame.call = invocation.call;
                 frame.timeout = invocation.timeout;
-                let at = invocation.attachments.and_then(|at| u32::try_from(at).ok());
                 if let Some(note) = frame.notes.get_mut(ATTACHMENTS) {
-                    *note = at.unwrap_or(0);
+                    *note = u32::try_from(invocation.attachments).unwrap_or(0);
                 }
             }
             // An int says what follows: 0 and 3, an exception, without and with attachments.
             Kind::Response if frame.verdict == Verdict::Good => {
-                if let Some(0x90 | 0x93) = frame.bytes.get(head::LEN) {
+                let body = Reader::starting_at(&frame.bytes, head::LEN);
+                if let Ok(Item::Int(0 | 3)) = Skipper::new(body, &self.limits).item() {
                     frame.verdict = Verdict::Exception;
                 }
             }

@@ -130,6 +130,13 @@ fn attachments_are_found_behind_any_arguments() {
     assert_eq!((fields.len(), header(&fields, "key")), (3, "v"));
 }
 
+/// An answer that is no failure, with that body.
+fn flagged(body: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(2, body);
+    bytes[3] = status::OK;
+    bytes
+}
+
 #[test]
 fn answers_say_how_they_ended() {
     for (bytes, verdict, code) in [
@@ -137,6 +144,11 @@ fn answers_say_how_they_ended() {
         (capture!("java_exception"), Verdict::Exception, 20),
         (capture!("node_response"), Verdict::Good, 20),
         (capture!("node_failed"), Verdict::Failed, 80),
+        // An exception and a value whose flags are written longer than they have to be.
+        (&flagged(b"I\0\0\0\0\x01x"), Verdict::Exception, 20),
+        (&flagged(b"\xc8\x03\x01xHZ"), Verdict::Exception, 20),
+        (&flagged(b"\xc8\x01\x01x"), Verdict::Good, 20),
+        (&flagged(b""), Verdict::Good, 20),
     ] {
         let frame = one(Side::Upstream, bytes);
         assert_eq!(
@@ -311,30 +323,83 @@ fn a_value_that_others_may_refer_to_stays() {
 }
 
 #[test]
-fn arguments_that_cannot_be_passed_over_hide_the_attachments_and_nothing_else() {
-    let deep = [&[0x79; 100][..], b"\x91H\x05group\x01gZ"].concat();
-    for (types, rest) in [
-        ("[I", &deep[..]),
+fn what_cannot_be_read_to_its_end_breaks_the_frame() {
+    let deep = [&[0x79; 2000][..], b"\x91H\x05group\x01gZ"].concat();
+    let (body, header) = (DecodeError::BadBody, DecodeError::BadHeader);
+    for (types, rest, error) in [
+        ("[I", &deep[..], DecodeError::TooDeep),
         // No descriptor.
-        ("x", b"\x91N"),
+        ("x", b"\x91N", body),
         // A list of 2^31 - 1 values, of which none is there.
-        ("[I", b"XI\x7f\xff\xff\xff"),
+        ("[I", b"XI\x7f\xff\xff\xff", body),
         // An object of a class that was not defined.
-        ("LX;", b"\x60\x91N"),
-        // Bytes behind the attachments.
-        ("I", b"\x91N\x91"),
+        ("LX;", b"\x60\x91N", body),
+        // Bytes behind the attachments, which a provider would not look at.
+        ("I", b"\x91H\x05group\x01gZ\x91", body),
+        ("I", b"\x91N\x91", body),
         // The end mark of a map where a value should be.
-        ("LX;", b"H\x01aZ"),
-        ("LX;", b"\x40"),
+        ("LX;", b"H\x01aZ", body),
+        ("LX;", b"\x40", body),
+        // Names and values in chunks, which a provider puts together.
+        ("", b"HR\0\x02gr\x03oup\x01gZ", header),
+        ("", b"H\x05groupR\0\x01g\x01hZ", header),
+        // A letter in two bytes, in three and in four that is one of one byte.
+        ("", b"H\x05gro\xc1\xb5p\x01gZ", body),
+        ("", b"H\x05group\x01\xe0\x81\xa7Z", body),
+        ("", b"H\x05group\x02\xf0\x80\x81\xa7Z", body),
     ] {
         let frame = one(Side::Client, &call(types, rest));
-        assert_eq!((frame.broken, frame.service()), (None, &b"s"[..]));
-        assert_eq!(
-            (frame.notes[ATTACHMENTS], frame.group()),
-            (0, &b""[..]),
-            "{types}"
-        );
+        assert_eq!(frame.broken, Some(error), "{types} {rest:x?}");
+        let refusal = Refusal {
+            why: Why::Malformed,
+            text: "",
+        };
+        let reply = session().reply(&frame, &refusal).unwrap();
+        assert_eq!((reply.id, reply.code), (9, 40));
     }
+}
+
+/// Of what is said twice, what providers for Java go by.
+#[test]
+fn what_is_called_is_what_a_provider_calls() {
+    let elsewhere = call("", b"H\x04path\x05Admin\x07version\x052.0.0Z");
+    let frame = one(Side::Client, &elsewhere);
+    assert_eq!(
+        (frame.service(), frame.version()),
+        (&b"Admin"[..], &b"2.0.0"[..])
+    );
+    let twice = call(
+        "",
+        b"H\x05group\x01a\x04path\x01x\x04path\x01y\x05group\x01bZ",
+    );
+    let frame = one(Side::Client, &twice);
+    assert_eq!((frame.service(), frame.group()), (&b"y"[..], &b"b"[..]));
+    assert_eq!(header(&session().headers(&frame), "group"), "b");
+    // A generic call, whatever it says of its arguments' types, and with blanks that Java takes off.
+    let generic = |types: &str, method: &[u8]| {
+        let mut body = b"\x052.0.2\x01s\x051.0.0\x07$invoke".to_vec();
+        crate::hessian::write_text(types, &mut body);
+        body.extend_from_slice(method);
+        body.extend_from_slice(b"\x70\x07[string\x70\x07[objectHZ");
+        one(Side::Client, &frame_of(&body))
+    };
+    for (types, method, expect) in [
+        (GENERIC, &b"\x06delete"[..], &b"delete"[..]),
+        ("Ljava/lang/Object;[I[I", b"\x06delete", b"delete"),
+        (GENERIC, b"\x09 delete\t\n", b"delete"),
+        (GENERIC, b"\x02  ", b""),
+        (GENERIC, b"\x91", b"$invoke"),
+    ] {
+        assert_eq!(generic(types, method).method(), expect);
+    }
+    let chunks = generic(GENERIC, b"R\0\x03del\x03ete");
+    assert_eq!(chunks.broken, Some(DecodeError::BadBody));
+}
+
+const GENERIC: &str = "Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;";
+
+fn frame_of(body: &[u8]) -> Vec<u8> {
+    frame(0xc2, body)
 }
 
 #[test]
@@ -344,6 +409,9 @@ fn what_is_called_has_to_be_readable() {
         b"\x052.0.2\x05s",
         b"",
         b"\x91",
+        // A service, a method in chunks.
+        b"\x052.0.2R\0\x01a\x01d\x051.0.0\x01m\0N",
+        b"\x052.0.2\x01s\x051.0.0R\0\x01m\x00\0N",
     ] {
         let frame = one(Side::Client, &frame(0xc2, body));
         assert_eq!(frame.broken, Some(DecodeError::BadBody));
@@ -378,12 +446,18 @@ fn every_kind_of_value_is_passed_over() {
 }
 
 #[test]
-fn attachments_over_the_limit_are_not_looked_at() {
+fn attachments_over_the_limit_break_the_frame() {
     let mut rest = b"H".to_vec();
     (0..257).for_each(|_| rest.extend_from_slice(b"\x01k\x01v"));
     rest.push(b'Z');
     let frame = one(Side::Client, &call("", &rest));
-    assert_eq!((frame.broken, frame.notes[ATTACHMENTS]), (None, 0));
+    assert_eq!(frame.broken, Some(DecodeError::HeadersTooLarge));
+    let long = "x".repeat(32 << 10);
+    let mut rest = b"H\x01k".to_vec();
+    crate::hessian::write_text(&long, &mut rest);
+    rest.push(b'Z');
+    let frame = one(Side::Client, &call("", &rest));
+    assert_eq!(frame.broken, Some(DecodeError::HeadersTooLarge));
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn read_to(
         packet.take(frame, layout, head.tag, value, &mut fields)?;
         let field = Span::new(start, fields.position()).unwrap_or_default();
         if head.tag == CONTEXT && value == Value::Map {
+            walk(frame, field, limits, |_, _, _| ())?;
             context = Some(field);
         }
         if head.tag == layout.id_tag() {
@@ -237,7 +238,7 @@ pub(super) fn fields(frame: &Bytes, context: Span, limits: &Limits) -> Fields {
     // Beyond the limits there are none.
     let _walked = walk(frame, context, limits, |_, key, value| {
         if let (Some(key), Value::Text(value)) = (key, value) {
-            fields.push_span(FieldId::of(key.of(frame)), key.place(), value.place());
+            fields.put_span(FieldId::of(key.of(frame)), key.place(), value.place());
         }
     });
     fields

@@ -253,7 +253,7 @@ fn unknown_fields_and_large_tags_are_passed_over() {
 #[test]
 fn a_packet_that_cannot_be_read_breaks_the_frame() {
     let start = &b"\x10\x01\x2c\x3c\x40\x05\x56\x01s\x66\x01f"[..];
-    let deep = [&[0x7a][..], &[0x0a; 100]].concat();
+    let deep = [&[0x7a][..], &[0x0a; 1100]].concat();
     for (end, error) in [
         (&b"\x79\x02\x7f\xff\xff\xff"[..], DecodeError::BadBody),
         (b"\x7d\x01\x0c", DecodeError::BadBody),
@@ -302,6 +302,20 @@ fn frames_over_the_limit_are_answered_and_passed_over() {
         .reply(&seen.frames[0], &refusal)
         .unwrap();
     assert_eq!((reply.id, reply.code), (3, -1));
+}
+
+#[test]
+fn a_context_over_the_limit_breaks_the_frame() {
+    let mut body = b"\x10\x01\x2c\x3c\x40\x05\x56\x01s\x66\x01f\x98\x01\x01\x01".to_vec();
+    (0..257).for_each(|_| body.extend_from_slice(b"\x06\x01k\x16\x01v"));
+    let many = one(Side::Client, &frame(&body));
+    let too_large = Some(DecodeError::HeadersTooLarge);
+    assert_eq!((many.broken, many.id), (too_large, 5));
+    let twice =
+        b"\x10\x01\x2c\x3c\x40\x05\x56\x01s\x66\x01f\x98\0\x02\x06\x01k\x16\x01v\x06\x01k\x16\x01w";
+    let twice = one(Side::Client, &frame(twice));
+    let fields = session(Side::Client).headers(&twice);
+    assert_eq!((fields.len(), fields.get(b"k")), (1, Some(&b"w"[..])));
 }
 
 #[test]
