@@ -420,7 +420,8 @@ errors! {
     TooDeep "too_deep",
     /// More values than [`Limits::values`].
     TooManyValues "too_many_values",
-    /// A part of the protocol that is not spoken here: a compression, a transform.
+    /// A part of the protocol that is not spoken here: a compression, a transform. What the frame is cannot be told: it is answered as a
+    /// call, and its connection closed.
     Unsupported "unsupported",
 }
 

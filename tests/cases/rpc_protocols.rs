@@ -1,4 +1,4 @@
-//! What each protocol has of its own, from outside: Tars' pushes and goodbyes, Thrift's one call at a time, Dubbo's one-way calls.
+//! What Tars and Dubbo have of their own, from outside: pushes and goodbyes, heartbeats that are calls, one-way calls.
 
 use ringway_tests::rpc_frames::{DUBBO_CALL, dubbo, take_dubbo, take_dubbo_call};
 use ringway_tests::{Driver, Proxy, Wire, WireServer, both_drivers, wait_until};
@@ -10,15 +10,13 @@ both_drivers! {
     calls_of_tars_share_a_connection_and_find_their_way_back,
     a_server_of_tars_that_asks_for_a_new_connection_gets_one,
     a_push_of_tars_on_a_shared_connection_is_nobodys,
-    calls_of_thrift_each_have_a_connection_and_leave_it_to_the_next,
-    a_call_of_thrift_that_was_given_up_takes_its_connection_along,
-    a_one_way_call_of_thrift_holds_nothing,
-    calls_of_dubbo_thrift_share_a_connection,
+    heartbeats_of_tars_are_calls_that_are_answered_here,
+    a_call_of_tars_that_no_route_takes_is_refused_in_its_version,
     a_one_way_call_of_dubbo_is_never_answered,
     what_is_typed_into_a_port_of_dubbo_ends_that_connection_alone,
 }
 
-fn up(proxy: &Proxy, number: &str) -> f64 {
+pub(crate) fn up(proxy: &Proxy, number: &str) -> f64 {
     proxy.metric(&format!("ringway_cluster_{number}"), &["cluster=\"up\""])
 }
 
@@ -105,124 +103,44 @@ fn a_push_of_tars_on_a_shared_connection_is_nobodys(driver: Driver) {
     assert_eq!(up(&proxy, "rpc_unasked_total"), 1.0);
 }
 
-/// A framed message of Thrift's binary protocol with an empty struct.
-fn thrift(kind: u8, name: &str, sequence: u32) -> Vec<u8> {
-    let mut message = vec![0x80, 1, 0, kind];
-    message.extend_from_slice(&(name.len() as u32).to_be_bytes());
-    message.extend_from_slice(name.as_bytes());
-    message.extend_from_slice(&sequence.to_be_bytes());
-    message.push(0);
-    framed(&message)
+/// A call of that function with this version, packet type and id.
+fn tars_of(version: u8, packet_type: &[u8], id: u8, function: &str) -> Vec<u8> {
+    let mut body = [&[0x10, version], packet_type, &[0x3c, 0x40, id]].concat();
+    body.extend_from_slice(b"\x56\x05A.B.C\x66");
+    body.push(function.len() as u8);
+    body.extend_from_slice(function.as_bytes());
+    body.extend_from_slice(b"\x7d\x00\x0c\x8c\x98\x0c\xa8\x0c");
+    tars(&body)
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
-    let mut bytes = (message.len() as u32).to_be_bytes().to_vec();
-    bytes.extend_from_slice(message);
-    bytes
+fn heartbeats_of_tars_are_calls_that_are_answered_here(driver: Driver) {
+    let (server, proxy) = one(driver, "tars");
+    let mut client = client(&proxy);
+    // As servers for C++ and Node are asked, and, one-way, those for Go.
+    client.send(tars_of(1, b"\x20\x01", 8, "tars_ping"));
+    client.send(tars_of(1, b"\x2c", 9, "tars_ping"));
+    let pong = take_tars(&mut client);
+    assert_eq!(pong[..8], *b"\x10\x01\x2c\x30\x09\x4c\x5c\x6d");
+    assert!(server.try_accept().is_none());
 }
 
-/// Kind, name and sequence of the next message.
-#[track_caller]
-fn take_thrift(wire: &mut Wire) -> (u8, String, u32) {
-    let length = u32::from_be_bytes(wire.take(4).try_into().unwrap());
-    let message = wire.take(length as usize);
-    let name = u32::from_be_bytes(message[4..8].try_into().unwrap()) as usize;
-    let sequence = message[8 + name..12 + name].try_into().unwrap();
-    let name = String::from_utf8(message[8..8 + name].to_vec()).unwrap();
-    (message[3], name, u32::from_be_bytes(sequence))
-}
-
-fn calls_of_thrift_each_have_a_connection_and_leave_it_to_the_next(driver: Driver) {
-    let (server, proxy) = one(driver, "thrift");
-    let (mut a, mut b) = (client(&proxy), client(&proxy));
-    a.send(thrift(1, "first", 1));
-    let mut one = server.accept();
-    assert_eq!(take_thrift(&mut one), (1, "first".to_owned(), 1));
-    b.send(thrift(1, "second", 1));
-    let mut two = server.accept();
-    assert_eq!(take_thrift(&mut two), (1, "second".to_owned(), 1));
-    two.send(thrift(2, "second", 1));
-    assert_eq!(take_thrift(&mut b).1, "second");
-    one.send(thrift(2, "first", 1));
-    assert_eq!(take_thrift(&mut a).1, "first");
-    // Both are free again, and neither call makes a third.
-    a.send(thrift(1, "third", 2));
-    b.send(thrift(1, "fourth", 2));
-    let mut named = [take_thrift(&mut one).1, take_thrift(&mut two).1];
-    named.sort();
-    assert_eq!(named, ["fourth", "third"]);
-    assert_eq!(up(&proxy, "upstream_cx_total"), 2.0);
-}
-
-fn a_call_of_thrift_that_was_given_up_takes_its_connection_along(driver: Driver) {
+fn a_call_of_tars_that_no_route_takes_is_refused_in_its_version(driver: Driver) {
     let server = WireServer::bind();
-    let routes =
-        "- { match: { rpc: { method: slow } }, cluster: up, timeout: 200ms }\n- { cluster: up }";
-    let proxy = proxy(driver, "thrift", routes, &[("up", &server)]);
+    let routes = "- { match: { rpc: { service: other } }, cluster: up }";
+    let proxy = proxy(driver, "tars", routes, &[("up", &server)]);
     let mut client = client(&proxy);
-    client.send(thrift(1, "slow", 1));
-    let mut old = server.accept();
-    assert_eq!(take_thrift(&mut old).1, "slow");
-    let (kind, name, sequence) = take_thrift(&mut client);
-    assert_eq!((kind, name.as_str(), sequence), (3, "slow", 1));
-    // There is no taking it back, and its answer would be taken for another's.
-    old.until_closed();
-    client.send(thrift(1, "quick", 2));
-    let mut new = server.accept();
-    assert_eq!(take_thrift(&mut new).1, "quick");
-    new.send(thrift(2, "quick", 2));
-    assert_eq!(take_thrift(&mut client).1, "quick");
-}
-
-fn a_one_way_call_of_thrift_holds_nothing(driver: Driver) {
-    let (server, proxy) = one(driver, "thrift");
-    let mut client = client(&proxy);
-    client.send(thrift(4, "fire", 1));
-    let mut wire = server.accept();
-    assert_eq!(take_thrift(&mut wire), (4, "fire".to_owned(), 1));
-    client.send(thrift(1, "ask", 2));
-    assert_eq!(take_thrift(&mut wire).1, "ask");
-    wire.send(thrift(2, "ask", 2));
-    assert_eq!(take_thrift(&mut client), (2, "ask".to_owned(), 2));
-    assert_eq!(up(&proxy, "upstream_cx_total"), 1.0);
-}
-
-/// A message as Dubbo wraps it.
-fn dubbo_thrift(kind: u8, id: u64, sequence: u32) -> Vec<u8> {
-    let message = thrift(kind, "echo", sequence).split_off(4);
-    let length = 25 + message.len() as u32;
-    let mut bytes = vec![0xda, 0xbc];
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(&[0, 25, 1, 0, 0, 0, 4]);
-    bytes.extend_from_slice(b"Echo");
-    bytes.extend_from_slice(&id.to_be_bytes());
-    bytes.extend_from_slice(&message);
-    framed(&bytes)
-}
-
-/// The id of the next frame, and the message's sequence.
-fn take_dubbo_thrift(wire: &mut Wire) -> (u64, u32) {
-    let length = u32::from_be_bytes(wire.take(4).try_into().unwrap());
-    let frame = wire.take(length as usize);
-    let sequence = frame[frame.len() - 5..frame.len() - 1].try_into().unwrap();
-    let id = frame[17..25].try_into().unwrap();
-    (u64::from_be_bytes(id), u32::from_be_bytes(sequence))
-}
-
-fn calls_of_dubbo_thrift_share_a_connection(driver: Driver) {
-    let (server, proxy) = one(driver, "dubbo-thrift");
-    let (mut a, mut b) = (client(&proxy), client(&proxy));
-    a.send(dubbo_thrift(1, u64::MAX, 1));
-    let mut wire = server.accept();
-    let (from_a, sequence) = take_dubbo_thrift(&mut wire);
-    assert_eq!(sequence, 1);
-    b.send(dubbo_thrift(1, u64::MAX, 2));
-    let (from_b, _) = take_dubbo_thrift(&mut wire);
-    assert_ne!(from_a, from_b);
-    wire.send(dubbo_thrift(2, from_b, 2));
-    wire.send(dubbo_thrift(2, from_a, 1));
-    assert_eq!(take_dubbo_thrift(&mut b), (u64::MAX, 2));
-    assert_eq!(take_dubbo_thrift(&mut a), (u64::MAX, 1));
+    client.send(tars_of(1, b"\x20\x01", 4, "f"));
+    client.send(tars_of(1, b"\x2c", 5, "f"));
+    let said = take_tars(&mut client);
+    assert_eq!(said[..9], *b"\x10\x01\x2c\x30\x05\x4c\x50\xfc\x6d");
+    // TUP's answer is a request with its code in the status.
+    for version in [2, 3] {
+        client.send(tars_of(version, b"\x2c", 6, "f"));
+        let said = take_tars(&mut client);
+        assert_eq!(said[..6], [0x10, version, 0x2c, 0x3c, 0x40, 6]);
+        let code = b"\x06\x12STATUS_RESULT_CODE\x16\x02-4";
+        assert!(said.windows(code.len()).any(|part| part == code));
+    }
 }
 
 fn a_one_way_call_of_dubbo_is_never_answered(driver: Driver) {

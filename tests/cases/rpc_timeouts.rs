@@ -1,6 +1,7 @@
 //! How long calls of RPC protocols may take: the route's limit or the frame's own, whichever is smaller, and what is left in the frame
 //! that goes upstream.
 
+use ringway_tests::rpc_frames::crc32;
 use ringway_tests::{Driver, Proxy, Wire, WireServer, both_drivers};
 
 use crate::rpc::{Bolt, ONE_WAY, answer, call, dubbo, proxy, take_dubbo, take_dubbo_call};
@@ -61,14 +62,6 @@ fn a_call_goes_on_with_the_smaller_of_the_routes_limit_and_its_own(driver: Drive
     assert_eq!((got.kind, got.last), (ONE_WAY, u32::MAX));
 }
 
-/// CRC-32 (IEEE), bit by bit.
-fn crc(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1));
-    !bytes
-        .iter()
-        .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
-}
-
 fn a_checksum_speaks_for_the_time_that_is_left(driver: Driver) {
     let (server, _proxy, mut client) = short(driver, "bolt");
     let mut bytes = Bolt {
@@ -78,7 +71,7 @@ fn a_checksum_speaks_for_the_time_that_is_left(driver: Driver) {
     .bytes();
     // Sub-version 2 with its checksum on.
     (bytes[1], bytes[11]) = (2, 1);
-    bytes.extend_from_slice(&crc(&bytes).to_be_bytes());
+    bytes.extend_from_slice(&crc32(&bytes).to_be_bytes());
     client.send(&bytes);
     let got = server.accept().take(bytes.len());
     let (frame, sum) = got.split_at(got.len() - 4);
@@ -87,7 +80,7 @@ fn a_checksum_speaks_for_the_time_that_is_left(driver: Driver) {
         (&bytes[6..10], &bytes[12..16])
     );
     assert_eq!(frame[16..], bytes[16..frame.len()]);
-    assert_eq!(crc(frame).to_be_bytes(), sum);
+    assert_eq!(crc32(frame).to_be_bytes(), sum);
 }
 
 fn a_dubbo_call_goes_on_with_the_time_that_is_left(driver: Driver) {

@@ -1,4 +1,4 @@
-//! Frames of Bolt and Dubbo 2, byte by byte.
+//! Frames of Bolt, Dubbo 2 and Thrift, byte by byte.
 
 use crate::Wire;
 
@@ -180,3 +180,39 @@ pub fn take_dubbo_call(wire: &mut Wire) -> (u8, u8, u64, Vec<u8>) {
 
 /// The body of a call: `Echo.say(1, 2)`, version 1.0.0, group blue.
 pub const DUBBO_CALL: &[u8] = b"\x052.0.2\x04Echo\x051.0.0\x03say\x02II\x91\x92H\x05group\x04blueZ";
+
+/// CRC-32 (IEEE), bit by bit.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1));
+    !bytes
+        .iter()
+        .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+/// A framed message of Thrift's binary protocol with an empty struct.
+pub fn thrift(kind: u8, name: &str, sequence: u32) -> Vec<u8> {
+    let mut message = vec![0x80, 1, 0, kind];
+    message.extend_from_slice(&(name.len() as u32).to_be_bytes());
+    message.extend_from_slice(name.as_bytes());
+    message.extend_from_slice(&sequence.to_be_bytes());
+    message.push(0);
+    framed(&message)
+}
+
+/// A length of four bytes, and so many bytes.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let mut bytes = (message.len() as u32).to_be_bytes().to_vec();
+    bytes.extend_from_slice(message);
+    bytes
+}
+
+/// Kind, name and sequence of the next message.
+#[track_caller]
+pub fn take_thrift(wire: &mut Wire) -> (u8, String, u32) {
+    let length = u32::from_be_bytes(wire.take(4).try_into().unwrap());
+    let message = wire.take(length as usize);
+    let name = u32::from_be_bytes(message[4..8].try_into().unwrap()) as usize;
+    let sequence = message[8 + name..12 + name].try_into().unwrap();
+    let name = String::from_utf8(message[8..8 + name].to_vec()).unwrap();
+    (message[3], name, u32::from_be_bytes(sequence))
+}

@@ -13,6 +13,8 @@ use crate::codec::{AmendError, Change, DecodeError, Limits, Span};
 use crate::reader::Reader;
 use crate::{FieldId, Fields};
 
+/// Where THeader's number of the message is.
+const SEQUENCE_AT: usize = 8;
 /// Where THeader's own headers begin.
 const HEADER_AT: usize = 14;
 /// The kind of information that headers are.
@@ -180,7 +182,7 @@ impl Header {
         let mut fields = Fields::over(frame.clone(), 8);
         // They were walked when the frame came in.
         let _walked = walk(frame, self.pairs, limits, |_, name, value| {
-            fields.push_span(FieldId::of(name.of(frame)), name.place(), value.place());
+            fields.put_span(FieldId::of(name.of(frame)), name.place(), value.place());
         });
         fields
     }
@@ -226,6 +228,21 @@ impl Header {
         let fixed = frame.get(4..HEADER_AT - 2).unwrap_or_default();
         Ok(wrapped(fixed, self.protocol, &infos, message))
     }
+}
+
+/// Of a frame of THeader whose message is compressed, or of a protocol that is not spoken here: what it takes to answer it.
+pub(super) fn sealed(frame: &[u8]) -> Option<(Form, Message)> {
+    let form = detect(frame).ok()??;
+    if form.transport != Transport::Header {
+        return None;
+    }
+    let mut fixed = Reader::starting_at(frame, SEQUENCE_AT);
+    let sequence = fixed.u32()?.cast_signed();
+    let protocol = match number(&mut Reader::starting_at(frame, HEADER_AT)).ok()? {
+        2 => Protocol::Compact,
+        _ => Protocol::Binary,
+    };
+    Some((form, Message::nameless(protocol, sequence)))
 }
 
 /// The pairs; `see` gets where a pair lies, its name and its value.

@@ -54,6 +54,17 @@ impl Message {
         }
     }
 
+    /// A call of which nothing is known but its number.
+    pub(super) fn nameless(protocol: Protocol, sequence: i32) -> Self {
+        Self {
+            protocol,
+            kind: CALL,
+            name: Span::default(),
+            sequence,
+            body: 0,
+        }
+    }
+
     fn binary(reader: &mut Reader<'_>) -> Option<Result<Self, DecodeError>> {
         let [_, _, _, kind] = reader.u32()?.to_be_bytes();
         let name = match name(reader)? {

@@ -79,10 +79,16 @@ impl Session for ThriftSession {
         self.skip = None;
         Ok(Some(match taken {
             Taken::Frame(bytes) => described(bytes, self.side, &self.limits),
-            Taken::TooLarge(start) => Frame {
-                broken: Some(DecodeError::FrameTooLarge),
-                ..described(start, self.side, &self.limits)
-            },
+            Taken::TooLarge(start) => {
+                let frame = described(start, self.side, &self.limits);
+                let sealed = frame
+                    .broken
+                    .filter(|error| *error == DecodeError::Unsupported);
+                Frame {
+                    broken: sealed.or(Some(DecodeError::FrameTooLarge)),
+                    ..frame
+                }
+            }
         }))
     }
 
@@ -117,7 +123,11 @@ impl Session for ThriftSession {
     }
 
     fn reply(&mut self, to: &Frame, refusal: &Refusal<'_>) -> Option<Frame> {
-        let (form, message) = opened(&to.bytes, &self.limits).ok()?;
+        let (form, message) = match opened(&to.bytes, &self.limits) {
+            Ok(opened) => opened,
+            Err(DecodeError::Unsupported) => form::sealed(&to.bytes)?,
+            Err(_) => return None,
+        };
         (to.kind == Kind::Request).then(|| {
             let name = message.name.of(&to.bytes);
             let reply = message::exception(&message, name, refusal.why, refusal.text);
@@ -210,12 +220,13 @@ fn described(bytes: Bytes, side: Side, limits: &Limits) -> Frame {
     let (form, message) = match opened(&bytes, limits) {
         Ok(opened) => opened,
         Err(error) => {
-            let mut frame = Frame::new(expected(side), 0, bytes);
+            let id = form::sealed(&bytes).map_or(0, |(_, message)| id_of(&message));
+            let mut frame = Frame::new(expected(side), id, bytes);
             frame.broken = Some(error);
             return frame;
         }
     };
-    let id = u64::from(message.sequence.cast_unsigned());
+    let id = id_of(&message);
     let (service, method) = message.call(&bytes);
     let verdict = message.verdict(&bytes);
     let mut frame = Frame::new(message.kind(), id, bytes);
@@ -232,6 +243,10 @@ fn described(bytes: Bytes, side: Side, limits: &Limits) -> Frame {
         }
     }
     frame
+}
+
+fn id_of(message: &Message) -> u64 {
+    u64::from(message.sequence.cast_unsigned())
 }
 
 /// What a frame is that cannot be read.

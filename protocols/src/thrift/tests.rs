@@ -197,6 +197,22 @@ fn transforms_and_what_is_not_known_of_theader() {
     assert_eq!(with(14, 2).broken, Some(DecodeError::Unsupported));
     assert_eq!(with(12, 0xff).broken, Some(DecodeError::BadHeader));
     assert_eq!(with(17, 9).broken, Some(DecodeError::BadHeader));
+    // It is answered in the same protocol under its number, and nobody knows what it called.
+    let refusal = Refusal {
+        why: Why::Malformed,
+        text: "boom",
+    };
+    for (at, value, message) in [
+        (15, 1, &b"\x80\x01\0\x03\0\0\0\0\0\0\0\x07"[..]),
+        (14, 2, b"\x82\x61\x07\0\x18"),
+    ] {
+        let reply = session().reply(&with(at, value), &refusal).unwrap();
+        assert_eq!((reply.kind, reply.id), (Kind::Response, 7));
+        assert_eq!(reply.verdict, Verdict::Failed);
+        assert_eq!(reply.bytes[4..12], *b"\x0f\xff\0\0\0\0\0\x07");
+        assert!(reply.bytes[18..].starts_with(message), "{:x?}", reply.bytes);
+    }
+    assert_eq!(session().reply(&with(12, 0xff), &refusal), None);
     // Another kind of information passes, and cannot be changed.
     let other = with(16, 5);
     assert_eq!((other.broken, session().headers(&other).len()), (None, 0));
@@ -213,7 +229,6 @@ fn transforms_and_what_is_not_known_of_theader() {
 #[test]
 fn an_unframed_struct_that_breaks_its_grammar_ends_the_connection() {
     let start = &b"\x80\x01\0\x01\0\0\0\x01m\0\0\0\x01"[..];
-    let deep = [&[12, 0, 1][..]; 100].concat();
     for (fields, error) in [
         (&b"\x09\0\x01"[..], DecodeError::BadBody),
         (b"\x0b\0\x01\xff\xff\xff\xff", DecodeError::BadLength),
@@ -223,7 +238,6 @@ fn an_unframed_struct_that_breaks_its_grammar_ends_the_connection() {
             DecodeError::FrameTooLarge,
         ),
         (b"\x0f\0\x01\0\0\0\0\x01", DecodeError::BadBody),
-        (&deep, DecodeError::TooDeep),
     ] {
         let seen = check(Side::Client, &[start, fields].concat());
         assert_eq!(
@@ -232,6 +246,13 @@ fn an_unframed_struct_that_breaks_its_grammar_ends_the_connection() {
             "{fields:x?}"
         );
     }
+    let limits = Limits {
+        depth: 64,
+        ..Limits::default()
+    };
+    let deep = [start, &[&[12, 0, 1][..]; 100].concat()].concat();
+    let seen = trial(&Thrift, Side::Client, &limits, &deep, Cuts::Everywhere).unwrap();
+    assert_eq!(seen.end, Some(DecodeError::TooDeep));
     // An empty list of no type is Java's.
     let empty = [start, b"\x0f\0\x01\0\0\0\0\0\0"].concat();
     assert_eq!(check(Side::Client, &empty).frames.len(), 1);

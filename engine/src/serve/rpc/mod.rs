@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringway_protocols::codec::{Codec, Frame, Kind, Refusal, Why};
+use ringway_protocols::codec::{Codec, DecodeError, Frame, Kind, Refusal, Why};
 
 use self::shared::{InFlight, Shared};
 use super::pace::Pace;
@@ -116,33 +116,38 @@ fn decode(client: &mut Client, shared: &Rc<Shared>, reader: &mut Reader) -> Resu
     while shared.has_room() {
         match shared.decode(&mut reader.input) {
             Ok(None) => break,
-            Ok(Some(frame)) => take(client, shared, frame),
+            Ok(Some(frame)) => take(client, shared, frame)?,
             Err(error) => {
                 client.listener.stats.rpc_malformed.inc(error.index());
                 return Err(End::Cut);
             }
         }
     }
-    if !shared.has_room() && !reader.input.is_empty() {
+    if !shared.has_room() && !shared.is_serial() && !reader.input.is_empty() {
         client.listener.stats.limit_rpc_in_flight.inc();
     }
     Ok(())
 }
 
 /// A frame came.
-fn take(client: &mut Client, shared: &Rc<Shared>, frame: Frame) {
+fn take(client: &mut Client, shared: &Rc<Shared>, frame: Frame) -> Result<(), End> {
     let stats = client.listener.stats.clone();
     if let Some(error) = frame.broken {
         stats.rpc_malformed.inc(error.index());
         let text = error.name();
-        shared.refuse(
+        let said = shared.refuse(
             &frame,
             &Refusal {
                 why: Why::Malformed,
                 text,
             },
         );
-        return;
+        // Who is told nothing would wait for ever; and of what is not spoken here, nobody knows whether it wants an answer at all.
+        let is_clear = said > 0 && error != DecodeError::Unsupported;
+        return match frame.kind == Kind::Request && !is_clear {
+            true => Err(End::Close),
+            false => Ok(()),
+        };
     }
     match frame.kind {
         Kind::Request | Kind::OneWay => begin(client, shared, frame),
@@ -152,6 +157,7 @@ fn take(client: &mut Client, shared: &Rc<Shared>, frame: Frame) {
         Kind::Response | Kind::Push if shared.answer_upstream(&frame) => {}
         Kind::Response | Kind::Push => stats.rpc_unasked.inc(),
     }
+    Ok(())
 }
 
 /// Starts the task of a call.

@@ -113,9 +113,19 @@ impl Shared {
         self.session.borrow().headers(frame)
     }
 
+    /// Whether the client takes its answers in the order of its calls: with one call at a time they come so, and calls are also carried
+    /// out in that order, as they are by a server of its own.
+    pub(super) fn is_serial(&self) -> bool {
+        self.codec.sharing() == Sharing::OneAtATime
+    }
+
     /// Whether another call may begin.
     pub(super) fn has_room(&self) -> bool {
-        self.in_flight.get() < self.listener.spec.config.rpc.in_flight
+        let most = match self.is_serial() {
+            true => 1,
+            false => self.listener.spec.config.rpc.in_flight,
+        };
+        self.in_flight.get() < most
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -11,6 +11,7 @@
 //! ids stay as they are, what the upstream says unasked goes to that client, and both end together.
 
 mod driver;
+mod ids;
 mod session;
 
 use std::cell::{Cell, RefCell};
@@ -64,8 +65,9 @@ impl Pool {
     ) -> Place {
         let bound = is_bound(call, limits);
         let key = Key::of(call, bound);
-        let exclusive = call.codec.sharing() == Sharing::OneAtATime;
-        if !fresh && let Some(slot) = self.slot(key, exclusive, limits) {
+        let sharing = call.codec.sharing();
+        let exclusive = sharing == Sharing::OneAtATime;
+        if !fresh && let Some(slot) = self.slot(key, sharing, limits) {
             return Place::Here(slot);
         }
         let max = match (bound, exclusive) {
@@ -84,18 +86,20 @@ impl Pool {
     }
 
     /// A place on the session with the fewest calls. Where another connection may be made and each has one, none.
-    fn slot(&self, key: Key, exclusive: bool, limits: &config::ClusterRpc) -> Option<Slot> {
+    fn slot(&self, key: Key, sharing: Sharing, limits: &config::ClusterRpc) -> Option<Slot> {
         let sessions = self.sessions.borrow();
         let fit = sessions.iter().filter(|session| session.key == key);
         let best = fit.min_by_key(|session| session.active()).cloned()?;
         drop(sessions);
         let open = self.count(key) + self.coming(key);
-        let spread = !exclusive && key.tie == 0 && limits.connections.is_some_and(|max| open < max);
-        let most = match exclusive || spread {
-            true => 0,
-            false => limits.in_flight.saturating_sub(1),
+        let spread = sharing != Sharing::OneAtATime
+            && key.tie == 0
+            && limits.connections.is_some_and(|max| open < max);
+        let most = match spread {
+            true => 1,
+            false => ids::most(sharing, limits.in_flight),
         };
-        (best.active() <= most).then(|| Slot::new(&best))
+        (best.active() < most).then(|| Slot::new(&best))
     }
 
     fn count(&self, key: Key) -> u32 {

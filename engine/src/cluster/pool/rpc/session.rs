@@ -1,10 +1,10 @@
 //! One RPC connection to a host: the calls in flight on it, each under an id of our own.
 //!
-//! Ids are never given twice while a connection lives: an answer that comes after its call was given up finds nobody, and is
-//! dropped.
+//! An answer that comes after its call was given up, or a second time, finds nobody, and is dropped ([`Ids`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -12,10 +12,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ringway_config as config;
-use ringway_protocols::codec::{self, DecodeError, Frame, Kind, Limits, Output, Sharing, Side};
+use ringway_protocols::codec::{
+    self, DecodeError, Frame, Kind, Limits, Output, Refusal, Side, Why,
+};
 
 use super::super::super::Host;
 use super::super::http1::Places;
+use super::ids::Ids;
 use super::{Key, Pool, driver};
 use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::Stream;
@@ -25,17 +28,6 @@ use crate::time::now_millis;
 
 /// Pings that may go without an answer: with the third the connection is given up.
 const STRIKES: u32 = 3;
-
-/// Whose ids calls go under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ids {
-    /// Ours, up to the largest.
-    Ours(u64),
-    /// The client's: nobody else's calls are here.
-    Theirs,
-    /// There are none, and one call at a time.
-    None,
-}
 
 /// Whether it takes calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +48,8 @@ pub(super) struct Session {
     out: RefCell<Output>,
     /// Bytes that may wait to be sent.
     buffer: usize,
-    calls: RefCell<HashMap<u64, Rc<Call>>>,
+    /// By their ids; none: it was given up, and its answer may yet come ([`Ids::are_few`]).
+    calls: RefCell<HashMap<u64, Option<Rc<Call>>>>,
     /// Calls that have a place here.
     active: Cell<u32>,
     begun: Cell<u64>,
@@ -81,6 +74,8 @@ pub(super) struct Session {
 /// What a call waits for.
 #[derive(Default)]
 struct Call {
+    /// The id that its frame has.
+    id: u64,
     answer: RefCell<Option<Result<Frame, FaultKind>>>,
     waker: Cell<Option<Waker>>,
 }
@@ -109,11 +104,6 @@ impl Session {
             ..Limits::default()
         };
         let bound = super::is_bound(call, rpc);
-        let ids = match call.codec.sharing() {
-            Sharing::OneAtATime => Ids::None,
-            Sharing::Multiplexed { bits } if !bound => Ids::Ours((1_u64 << bits.clamp(1, 63)) - 1),
-            Sharing::Multiplexed { .. } | Sharing::Bound => Ids::Theirs,
-        };
         let session = Rc::new(Self {
             key: Key::of(call, bound),
             tie: bound.then(|| Rc::clone(&call.tie)),
@@ -124,7 +114,7 @@ impl Session {
             calls: RefCell::default(),
             active: Cell::new(0),
             begun: Cell::new(0),
-            ids,
+            ids: Ids::of(call.codec.sharing(), bound),
             last_id: Cell::new(0),
             state: Cell::new(State::Open),
             strikes: Cell::new(0),
@@ -206,6 +196,14 @@ impl Session {
             // Nobody here waits for any of it: a connection that many share has no one client to pass it to.
             Kind::Request | Kind::OneWay | Kind::Push | Kind::Notice => {
                 self.cluster.rpc_unasked.inc();
+                let refusal = Refusal {
+                    why: Why::NoRoute,
+                    text: "no client takes calls on this connection",
+                };
+                let reply = self.protocol.borrow_mut().reply(&frame, &refusal);
+                if let Some(reply) = reply {
+                    self.write(&reply);
+                }
             }
         }
     }
@@ -216,14 +214,20 @@ impl Session {
             Ids::Ours(_) | Ids::Theirs => frame.id,
             Ids::None => 0,
         };
-        let Some(call) = self.calls.borrow_mut().remove(&id) else {
+        let call = self.calls.borrow_mut().remove(&id).flatten();
+        let is_its = call.as_ref().is_some_and(|call| call.id == frame.id);
+        if let Some(call) = &call {
+            call.settle(match frame.broken {
+                None if is_its => Ok(frame),
+                None | Some(_) => Err(FaultKind::UpstreamProtocol),
+            });
+        } else {
             self.cluster.rpc_late.inc();
-            return;
-        };
-        call.settle(match frame.broken {
-            None => Ok(frame),
-            Some(_) => Err(FaultKind::UpstreamProtocol),
-        });
+        }
+        if self.ids == Ids::None && !is_its {
+            // Whatever comes next would be taken for the next call's.
+            self.close(FaultKind::UpstreamProtocol);
+        }
     }
 
     /// Bytes came, or many went: the other end lives.
@@ -256,20 +260,8 @@ impl Session {
     }
 
     fn next_id(&self) -> u64 {
-        let max = match self.ids {
-            Ids::Ours(max) => max,
-            Ids::Theirs | Ids::None => u64::from(u32::MAX >> 1),
-        };
-        let next = match self.last_id.get() >= max {
-            true => 1,
-            false => self.last_id.get() + 1,
-        };
-        self.last_id.set(next);
-        match self.ids {
-            Ids::Ours(_) | Ids::None => next,
-            // Only pings are ours, and out of the way of a client that counts up.
-            Ids::Theirs => max - next,
-        }
+        let calls = self.calls.borrow();
+        self.ids.next(&self.last_id, |id| calls.contains_key(&id))
     }
 
     fn write(&self, frame: &Frame) {
@@ -338,7 +330,7 @@ impl Session {
         self.state.set(State::Closed);
         self.give_up_places();
         let calls = self.calls.take();
-        for call in calls.into_values() {
+        for call in calls.into_values().flatten() {
             call.settle(Err(kind));
         }
         // A client with a connection of its own loses more with it than its calls.
@@ -436,18 +428,19 @@ impl Slot {
         if let Ids::Ours(_) = self.session.ids {
             frame.id = key;
         }
-        let call = Rc::new(Call::default());
+        let call = Rc::new(Call {
+            id: frame.id,
+            ..Call::default()
+        });
         let mut calls = self.session.calls.borrow_mut();
-        if self.session.ids == Ids::Theirs && calls.contains_key(&key) {
-            let why = "a call with that id is in flight";
-            return Err(Fault::new(FaultKind::ClientProtocol).because(why));
-        }
-        // Ids come round after 2^31 calls; one that still waits then is long past any limit.
-        let taken = calls.insert(key, Rc::clone(&call));
+        match calls.entry(key) {
+            Entry::Occupied(_) => {
+                let why = "a call with that id is in flight";
+                return Err(Fault::new(FaultKind::ClientProtocol).because(why));
+            }
+            Entry::Vacant(place) => place.insert(Some(Rc::clone(&call))),
+        };
         drop(calls);
-        if let Some(old) = taken {
-            old.settle(Err(FaultKind::Internal));
-        }
         self.session.write(&frame);
         Ok(Answering {
             key,
@@ -514,10 +507,31 @@ impl Future for Answering {
 impl Drop for Answering {
     fn drop(&mut self) {
         let session = &self.slot.session;
-        let waiting = session.calls.borrow_mut().remove(&self.key);
-        if waiting.is_some() && session.ids == Ids::None {
+        let mut calls = session.calls.borrow_mut();
+        let Entry::Occupied(mut waiting) = calls.entry(self.key) else {
+            return;
+        };
+        if !waiting
+            .get()
+            .as_ref()
+            .is_some_and(|call| Rc::ptr_eq(call, &self.call))
+        {
+            // It has its answer, and its id is another's by now.
+            return;
+        }
+        if session.ids.are_few() {
+            waiting.insert(None);
+        } else {
+            waiting.remove();
+        }
+        let given_up = calls.values().filter(|call| call.is_none());
+        let run_out = session.ids.are_few() && session.ids.run_out(given_up.count());
+        drop(calls);
+        if session.ids == Ids::None {
             // Its answer would be taken for the next one's: there is no taking a call back.
             session.close(FaultKind::Reset);
+        } else if run_out {
+            session.leave();
         }
     }
 }
