@@ -20,9 +20,10 @@ mod sniff;
 mod tcp;
 mod tls;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use ringway_config::Protocol;
 use ringway_protocols::client_hello::ClientHello;
 use ringway_protocols::http1::RequestParser;
@@ -185,15 +186,30 @@ fn introduction(listener: &Listener, remote: &PeerAddr, tls: Option<&Secured>) -
     let forwarded = &listener.spec.config.forwarded;
     Introduction {
         trusted: is_within(&forwarded.trusted, remote.ip()),
-        address: remote.ip().map_or_else(Bytes::new, |address| {
-            address.to_canonical().to_string().into()
-        }),
+        address: remote
+            .ip()
+            .map_or_else(Bytes::new, |address| written(address.to_canonical())),
         scheme: if tls.is_some() { "https" } else { "http" },
         client_cert: tls
             .and_then(|tls| tls.peer.as_ref())
             .map(|peer| peer.element.clone()),
         via: listener.via.clone(),
     }
+}
+
+/// An address as fields and logs have it. `Display` of IPv4 addresses costs a new connection a twentieth of its instructions.
+fn written(address: IpAddr) -> Bytes {
+    let IpAddr::V4(address) = address else {
+        return address.to_string().into();
+    };
+    let mut out = BytesMut::with_capacity("255.255.255.255".len());
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            out.put_u8(b'.');
+        }
+        out.put_slice(itoa::Buffer::new().format(octet).as_bytes());
+    }
+    out.freeze()
 }
 
 /// Serves a connection to its end.
