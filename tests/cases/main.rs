@@ -24,6 +24,7 @@ mod grpc_web;
 mod health;
 mod hedging;
 mod http2;
+mod http2_answers;
 mod http2_blocks;
 mod http2_connections;
 mod http2_ends;

@@ -25,6 +25,7 @@ pub(crate) use rules::{
 pub use body::{BodyDecoder, BodyLimits, Piece};
 pub use hop::{is_hop_by_hop, strip_hop_by_hop, switches_as_asked};
 pub use request::{Request, RequestParser, Scheme};
+pub(crate) use response::drop_announced_length;
 pub use response::{Response, ResponseParser};
 pub use violation::Violation;
 pub use write::{

@@ -159,7 +159,7 @@ fn finish(
 }
 
 /// RFC 9110 §8.6: neither 1xx nor 204 has a `Content-Length`; passed on, it would mislead the next recipient.
-fn drop_announced_length(status: u16, fields: &mut Fields) {
+pub(crate) fn drop_announced_length(status: u16, fields: &mut Fields) {
     if status < 200 || status == 204 {
         fields.remove(b"content-length");
     }

@@ -1,6 +1,7 @@
 //! HTTP/2 as far as it is ours, without a socket: frames, HPACK and flow control are the `h2` crate's. What that leaves to check
 //! of a request, and what it does not show of a connection's frames, is here.
 
+mod answer;
 mod block;
 mod ends;
 mod frames;
@@ -11,7 +12,8 @@ mod request;
 mod tests;
 pub mod websocket;
 
+pub use answer::{answer, answer_trailers};
 pub use ends::EndScanner;
 pub use frames::{Breach, Budgets, FrameKind, FrameScanner};
 pub use preface::{Opening, opening};
-pub use request::{Limits, Parts, Request, names, request, trailers};
+pub use request::{Limits, Parts, Request, request, trailers};

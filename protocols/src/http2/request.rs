@@ -131,7 +131,7 @@ pub fn trailers(fields: &mut Fields, limits: &Limits) -> Result<(), Violation> {
 
 /// Holds the names of fields against RFC 9110 §5.1, of which the codec's types know most: they take `"`, which another parser may take
 /// for the beginning of something.
-pub fn names(fields: &Fields) -> Result<(), Violation> {
+pub(super) fn names(fields: &Fields) -> Result<(), Violation> {
     let mut others = fields.iter().filter(|field| field.id == FieldId::Other);
     others.try_for_each(|field| field_name(field.name))
 }

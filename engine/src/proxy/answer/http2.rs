@@ -77,11 +77,22 @@ impl<'a> Body<'a> {
     }
 
     /// The next bytes; `None` at the end. Nothing is lost if it is left pending.
+    ///
+    /// An answer that has no body is whole with its head (RFC 9110 §6.4.1). What comes behind it all the same is nobody's: a client of
+    /// HTTP/1 would take it for the next answer.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         self.drive(cx)?;
         let Some(receiving) = &mut self.receiving else {
             return Poll::Ready(Ok(None));
         };
+        if self.framing == Framing::Empty && !self.switch {
+            let stray = matches!(receiving.poll_data(cx), Poll::Ready(Ok(Some(bytes))) if !bytes.is_empty());
+            if stray {
+                self.stats.stray_bytes.inc();
+            }
+            self.release();
+            return Poll::Ready(Ok(None));
+        }
         while !self.data_ended {
             match ready!(receiving.poll_data(cx)?) {
                 // A frame without data, of which the codec bounds the number.

@@ -127,8 +127,8 @@ impl Answering {
         } else if map.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
             Violation::LengthDuplicate
         } else {
-            let fields = to_fields(map);
-            match http2::names(&fields) {
+            let mut fields = to_fields(map);
+            match http2::answer(status, &mut fields) {
                 Err(rule) => rule,
                 Ok(()) => {
                     return Ok(ResponseHead {
@@ -228,8 +228,9 @@ impl Receiving {
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(None) => Poll::Ready(Ok(None)),
             Ok(Some(trailers)) => {
-                let fields = to_fields(&trailers);
-                Poll::Ready(match http2::names(&fields) {
+                let mut fields = to_fields(&trailers);
+                let most = HeadLimits::default().fields;
+                Poll::Ready(match http2::answer_trailers(&mut fields, most) {
                     Ok(()) => Ok(Some(fields)),
                     Err(rule) => Err(broken(rule, session)),
                 })
