@@ -1,10 +1,11 @@
 //! TLS where names, chains and sessions meet: who may say what to whom, and what is written down.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use ringway_tests::proxy::run;
-use ringway_tests::secure::{BOTH, ONLY_13};
+use ringway_tests::secure::{BOTH, ONLY_12, ONLY_13};
 use ringway_tests::{
     Authority, Driver, Origin, Proxy, Secure, Wanted, WireServer, both_drivers, wait_equal,
     wait_until,
@@ -25,6 +26,7 @@ both_drivers! {
     the_name_for_hosts_of_bytes_is_the_clients,
     a_client_certificate_is_passed_on_as_told,
     a_refused_client_is_told_why,
+    what_is_no_record_ends_its_connection_in_order,
 }
 
 const ASK: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -349,4 +351,45 @@ fn a_refused_client_is_told_why(driver: Driver) {
         let error = std::io::Read::read(&mut stream, &mut [0]).unwrap_err();
         assert!(error.to_string().contains(alert), "{error}");
     }
+}
+
+/// After the handshake, with a request under way, and after the last answer: the client is told what was wrong, and nothing panics.
+fn what_is_no_record_ends_its_connection_in_order(driver: Driver) {
+    const UNSEALED: &[u8] = b"\x17\x03\x03\x00\x20................................";
+    const CASES: &[(&str, &[u8])] = &[
+        ("sealed by nobody", UNSEALED),
+        ("too long", b"\x17\x03\x03\xff\xff"),
+        ("of no version", b"\x17\x09\x09\x00\x01x"),
+        ("of no kind", b"\x63\x03\x03\x00\x01x"),
+        ("an alert in the clear", b"\x15\x03\x03\x00\x02\x02\x28"),
+        ("an empty one in the clear", b"\x16\x03\x03\x00\x00"),
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ];
+    let (site, host) = (Site::new(), WireServer::bind());
+    let pair = site.pair("site");
+    let config = format!(
+        "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    tls: {{ certificates: [{pair}] }}\n    routes: [{{ match: {{ prefix: / }}, cluster: up }}]\nclusters:\n  - {{ name: up, endpoints: [\"{}\"] }}\n",
+        host.addr()
+    );
+    let proxy = Proxy::start(driver, &config);
+    for versions in [ONLY_12, ONLY_13] {
+        let secure = Secure::with(&site.ca, versions, None);
+        for (what, bytes) in CASES {
+            for asked in [false, true] {
+                let connected = secure.handshake(proxy.addr("web"), "localhost");
+                let (mut session, mut socket) = connected.unwrap();
+                if asked {
+                    session.writer().write_all(ASK.as_bytes()).unwrap();
+                    session.complete_io(&mut socket).unwrap();
+                    host.accept().head();
+                }
+                // Twice: what is behind the first is not looked at.
+                socket.write_all(&bytes.repeat(2)).unwrap();
+                let mut said = Vec::new();
+                let _reset_perhaps = socket.read_to_end(&mut said);
+                assert!(!said.starts_with(b"HTTP"), "{what}: {said:?}");
+            }
+        }
+    }
+    assert_eq!(proxy.metric("ringway_core_panics_total", &[]), 0.0);
 }

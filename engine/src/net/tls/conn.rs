@@ -11,10 +11,30 @@ use rustls::{CommonState, Error};
 
 use super::Outgoing;
 
-/// A connection, as the server's or the client's side. Boxed: a client's is some hundred bytes larger.
-pub(super) enum Conn {
+/// A connection, and whether it has failed: rustls is asked for nothing after that, as it would look at the same bytes again.
+pub(super) struct Conn {
+    side: Side,
+    failed: Option<Error>,
+}
+
+/// The server's or the client's side. Boxed: a client's is some hundred bytes larger.
+enum Side {
     Server(Box<UnbufferedServerConnection>),
     Client(Box<UnbufferedClientConnection>),
+}
+
+impl From<UnbufferedServerConnection> for Conn {
+    fn from(conn: UnbufferedServerConnection) -> Self {
+        let side = Side::Server(Box::new(conn));
+        Self { side, failed: None }
+    }
+}
+
+impl From<UnbufferedClientConnection> for Conn {
+    fn from(conn: UnbufferedClientConnection) -> Self {
+        let side = Side::Client(Box::new(conn));
+        Self { side, failed: None }
+    }
 }
 
 /// What records told beside their data.
@@ -27,9 +47,9 @@ pub(super) struct Told {
 impl Conn {
     /// What both sides have.
     pub(super) fn common(&self) -> &CommonState {
-        match self {
-            Self::Server(conn) => conn,
-            Self::Client(conn) => conn,
+        match &self.side {
+            Side::Server(conn) => conn,
+            Side::Client(conn) => conn,
         }
     }
 
@@ -41,10 +61,17 @@ impl Conn {
         plain: &mut BytesMut,
         out: &mut Outgoing,
     ) -> Result<Told, Error> {
-        match self {
-            Self::Server(conn) => absorb(&mut **conn, cipher, plain, out),
-            Self::Client(conn) => absorb(&mut **conn, cipher, plain, out),
-        }
+        self.has_not_failed()?;
+        let told = match &mut self.side {
+            Side::Server(conn) => absorb(&mut **conn, cipher, plain, out),
+            Side::Client(conn) => absorb(&mut **conn, cipher, plain, out),
+        };
+        self.failed = told.as_ref().err().cloned();
+        told
+    }
+
+    fn has_not_failed(&self) -> Result<(), Error> {
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     /// Encrypts `parts`, one after the other. `unread` is what `absorb` left if it has a part of a message in it.
@@ -54,29 +81,32 @@ impl Conn {
         unread: &mut [u8],
         out: &mut Outgoing,
     ) -> Result<(), Error> {
-        let what = What::Data(parts);
-        match self {
-            Self::Server(conn) => say(&mut **conn, what, unread, out),
-            Self::Client(conn) => say(&mut **conn, what, unread, out),
-        }
+        self.say(What::Data(parts), unread, out)
     }
 
     /// Encrypts a `close_notify`.
     pub(super) fn close(&mut self, unread: &mut [u8], out: &mut Outgoing) -> Result<(), Error> {
-        match self {
-            Self::Server(conn) => say(&mut **conn, What::CloseNotify, unread, out),
-            Self::Client(conn) => say(&mut **conn, What::CloseNotify, unread, out),
+        self.say(What::CloseNotify, unread, out)
+    }
+
+    fn say(&mut self, what: What<'_>, unread: &mut [u8], out: &mut Outgoing) -> Result<(), Error> {
+        self.has_not_failed()?;
+        match &mut self.side {
+            Side::Server(conn) => say(&mut **conn, what, unread, out),
+            Side::Client(conn) => say(&mut **conn, what, unread, out),
         }
     }
 }
 
-/// The one method that rustls gives each side under the same name without a trait.
+/// What rustls gives each side under the same names without a trait.
 trait Records {
     type Data;
     fn records<'c, 'i>(
         &'c mut self,
         incoming: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    /// Whether it has something to say.
+    fn wants_write(&self) -> bool;
 }
 
 impl Records for UnbufferedServerConnection {
@@ -87,6 +117,9 @@ impl Records for UnbufferedServerConnection {
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
     }
+    fn wants_write(&self) -> bool {
+        CommonState::wants_write(self)
+    }
 }
 
 impl Records for UnbufferedClientConnection {
@@ -96,6 +129,9 @@ impl Records for UnbufferedClientConnection {
         incoming: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
+    }
+    fn wants_write(&self) -> bool {
+        CommonState::wants_write(self)
     }
 }
 
@@ -114,7 +150,6 @@ fn absorb<R: Records>(
     out: &mut Outgoing,
 ) -> Result<Told, Error> {
     let mut told = Told::default();
-    let mut failed = None;
     loop {
         let UnbufferedStatus { mut discard, state } = conn.records(cipher);
         let next = match state {
@@ -149,16 +184,28 @@ fn absorb<R: Records>(
         cipher.advance(discard.min(cipher.len()));
         match next {
             Next::More => {}
-            Next::Done => return failed.map_or(Ok(told), Err),
+            Next::Done => return Ok(told),
             Next::Closed => {
                 told.closed = true;
-                return failed.map_or(Ok(told), Err);
+                return Ok(told);
             }
-            // Once more, for the alert that the error made; then the error comes again.
-            Next::Failed(error) if failed.is_none() => failed = Some(error),
-            Next::Failed(_) => return failed.map_or(Ok(told), Err),
+            Next::Failed(error) => {
+                alerts(conn, out)?;
+                return Err(error);
+            }
         }
     }
+}
+
+/// What an error made rustls say. It is asked only while it has such, which it gives before it looks at any bytes.
+fn alerts<R: Records>(conn: &mut R, out: &mut Outgoing) -> Result<(), Error> {
+    while conn.wants_write() {
+        let Ok(ConnectionState::EncodeTlsData(mut data)) = conn.records(&mut []).state else {
+            break;
+        };
+        put(out, |room| data.encode(room))?;
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy)]

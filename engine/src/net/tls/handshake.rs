@@ -97,7 +97,7 @@ pub(crate) async fn accept(
     server_name: Option<Box<str>>,
 ) -> Result<(), HandshakeError> {
     let conn = UnbufferedServerConnection::new(server.config())?;
-    shake(stream, Conn::Server(Box::new(conn)), server_name).await
+    shake(stream, conn.into(), server_name).await
 }
 
 /// Begins a handshake, as [`accept`].
@@ -109,7 +109,7 @@ pub(crate) async fn connect(
 ) -> Result<(), HandshakeError> {
     let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     let conn = UnbufferedClientConnection::new_with_alpn(client.config(), name.0.clone(), alpn)?;
-    shake(stream, Conn::Client(Box::new(conn)), None).await
+    shake(stream, conn.into(), None).await
 }
 
 async fn shake(
