@@ -258,14 +258,11 @@ async fn begin(connection: &mut Connection) -> bool {
     }
     let Connection { client, stream, .. } = &*connection;
     let max = client.listener.spec.config.limits.tls_handshakes;
-    let (place, full) = client.local.handshakes.enter(stream.raw_fd(), max);
+    let (_place, full) = client.local.handshakes.enter(stream.raw_fd(), max);
     if full {
         client.listener.stats.limit_tls_handshakes.inc();
     }
-    hello::choose(connection).await && {
-        place.began();
-        tls::accept(connection).await
-    }
+    hello::choose(connection).await && tls::accept(connection).await
 }
 
 /// A connection in service. One box, so that its task holds no more than a pointer and what it waits for.
