@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use ringway_tests::proxy::run;
 use ringway_tests::secure::{BOTH, ONLY_13};
 use ringway_tests::{
-    Driver, Origin, Proxy, Secure, Until, Wanted, both_drivers, wait_for, wait_until,
+    Driver, Origin, Proxy, Secure, Until, Wanted, both_drivers, sys, wait_for, wait_until,
 };
 use rustls::HandshakeKind;
 use serde_json::Value;
 
-use crate::tls::{Site, listener, serial_of};
+use crate::tls::{Site, listener, serial_of, take};
 
 both_drivers! {
     a_swapped_pair_is_shown_from_the_next_handshake_on,
@@ -21,6 +21,7 @@ both_drivers! {
     a_pair_that_does_not_fit_is_refused_and_others_change,
     a_swapped_authority_is_asked_from_the_next_handshake_on,
     a_file_of_ticket_keys_makes_a_fleet,
+    files_that_are_no_longer_named_are_no_longer_watched,
 }
 
 /// The numbers of the certificates that `/certs` shows.
@@ -269,4 +270,23 @@ fn files_are_checked_before_they_serve() {
     let (code, _, err) = check(&format!(", client_ca: {}", site.file("none.pem")));
     assert_eq!(code, 1);
     assert_eq!(err.matches("cannot be read").count(), 2, "{err}");
+}
+
+/// The kernel has few watches for a user, and each holds descriptors: reloads must not gather them.
+fn files_that_are_no_longer_named_are_no_longer_watched(driver: Driver) {
+    let (site, origin) = (Site::new(), Origin::start("one"));
+    site.ca.issue(&["localhost"]).write(&site.dir, "other");
+    let config = |name: &str| {
+        let tls = format!("tls: {{ certificates: [{}] }}", site.pair(name));
+        listener(&tls, &origin)
+    };
+    let proxy = Proxy::start(driver, &config("site"));
+    let before = sys::open_files(proxy.pid());
+    for _ in 0..10 {
+        take(&proxy, &config("other"));
+        take(&proxy, &config("site"));
+    }
+    wait_until("the watches have ended", || {
+        sys::open_files(proxy.pid()) <= before + 6
+    });
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +30,11 @@ type Place = (PathBuf, OsString);
 /// The watch of some files, on a thread of its own: `notify` answers when its own thread gets to it, which a folder that somebody
 /// writes to without end may put off, and the control thread waits for nobody.
 #[derive(Debug)]
-pub(crate) struct Watch(mpsc::Receiver<()>);
+pub(crate) struct Watch {
+    changes: mpsc::Receiver<()>,
+    /// Wakes the thread.
+    wake: SyncSender<()>,
+}
 
 impl Watch {
     /// Begins to watch.
@@ -41,7 +45,7 @@ impl Watch {
         // In both channels one place is enough: a change that finds it taken is told by the one before it.
         let (hear, heard) = sync_channel(1);
         let (tell, changes) = mpsc::channel(1);
-        let seen = Arc::clone(&places);
+        let (seen, wake) = (Arc::clone(&places), hear.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if concerns(&event, &seen) {
                 let _already_told = hear.try_send(());
@@ -57,13 +61,21 @@ impl Watch {
         thread::Builder::new()
             .name("config-watch".to_owned())
             .spawn(move || follower.run(&heard, &tell))?;
-        Ok(Self(changes))
+        Ok(Self { changes, wake })
     }
 
     /// Waits until something on the way to a file changed and then nothing for a moment. False: the watch has ended.
     /// Dropping the wait loses no change: the next one sees what came meanwhile.
     pub(crate) async fn changed(&mut self) -> bool {
-        self.0.recv().await.is_some()
+        self.changes.recv().await.is_some()
+    }
+}
+
+impl Drop for Watch {
+    /// The thread ends, and with it what the kernel watches for it: of such there are few for a user.
+    fn drop(&mut self) {
+        self.changes.close();
+        let _woken_already = self.wake.try_send(());
     }
 }
 
@@ -76,9 +88,9 @@ struct Follower {
 }
 
 impl Follower {
-    /// Ends when nobody wants to hear any more, at the next change.
+    /// Ends when nobody wants to hear any more.
     fn run(mut self, heard: &Receiver<()>, tell: &mpsc::Sender<()>) {
-        while heard.recv().is_ok() {
+        while heard.recv().is_ok() && !tell.is_closed() {
             settle(heard);
             if let Err(error) = self.follow() {
                 let first = self.paths.first().map(|path| path.display().to_string());
@@ -292,7 +304,7 @@ mod tests {
             fs::write(&path, "two").unwrap();
             expect_change(&mut watch, "write").await;
             // Both writes came in order, so a change for the log would have been told by now.
-            assert!(watch.0.try_recv().is_err());
+            assert!(watch.changes.try_recv().is_err());
         });
     }
 }
