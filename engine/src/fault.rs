@@ -27,6 +27,8 @@ pub enum Retry {
     /// It was sent on a kept connection that turned out closed, and no byte of an answer came: again if idempotent,
     /// whatever the route's `retry.on` says (RFC 9112 §9.3.1).
     IfReused,
+    /// It was not even begun: while it waited for a connection its host went away. Picking anew is no further try.
+    NotBegun,
     /// Never.
     Never,
 }

@@ -74,3 +74,4 @@ mod tls_tunnels;
 mod tls_upstream;
 mod transcode;
 mod upgrade;
+mod waiting_reload;

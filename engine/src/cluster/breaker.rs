@@ -184,12 +184,29 @@ struct Waiter {
     waker: Cell<Option<Waker>>,
 }
 
+impl Waiter {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Who waits on a core, and for how many connections there is room: the same for all versions of the cluster, so that whoever
+/// waited before a reload is served by whoever is rung after it.
+#[derive(Default)]
+struct Queue {
+    waiters: RefCell<VecDeque<Rc<Waiter>>>,
+    /// `connections`, as the newest version has it.
+    limit: Cell<Option<u32>>,
+}
+
 /// A core's side of a cluster's limits.
 pub(crate) struct Gate {
     breakers: Arc<Breakers>,
     limits: ClusterLimits,
     core: usize,
-    waiters: RefCell<VecDeque<Rc<Waiter>>>,
+    queue: Rc<Queue>,
 }
 
 /// Why there is no place.
@@ -197,12 +214,21 @@ pub(crate) struct Gate {
 pub(crate) struct Full;
 
 impl Gate {
-    pub(super) fn new(breakers: &Arc<Breakers>, limits: &ClusterLimits, core: usize) -> Self {
+    /// `last` is that of the version before.
+    pub(super) fn new(
+        breakers: &Arc<Breakers>,
+        limits: &ClusterLimits,
+        core: usize,
+        last: Option<&Self>,
+    ) -> Self {
+        let last = last.filter(|last| Arc::ptr_eq(&last.breakers, breakers));
+        let queue = last.map_or_else(Rc::default, |last| Rc::clone(&last.queue));
+        queue.limit.set(limits.connections);
         Self {
             breakers: Arc::clone(breakers),
             limits: limits.clone(),
             core,
-            waiters: RefCell::default(),
+            queue,
         }
     }
 
@@ -296,7 +322,9 @@ impl Gate {
             host,
             waker: Cell::new(None),
         });
-        self.waiters.borrow_mut().push_back(Rc::clone(&waiter));
+        let mut waiters = self.queue.waiters.borrow_mut();
+        waiters.push_back(Rc::clone(&waiter));
+        drop(waiters);
         self.show();
         for core in (0..self.breakers.oldest.len()).filter(|core| *core != self.core) {
             self.breakers.ring(core);
@@ -306,7 +334,8 @@ impl Gate {
 
     /// Shows this core's oldest ticket to the others.
     fn show(&self) {
-        let front = self.waiters.borrow().front().map(|waiter| waiter.ticket);
+        let waiters = self.queue.waiters.borrow();
+        let front = waiters.front().map(|waiter| waiter.ticket);
         if let Some(shown) = self.breakers.oldest.get(self.core) {
             shown.store(front.unwrap_or(NONE), SeqCst);
         }
@@ -317,7 +346,7 @@ impl Gate {
         if self.breakers.next_core() != Some(self.core) {
             return None;
         }
-        self.waiters.borrow().front().cloned()
+        self.queue.waiters.borrow().front().cloned()
     }
 
     /// Whether an idle connection to this host should rather be closed: somebody waits, and not for it.
@@ -330,16 +359,21 @@ impl Gate {
     /// This core was rung, or a connection was kept: who has waited longest looks again. True: somebody on another core
     /// waits, and a connection that is idle here would help.
     pub(super) fn serve(&self) -> bool {
-        if !self.counts_connections() {
+        let counts = self.counts_connections();
+        if !counts && self.queue.waiters.borrow().is_empty() {
             return false;
         }
         if let Some(front) = self.front() {
-            if let Some(waker) = front.waker.take() {
-                waker.wake();
-            }
+            front.wake();
             return true;
         }
-        self.breakers.is_waited_for()
+        counts && self.breakers.is_waited_for()
+    }
+
+    /// Another version has taken the place of this one: all who wait on this core look at what they wait for.
+    pub(super) fn stir(&self) {
+        let waiters = self.queue.waiters.borrow();
+        waiters.iter().for_each(|waiter| waiter.wake());
     }
 }
 
@@ -352,7 +386,7 @@ pub(super) struct Wait<'g> {
 impl Wait<'_> {
     /// Ready when it is this one's turn and a slot is free.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Permit> {
-        let limit = self.gate.limits.connections.unwrap_or(u32::MAX);
+        let limit = self.gate.queue.limit.get().unwrap_or(u32::MAX);
         let is_front = self
             .gate
             .front()
@@ -367,7 +401,7 @@ impl Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let mut waiters = self.gate.waiters.borrow_mut();
+        let mut waiters = self.gate.queue.waiters.borrow_mut();
         waiters.retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
         drop(waiters);
         self.gate.show();
@@ -388,7 +422,7 @@ mod tests {
     fn gates(limits: &ClusterLimits, cores: usize) -> Vec<Gate> {
         let breakers = Breakers::new(cores);
         (0..cores)
-            .map(|core| Gate::new(&breakers, limits, core))
+            .map(|core| Gate::new(&breakers, limits, core, None))
             .collect()
     }
 
@@ -426,7 +460,7 @@ mod tests {
         drop(first);
         assert!(b.request(Priority::Default).is_ok());
         assert!(
-            Gate::new(&Breakers::new(1), &ClusterLimits::default(), 0)
+            Gate::new(&Breakers::new(1), &ClusterLimits::default(), 0, None)
                 .request(Priority::High)
                 .unwrap()
                 .is_none()
@@ -527,6 +561,38 @@ mod tests {
         drop((third, got));
         assert!(gates[0].try_connect().is_some());
         assert_eq!(gates[0].breakers.remaining(&limits).pending, Some(3));
+    }
+
+    #[test]
+    fn who_waits_keeps_the_turn_when_another_version_comes() {
+        let limits = |connections| ClusterLimits {
+            connections,
+            ..ClusterLimits::default()
+        };
+        let breakers = Breakers::new(1);
+        let old = Gate::new(&breakers, &limits(Some(1)), 0, None);
+        let held = old.try_connect().unwrap();
+        let (first, second) = (old.wait(1).unwrap(), old.wait(1).unwrap());
+        let new = Gate::new(&breakers, &limits(Some(2)), 0, Some(&old));
+        let third = new.wait(1).unwrap();
+        assert!(new.serve(), "somebody waits, on whatever version");
+        assert!(poll(&second).is_none() && poll(&third).is_none());
+        // There is room for two by now.
+        let one = poll(&first).unwrap();
+        drop(first);
+        assert!(poll(&second).is_none());
+        drop(held);
+        let two = poll(&second).unwrap();
+        drop(second);
+        assert!(poll(&third).is_none());
+        // Without a limit nobody need wait.
+        let newest = Gate::new(&breakers, &limits(None), 0, Some(&new));
+        assert!(newest.serve());
+        let three = poll(&third).unwrap();
+        drop(third);
+        assert!(!newest.serve());
+        drop((one, two, three));
+        assert!(old.try_connect().is_some());
     }
 
     #[test]

@@ -60,6 +60,8 @@ struct Told {
     revision: Cell<u64>,
     /// Where to connect to, in the order of trying.
     addresses: RefCell<Rc<[SockAddr]>>,
+    /// No version has it any more, or none that connects in the same way.
+    gone: Cell<bool>,
 }
 
 impl Host {
@@ -77,6 +79,7 @@ impl Host {
             told: Rc::new(Told {
                 revision: Cell::new(spec.revision),
                 addresses: RefCell::new(spec.location.addresses().into()),
+                gone: Cell::new(false),
             }),
             label: Rc::from(spec.label.as_str()),
             stats: spec.stats.slot(core),
@@ -199,6 +202,11 @@ impl Host {
         self.retired.get()
     }
 
+    /// Whether that is so of the host whose group this is, too: who waits for a connection to it does so in vain.
+    pub(super) fn is_gone(&self) -> bool {
+        self.told.gone.get()
+    }
+
     /// Closes connections that were kept too long or are too old, and those that the other end closed.
     pub(super) fn sweep(&self, pool: &Pool) {
         self.http1.sweep(self, pool);
@@ -218,6 +226,12 @@ impl Host {
             || self.http2.close_one()
             || self.rpc.close_one()
             || self.groups.close_one()
+    }
+
+    /// No version of the cluster has it any more.
+    pub(super) fn leave(&self) {
+        self.told.gone.set(true);
+        self.retire();
     }
 
     /// Closes what is kept, and keeps nothing more. Requests under way go on to their end.

@@ -166,7 +166,12 @@ impl Cluster {
             core,
             hosts: last.map_or_else(Rc::default, |last| Rc::clone(&last.hosts)),
             live: RefCell::new(Live::new(&spec.sets, rng)),
-            gate: Gate::new(&spec.breakers, &spec.config.limits, core),
+            gate: Gate::new(
+                &spec.breakers,
+                &spec.config.limits,
+                core,
+                last.map(|last| &last.gate),
+            ),
             retired: Cell::new(false),
             newest: last.map_or_else(Rc::default, |last| Rc::clone(&last.newest)),
             decay,
@@ -223,7 +228,7 @@ impl Cluster {
         let tls = self.host_tls(spec);
         let host = Rc::new(Host::new(spec, self.core, self.stats.clone(), tls));
         if self.retired.get() {
-            host.retire();
+            host.leave();
             return host;
         }
         let mut hosts = self.hosts.borrow_mut();
@@ -234,7 +239,7 @@ impl Cluster {
         let before = place.and_then(|place| place.replace(Rc::clone(&host)));
         drop(hosts);
         if let Some(before) = before {
-            before.retire();
+            before.leave();
         }
         host
     }
@@ -410,6 +415,9 @@ impl Cluster {
                 rpc::Place::Wait(waiting) => {
                     self.stats.upstream_rq_waited.inc();
                     waiting.room().await;
+                    if host.is_gone() {
+                        return Err(self.moved());
+                    }
                 }
                 rpc::Place::Full => {
                     self.stats.limit_rpc_waiting.inc();
@@ -433,6 +441,8 @@ impl Cluster {
                     };
                     let (stream, places) = match opened.await {
                         Ok(opened) => opened,
+                        // That is the host's doing, or the limits'; who else waits for it is told by itself.
+                        Err(fault) if fault.retry == Retry::NotBegun => return Err(fault),
                         Err(fault) => {
                             connecting.failed(fault.kind);
                             return Err(fault);
@@ -453,6 +463,9 @@ impl Cluster {
                     };
                     if let Some(slot) = place? {
                         return Ok(Lease::Http2(slot));
+                    }
+                    if host.is_gone() {
+                        return Err(self.moved());
                     }
                 }
                 StreamPlace::Full => {
@@ -508,8 +521,7 @@ impl Cluster {
                 .map(|slot| hosts.get_mut(*slot as usize)?.take());
             gone.extend(places.flatten());
             drop(hosts);
-            gone.iter().for_each(|host| host.retire());
-            return;
+            return self.dismiss(&gone);
         }
         for (slot, place) in (0..).zip(self.hosts.borrow_mut().iter_mut()) {
             let stays = |host: &Rc<Host>| {
@@ -519,7 +531,13 @@ impl Cluster {
             };
             gone.extend(place.take_if(|host| !stays(host)));
         }
-        gone.iter().for_each(|host| host.retire());
+        self.dismiss(&gone);
+    }
+
+    /// These hosts are gone: their pools close, and who waits for a connection to one of them hears of it.
+    fn dismiss(&self, gone: &[Rc<Host>]) {
+        gone.iter().for_each(|host| host.leave());
+        self.gate.stir();
     }
 
     /// Whether its connections are secured by the same side of TLS.

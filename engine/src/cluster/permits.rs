@@ -7,11 +7,11 @@ use ringway_config::Priority;
 
 use super::pool::http1::Places;
 use super::{Cluster, Connection, Full, Host, HostPlace, Permit, RequestPlaces};
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind, Retry};
 
 /// What a request for a connection gets.
-pub(super) enum Admitted {
-    Kept(Box<Connection>),
+pub(super) enum Admitted<C = Box<Connection>> {
+    Kept(C),
     New(Option<Permit>),
 }
 
@@ -28,6 +28,17 @@ impl Cluster {
 
     /// The right to make a connection; or one that was kept while this waited for it.
     pub(super) async fn permit(&self, host: &Rc<Host>, fresh: bool) -> Result<Admitted, Fault> {
+        self.permit_or(host, fresh, || host.http1.unpark(host))
+            .await
+    }
+
+    /// The same, where it is told how a kept one is found.
+    pub(super) async fn permit_or<C>(
+        &self,
+        host: &Host,
+        fresh: bool,
+        kept: impl Fn() -> Option<C>,
+    ) -> Result<Admitted<C>, Fault> {
         if !self.gate.counts_connections() {
             return Ok(Admitted::New(None));
         }
@@ -44,17 +55,32 @@ impl Cluster {
         self.stats.upstream_cx_overflow.inc();
         self.serve();
         let admitted = std::future::poll_fn(|cx| {
-            if !fresh && let Some(kept) = host.http1.unpark(host) {
-                return Poll::Ready(Admitted::Kept(kept));
+            if host.is_gone() {
+                return Poll::Ready(Err(self.moved()));
             }
-            wait.poll(cx).map(|permit| Admitted::New(Some(permit)))
+            if !fresh && let Some(kept) = kept() {
+                return Poll::Ready(Ok(Admitted::Kept(kept)));
+            }
+            let permit = wait.poll(cx);
+            permit.map(|permit| Ok(Admitted::New(Some(permit))))
         })
         .await;
         drop(wait);
-        if let Admitted::Kept(_) = admitted {
+        if let Ok(Admitted::Kept(_)) = admitted {
             self.stats.upstream_cx_reused.inc();
         }
-        Ok(admitted)
+        admitted
+    }
+
+    /// What becomes of who waited for a host that is gone: nothing of the request was sent, and another host may have it.
+    pub(super) fn moved(&self) -> Fault {
+        let fault = Fault::new(FaultKind::NoHost);
+        if self.is_newest() || self.newest().is_some() {
+            self.stats.upstream_rq_moved.inc();
+            return fault.retry(Retry::NotBegun);
+        }
+        self.stats.upstream_rq_no_host.inc();
+        fault
     }
 
     /// A place under the host's own limit of connections.

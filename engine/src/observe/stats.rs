@@ -169,6 +169,7 @@ scope! {
         upstream_rq_reset: Counter, "Tries whose connection broke before the head of the answer.";
         upstream_rq_refused: Counter, "HTTP/2 streams refused by the upstream.";
         upstream_rq_waited: Counter, "Requests that waited for a stream of an HTTP/2 connection.";
+        upstream_rq_moved: Counter, "Tries that waited for a connection to a host that went away, and were given another.";
         limit_rpc_waiting: Counter as limit [limit = rpc_waiting], "Limits reached, by limit.";
         upstream_rq_waiting_overflow: Counter as limit [limit = http2_waiting], "Limits reached, by limit.";
         upstream_cx_groups_closed: Counter as limit [limit = pool_groups], "Limits reached, by limit.";

@@ -65,6 +65,8 @@ pub(super) struct Begun {
     slot: usize,
     pub(super) host: Rc<Host>,
     places: RequestPlaces,
+    /// The priorities that were to be avoided before.
+    avoided: u128,
 }
 
 /// How the next try is made.
@@ -141,16 +143,33 @@ impl<'t, 'c> Attempts<'t, 'c> {
         fresh: bool,
         interim: &mut dyn Interim,
     ) -> Result<Answer<'a>, Fault> {
-        let mut begun = self.begin(way)?;
         let timer = self.cx.timer;
         let limit = Deadline::after_opt(self.policy.per_try_timeout);
-        let result = {
-            let one = pin!(way.one(&mut begun, fresh, &self.whole, interim, timer));
-            timer.within(limit, one).await
-        };
-        let result = result.unwrap_or_else(|_elapsed| Err(too_slow()));
-        self.conclude(&begun, &result, true);
-        result
+        loop {
+            let mut begun = self.begin(way)?;
+            let result = {
+                let one = pin!(way.one(&mut begun, fresh, &self.whole, interim, timer));
+                timer.within(limit, one).await
+            };
+            let result = result.unwrap_or_else(|_elapsed| Err(too_slow()));
+            if self.takes_back(&begun, &result) {
+                continue;
+            }
+            self.conclude(&begun, &result, true);
+            return result;
+        }
+    }
+
+    /// Whether a try was not one, since its host went away while it waited for a connection: then it is as if it had not been.
+    pub(super) fn takes_back(&mut self, begun: &Begun, result: &Result<Answer<'_>, Fault>) -> bool {
+        let waited = |fault: &Fault| fault.retry == Retry::NotBegun;
+        if !result.as_ref().is_err_and(waited) {
+            return false;
+        }
+        self.tries.made -= 1;
+        self.search.forget(&begun.host);
+        self.avoid = begun.avoided;
+        true
     }
 
     /// Picks a host, and takes what it needs of the limits.
@@ -167,6 +186,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
             None => self.cluster().pick(&self.ask())?,
         };
         self.search.note(slot);
+        let avoided = self.avoid;
         if self.policy.other_priorities {
             self.avoid |= self.cluster().priority_bit(slot);
         }
@@ -179,6 +199,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
             slot,
             host,
             places,
+            avoided,
         })
     }
 

@@ -27,19 +27,23 @@ struct Flight<'f, 'a> {
     whole: Rc<Cell<u64>>,
     /// It has been held against its host that it is slow.
     charged: bool,
-    _place: Option<Place>,
-    future: Pin<Box<dyn Future<Output = Tried<'a>> + 'f>>,
+    place: Option<Place>,
+    future: Pin<Box<dyn Future<Output = Tried<'f, 'a>> + 'f>>,
 }
 
 /// A try that ended.
-type Tried<'a> = (Begun, Result<Answer<'a>, Fault>);
+struct Tried<'f, 'a> {
+    begun: Begun,
+    result: Result<Answer<'a>, Fault>,
+    interim: Option<&'f mut (dyn Interim + 'f)>,
+}
 
 /// What happened.
-enum Event<'a> {
+enum Event<'f, 'a> {
     /// The newest try has outlasted its limit.
     Slow,
-    /// A try ended. Whether it had been held against its host already.
-    Ended(Box<Tried<'a>>, bool),
+    /// A try ended. Whether it had been held against its host already, and its place.
+    Ended(Box<Tried<'f, 'a>>, bool, Option<Place>),
 }
 
 struct Flights<'f, 'a> {
@@ -63,14 +67,31 @@ pub(super) async fn run<'f, 'a: 'f, 'c: 'f>(
     };
     flights.launch(attempts, way, Next::default())?;
     loop {
-        let (tried, charged) = match flights.next(attempts.cx.timer).await {
+        let (tried, charged, place) = match flights.next(attempts.cx.timer).await {
             Event::Slow => {
                 flights.hedge(attempts, way);
                 continue;
             }
-            Event::Ended(tried, charged) => (tried, charged),
+            Event::Ended(tried, charged, place) => (tried, charged, place),
         };
-        let (begun, tried) = *tried;
+        let Tried {
+            begun,
+            result: tried,
+            interim,
+        } = *tried;
+        if attempts.takes_back(&begun, &tried) {
+            flights.interim = flights.interim.take().or(interim);
+            let next = Next {
+                place,
+                ..Next::default()
+            };
+            let launched = flights.launch(attempts, way, next);
+            if flights.all.is_empty() {
+                launched?;
+            }
+            continue;
+        }
+        drop(place);
         attempts.conclude(&begun, &tried, !charged);
         flights.show(attempts);
         let verdict = attempts.verdict(&tried, way);
@@ -106,20 +127,24 @@ impl<'f, 'a: 'f> Flights<'f, 'a> {
         let interim = self.interim.take();
         let (host, since) = (Rc::clone(&begun.host), Rc::clone(&whole));
         let future = Box::pin(async move {
-            let (timer, mut nobody) = (Timer::new(), NoInterim);
-            let interim: &mut dyn Interim = match interim {
-                Some(interim) => interim,
+            let (timer, mut nobody, mut interim) = (Timer::new(), NoInterim, interim);
+            let hears: &mut dyn Interim = match &mut interim {
+                Some(interim) => &mut **interim,
                 None => &mut nobody,
             };
-            let one = way.one(&mut begun, next.fresh, &since, interim, &timer);
-            let tried = one.await;
-            (begun, tried)
+            let one = way.one(&mut begun, next.fresh, &since, hears, &timer);
+            let result = one.await;
+            Tried {
+                begun,
+                result,
+                interim,
+            }
         });
         self.all.push(Flight {
             host,
             whole,
             charged: false,
-            _place: next.place,
+            place: next.place,
             future,
         });
         self.slow = Deadline::after_opt(attempts.policy.per_try_timeout);
@@ -136,7 +161,7 @@ impl<'f, 'a: 'f> Flights<'f, 'a> {
     }
 
     /// Until a try ends, or the newest has outlasted its limit.
-    async fn next(&mut self, timer: &Timer) -> Event<'a> {
+    async fn next(&mut self, timer: &Timer) -> Event<'f, 'a> {
         let all = &mut self.all;
         let ended = std::future::poll_fn(|cx| {
             for (at, flight) in all.iter_mut().enumerate() {
@@ -149,7 +174,7 @@ impl<'f, 'a: 'f> Flights<'f, 'a> {
         match timer.within(self.slow, ended).await {
             Ok((at, tried)) => {
                 let flight = self.all.swap_remove(at);
-                Event::Ended(Box::new(tried), flight.charged)
+                Event::Ended(Box::new(tried), flight.charged, flight.place)
             }
             Err(_elapsed) => Event::Slow,
         }

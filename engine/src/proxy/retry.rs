@@ -55,7 +55,8 @@ impl<'p> Tries<'p> {
     pub(crate) fn after_fault(&mut self, fault: &Fault) -> Verdict {
         let wanted = self.is_wanted(fault);
         match fault.retry {
-            Retry::Never => Verdict::Stop,
+            // What was not begun is picked anew before anybody asks.
+            Retry::Never | Retry::NotBegun => Verdict::Stop,
             Retry::Safe if wanted => self.again(),
             Retry::Safe => Verdict::Stop,
             Retry::Unprocessed if self.unprocessed < UNPROCESSED_MAX => {
@@ -91,7 +92,9 @@ impl<'p> Tries<'p> {
                     RetryOn::RefusedStream,
                 ]),
                 Retry::Safe => on(&[RetryOn::Reset, RetryOn::ResetBeforeRequest]),
-                Retry::IfIdempotent | Retry::IfReused | Retry::Never => on(&[RetryOn::Reset]),
+                Retry::IfIdempotent | Retry::IfReused | Retry::NotBegun | Retry::Never => {
+                    on(&[RetryOn::Reset])
+                }
             },
             FaultKind::FirstByteTimeout
             | FaultKind::PerTryTimeout

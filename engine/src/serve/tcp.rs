@@ -17,7 +17,7 @@ use ringway_config::{Priority, TcpHash};
 use crate::cluster::{
     Active, Ask, Cluster, Connection as Upstream, MetadataMatch, Search, of_address,
 };
-use crate::fault::{Fault, FaultKind, Side};
+use crate::fault::{Fault, FaultKind, Retry, Side};
 use crate::net::{Broken, Stream, relay};
 use crate::request::{Outcome, Record};
 use crate::time::{Deadline, now_millis, try_both};
@@ -177,6 +177,11 @@ impl<'c> Passing<'c> {
             }
             match connected {
                 Ok(upstream) => return Ok((active, upstream)),
+                // It went away while this waited: as if it had not been asked.
+                Err(fault) if fault.retry == Retry::NotBegun => {
+                    self.attempts -= 1;
+                    continue;
+                }
                 Err(fault) if self.attempts >= limit => return Err(fault),
                 Err(fault) => last = Some(fault),
             }
