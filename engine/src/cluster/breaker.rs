@@ -370,6 +370,14 @@ impl Gate {
         counts && self.breakers.is_waited_for()
     }
 
+    /// How many more connections there would have to be room for, were all to be served who wait.
+    pub(super) fn lack(&self) -> u32 {
+        let limit = self.queue.limit.get().unwrap_or(u32::MAX);
+        let free = limit.saturating_sub(self.breakers.connections.load(SeqCst));
+        let waiting = self.breakers.pending.load(SeqCst);
+        waiting.saturating_sub(free)
+    }
+
     /// Another version has taken the place of this one: all who wait on this core look at what they wait for.
     pub(super) fn stir(&self) {
         let waiters = self.queue.waiters.borrow();

@@ -249,14 +249,17 @@ impl Cluster {
         self.live.borrow_mut().exchange(sets);
     }
 
-    /// The core was rung: who has waited longest for a connection looks again, and where somebody on another core waits, a
-    /// connection that is idle here makes room.
+    /// The core was rung: who has waited longest for a connection looks again, and where somebody on another core waits,
+    /// connections that are idle here make room. For all who wait at once: of bells that ring together, one is heard.
     pub(crate) fn serve(&self) {
         if self.gate.serve() {
             let hosts = self.hosts.borrow();
             let idle = hosts.iter().flatten();
             let mut others = idle.filter(|host| self.gate.wants_room(host.id()));
-            if others.any(|host| host.close_one()) {
+            for _ in 0..self.gate.lack() {
+                if !others.any(|host| host.close_one()) {
+                    break;
+                }
                 self.stats.upstream_cx_closed_for_room.inc();
             }
         }
