@@ -199,27 +199,32 @@ impl ClusterSets {
         self.facts.census()
     }
 
-    /// What a request chooses among; none: there is nothing as it asks for.
-    fn of(&self, ask: &Ask<'_>) -> Option<&Sets> {
-        let Some(rules) = &self.rules else {
-            return Some(&self.all);
-        };
-        match self.index.choose(rules, ask.metadata) {
+    /// Whom a request asks for.
+    fn choose(&self, ask: &Ask<'_>) -> Choice {
+        let rules = self.rules.as_ref();
+        rules.map_or(Choice::All, |rules| self.index.choose(rules, ask.metadata))
+    }
+
+    /// What it chooses among; none: there is nothing as it asks for.
+    fn of(&self, choice: Choice) -> Option<&Sets> {
+        match choice {
             Choice::Subset(at) => self.subsets.get(at as usize).map(|sets| &**sets),
             Choice::All => Some(&self.all),
             Choice::Nobody => None,
         }
     }
 
-    /// The host that the client's cookie names, if it may be asked.
-    fn stuck(&self, ask: &Ask<'_>) -> Stuck {
+    /// The host that the client's cookie names, if it may be asked and is one of those that the request asks for.
+    fn stuck(&self, ask: &Ask<'_>, choice: Choice) -> Stuck {
         let Some(id) = ask.sticky else {
             return Stuck::No;
         };
         let slot = self.sticky.get(&id).map(|slot| *slot as usize);
         let usable = slot.filter(|slot| {
             let fact = self.facts.get(*slot as u32);
-            (fact.is_healthy() || fact.is_degraded()) && !ask.tried.contains(slot)
+            (fact.is_healthy() || fact.is_degraded())
+                && !ask.tried.contains(slot)
+                && self.index.has(choice, *slot as u32)
         });
         match usable {
             Some(slot) => Stuck::To(slot),
@@ -491,12 +496,13 @@ impl Live {
 
     /// The slot of a host that was not tried yet.
     pub(super) fn pick(&self, hosts: &[Option<Rc<Host>>], ask: &Ask<'_>) -> Option<usize> {
-        match self.sets.stuck(ask) {
+        let choice = self.sets.choose(ask);
+        match self.sets.stuck(ask, choice) {
             Stuck::To(slot) => return Some(slot),
             Stuck::Nowhere => return None,
             Stuck::No => {}
         }
-        self.sets.of(ask)?.pick(self, hosts, ask)
+        self.sets.of(choice)?.pick(self, hosts, ask)
     }
 
     fn pick_of(&self, set: &HostSet, hosts: &[Option<Rc<Host>>], ask: &Ask<'_>) -> Option<usize> {

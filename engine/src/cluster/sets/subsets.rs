@@ -197,6 +197,18 @@ impl Index {
         self.subsets.iter().map(|subset| &**subset.members)
     }
 
+    /// Whether the host of a slot is among those chosen.
+    pub(super) fn has(&self, choice: Choice, slot: u32) -> bool {
+        match choice {
+            Choice::Subset(at) => {
+                let subset = self.subsets.get(at as usize);
+                subset.is_some_and(|subset| subset.members.binary_search(&slot).is_ok())
+            }
+            Choice::All => true,
+            Choice::Nobody => false,
+        }
+    }
+
     /// The subsets that a host is in.
     pub(super) fn of(&self, config: &Subsets, host: &HostSpec) -> Vec<u32> {
         let of_selector = |selector: &Selector| {
@@ -253,6 +265,7 @@ impl Index {
 }
 
 /// Whom a request goes to.
+#[derive(Clone, Copy)]
 pub(super) enum Choice {
     /// A subset.
     Subset(u32),
