@@ -46,6 +46,10 @@ impl Turns {
         if at >= count {
             at = at.checked_rem(count)?;
         }
+        if !ask.tried.is_empty() {
+            // With nobody left, going round would not find anybody either.
+            set.free_from(0, ask)?;
+        }
         let mut found = None;
         for _ in 0..STEPS.max(count) {
             let here = at;
