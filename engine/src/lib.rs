@@ -22,11 +22,11 @@ pub mod snapshot;
 pub mod time;
 mod view;
 
+#[cfg(debug_assertions)]
+pub use cluster::{Asking, Begun, News, Refused, Rehearsal, Request};
 pub use cluster::{
     Census, ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, Picker, Report, Streak,
 };
-#[cfg(debug_assertions)]
-pub use cluster::{News, Refused, Rehearsal, Request};
 pub use handle::{Handle, Options, StartError};
 pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe, tls};
 pub use snapshot::{Inputs, ServiceAddress, Snapshot};

@@ -31,7 +31,7 @@ impl Mood {
             1 => Self::Silent,
             2 => Self::Slow,
             3 => Self::Erring(20 + rng.below(81)),
-            4 => Self::Flapping(millis(50 + rng.below(1_000))),
+            4 => Self::Flapping(millis(20 + rng.below(400))),
             5 => Self::Degraded,
             _ => Self::Well,
         }
@@ -54,7 +54,7 @@ impl Mood {
     ) -> (Option<u16>, Duration) {
         let after = match self {
             Self::Silent => limit,
-            Self::Slow => millis(50 + rng.below(400)),
+            Self::Slow => millis(20 + rng.below(160)),
             Self::Well | Self::Refusing | Self::Erring(_) | Self::Flapping(_) | Self::Degraded => {
                 millis(1 + rng.below(15))
             }

@@ -4,15 +4,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringway_config::{
-    Balance, Choices, Cluster, ClusterLimits, Endpoint, EndpointAddress, FailureRate, HealthCheck,
-    Limits, Localities, Locality, Name, Outlier, Percent, Placement, Probe,
+    Balance, Choices, Cluster, ClusterLimits, Cookie, Endpoint, EndpointAddress, FailureRate,
+    Fallback, HealthCheck, Limits, Localities, Locality, Name, Outlier, Percent, Placement, Probe,
+    Selector, SelectorFallback, SlowStart, Sticky, Subsets,
 };
 use ringway_engine::rng::Rng;
 
 use super::millis;
 
 /// Of so many addresses some are hosts.
-pub(super) const ADDRESSES: u16 = 10;
+pub(super) const ADDRESSES: u16 = 6;
+/// What hosts may be told apart by.
+pub(super) const STAGES: [&str; 2] = ["a", "b"];
+/// Clients with a cookie each.
+pub(super) const CLIENTS: u64 = 4;
 
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -23,12 +28,20 @@ pub(super) struct Plan {
     pub(super) limit: Duration,
     /// Tries at most.
     pub(super) tries: usize,
+    /// So many come at once, at most.
+    pub(super) burst: u64,
     /// Whether there are two priorities.
     priorities: bool,
 }
 
+/// Mostly: but for one in so many.
 fn some<T>(rng: &Rng, one_in: u64, value: impl FnOnce() -> T) -> Option<T> {
     (rng.below(one_in) != 0).then(value)
+}
+
+/// Seldom: one in so many.
+fn some_of<T>(rng: &Rng, one_in: u64, value: impl FnOnce() -> T) -> Option<T> {
+    (rng.below(one_in) == 0).then(value)
 }
 
 fn percent(rng: &Rng, from: u64, to: u64) -> Percent {
@@ -40,8 +53,9 @@ impl Plan {
         Self {
             cores: 1 + rng.below(3) as usize,
             pause: millis(8 + rng.below(30)),
-            limit: millis(100 + rng.below(200)),
+            limit: millis(60 + rng.below(100)),
             tries: 1 + rng.below(3) as usize,
+            burst: 1 + rng.below(6),
             priorities: rng.below(3) == 0,
         }
     }
@@ -58,6 +72,9 @@ impl Plan {
             health_check: some(rng, 4, || health(rng)),
             outlier: some(rng, 4, || outlier(rng)),
             limits: limits(rng),
+            slow_start: some_of(rng, 4, || slow_start(rng)),
+            subsets: some_of(rng, 3, || subsets(rng)),
+            sticky: some_of(rng, 3, || sticky(rng)),
             ..Cluster::new(Name::new("simulated"), self.endpoints(rng, 2))
         }
     }
@@ -73,7 +90,8 @@ impl Plan {
             // What is said of an address is always the same, or it would be another host.
             weight: u32::from(port % 3) + 1,
             priority: u8::from(self.priorities && port > ADDRESSES / 2),
-            locality: zone(ZONES[usize::from(port) % ZONES.len()]),
+            locality: zone(ZONES[usize::from(port / 2) % ZONES.len()]),
+            metadata: stage(STAGES[usize::from(port) % STAGES.len()]),
             ..Endpoint::new(EndpointAddress::Ip(SocketAddr::from(([10, 0, 0, 1], port))))
         };
         ports.into_iter().map(endpoint).collect()
@@ -81,6 +99,41 @@ impl Plan {
 }
 
 const ZONES: [&str; 2] = ["a", "b"];
+
+/// What is said of a host of a stage, and asked for by who wants one.
+pub(super) fn stage(name: &str) -> Vec<(String, String)> {
+    vec![("stage".to_owned(), name.to_owned())]
+}
+
+fn slow_start(rng: &Rng) -> SlowStart {
+    SlowStart {
+        window: millis(100 + rng.below(1_000)),
+        min_weight: percent(rng, 5, 50),
+    }
+}
+
+fn subsets(rng: &Rng) -> Subsets {
+    let fallbacks = [Fallback::None, Fallback::Any, Fallback::Default];
+    Subsets {
+        selectors: vec![Selector {
+            keys: vec!["stage".to_owned()],
+            fallback: SelectorFallback::Cluster,
+        }],
+        fallback: fallbacks[rng.below(3) as usize],
+        default: stage(STAGES[0]),
+    }
+}
+
+fn sticky(rng: &Rng) -> Sticky {
+    Sticky {
+        cookie: Cookie {
+            name: "host".to_owned(),
+            ttl: None,
+            path: None,
+        },
+        strict: rng.below(3) == 0,
+    }
+}
 
 fn zone(name: &str) -> Locality {
     Locality {
@@ -115,11 +168,11 @@ fn balance(rng: &Rng) -> Balance {
             decay: Duration::from_secs(1),
         },
         4 => Balance::RingHash {
-            min_size: 256,
-            max_size: 512,
+            min_size: 64,
+            max_size: 128,
             function: Default::default(),
         },
-        5 => Balance::Maglev { table_size: 251 },
+        5 => Balance::Maglev { table_size: 31 },
         6 => Balance::RequestRoundRobin,
         _ => Balance::RoundRobin,
     }
@@ -131,10 +184,10 @@ fn health(rng: &Rng) -> HealthCheck {
             send: String::new(),
             expect: String::new(),
         },
-        interval: millis(100 + rng.below(500)),
-        unhealthy_interval: some(rng, 2, || millis(100 + rng.below(300))),
+        interval: millis(50 + rng.below(150)),
+        unhealthy_interval: some(rng, 2, || millis(50 + rng.below(100))),
         no_traffic_interval: None,
-        timeout: millis(50 + rng.below(200)),
+        timeout: millis(30 + rng.below(90)),
         jitter: percent(rng, 0, 20),
         initial_wait: millis(rng.below(100)),
         unhealthy_after: 1 + rng.below(3) as u32,
@@ -147,10 +200,10 @@ fn outlier(rng: &Rng) -> Outlier {
         consecutive_5xx: 1 + rng.below(5) as u32,
         consecutive_gateway: 0,
         consecutive_local: 0,
-        interval: millis(300 + rng.below(1_000)),
-        base_ejection: millis(200 + rng.below(800)),
-        max_ejection: millis(1_000 + rng.below(1_000)),
-        jitter: millis(rng.below(100)),
+        interval: millis(150 + rng.below(450)),
+        base_ejection: millis(80 + rng.below(300)),
+        max_ejection: millis(400 + rng.below(400)),
+        jitter: millis(rng.below(50)),
         max_ejected: percent(rng, 0, 100),
         success_rate: None,
         failure: some(rng, 2, || FailureRate {
@@ -164,8 +217,8 @@ fn outlier(rng: &Rng) -> Outlier {
 fn limits(rng: &Rng) -> ClusterLimits {
     let few = |most: u64| some(rng, 2, || 1 + rng.below(most) as u32);
     ClusterLimits {
-        connections: few(30),
-        pending: None,
+        connections: few(8),
+        pending: some(rng, 2, || rng.below(6) as u32),
         default: Limits {
             requests: few(20),
             retries: few(5),

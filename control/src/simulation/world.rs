@@ -1,37 +1,48 @@
-//! One run: what happens when. What becomes of requests is in `tries`, what must be when all is over in `end`.
+//! One run: what happens when. What becomes of requests is in `tries`, what they take of limits in `limits`, and what must be
+//! when all is over in `end`.
 
 mod end;
+mod limits;
+mod slow;
 mod tries;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::AddAssign;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_config::{Cluster, EndpointAddress};
+use ringway_config::Cluster;
 use ringway_engine::rng::Rng;
 use ringway_engine::{HostSpec, News, Rehearsal, Request};
 
 use super::mood::Mood;
-use super::oracle::Told;
-use super::plan::{ADDRESSES, Plan};
+use super::oracle::{Rules, Told, Wish, port};
+use super::plan::{ADDRESSES, CLIENTS, Plan};
+use super::sum::Sum;
+use super::wakes::Wakes;
 use super::watch::{Came, Watch};
 use super::{Wrong, millis};
 use crate::health::track::Answer;
 use crate::outlier::Cause;
 
 /// Hosts fail, come and go for so long.
-const WILD: Duration = Duration::from_secs(4);
+const WILD: Duration = Duration::from_millis(1_500);
 /// Then everybody is well; so long after it nobody may be out any more.
-const CALM: Duration = Duration::from_secs(5);
+const CALM: Duration = Duration::from_millis(2_000);
 /// A change reaches all cores within it, from when control tells it.
 const TOLD: u64 = 48;
+/// A core that is rung looks within it.
+const RUNG: u64 = 8;
 
 enum Event {
     Arrive,
     /// Of a request.
     Ended(u64, Option<u16>),
     Again(u64),
+    /// Of a request's wait, by the request's number and that of its try.
+    GaveUp(u64, usize),
+    /// Of a core.
+    Rung(usize),
     /// Of the host at a port.
     Mood(u16),
     /// Of a host, by id.
@@ -49,58 +60,42 @@ struct Asking {
     request: Request,
     /// The core that it is on.
     core: usize,
+    /// Whose it is, and what it asks by.
+    client: usize,
+    wish: Wish,
     /// The ids of the hosts that were tried.
     tried: Vec<u64>,
-    host: Option<Arc<HostSpec>>,
+    place: At,
     since: Duration,
+}
+
+/// Where a request is.
+enum At {
+    Nowhere,
+    /// Waiting for a connection to a host.
+    Before(Arc<HostSpec>),
+    Host(Arc<HostSpec>),
 }
 
 /// News for a core, and what it makes of the hosts.
 struct Letter {
     news: News,
-    told: Told,
+    told: Rc<Told>,
 }
 
 struct CoreSide {
     /// What it knows of the hosts.
-    told: Told,
+    told: Rc<Told>,
     letters: VecDeque<Letter>,
     /// When the last of them arrives.
     last: Duration,
-}
-
-/// What happened, counted.
-#[derive(Debug, Default)]
-pub(super) struct Sum {
-    pub(super) requests: u64,
-    pub(super) tries: u64,
-    pub(super) ejected: u64,
-    pub(super) spared: u64,
-    pub(super) marked: u64,
-    pub(super) full: u64,
-    pub(super) nobody: u64,
-    pub(super) in_panic: u64,
-    further: u64,
-}
-
-impl AddAssign for Sum {
-    fn add_assign(&mut self, other: Self) {
-        self.requests += other.requests;
-        self.tries += other.tries;
-        self.ejected += other.ejected;
-        self.spared += other.spared;
-        self.marked += other.marked;
-        self.full += other.full;
-        self.nobody += other.nobody;
-        self.in_panic += other.in_panic;
-        self.further += other.further;
-    }
 }
 
 pub(super) struct World {
     rng: Rng,
     plan: Plan,
     config: Cluster,
+    rules: Rc<Rules>,
     now: Duration,
     number: u64,
     queue: BTreeMap<(Duration, u64), Event>,
@@ -111,6 +106,13 @@ pub(super) struct World {
     /// When the next host comes back.
     back_at: Option<Duration>,
     asking: BTreeMap<u64, Asking>,
+    /// The ports that clients' cookies name.
+    cookies: [Option<u16>; CLIENTS as usize],
+    wakes: Wakes,
+    /// Since when somebody waits though there might be room.
+    idle_since: Option<Duration>,
+    /// The tokens of the retry budget, in ten thousandths.
+    tokens: u64,
     sum: Sum,
 }
 
@@ -120,9 +122,10 @@ impl World {
         let plan = Plan::new(&rng);
         let config = plan.cluster(&rng);
         let rehearsal = Rehearsal::new(config.clone(), plan.cores, seed);
-        let told = told(&config, &rehearsal);
+        let rules = Rc::new(Rules::of(&config));
+        let told = Rc::new(Told::of(&rehearsal.spec().hosts, &rules));
         let core = |_| CoreSide {
-            told: told.clone(),
+            told: Rc::clone(&told),
             letters: VecDeque::new(),
             last: Duration::ZERO,
         };
@@ -135,19 +138,24 @@ impl World {
             moods: vec![Mood::Well; usize::from(ADDRESSES) + 1],
             back_at: None,
             asking: BTreeMap::new(),
+            cookies: Default::default(),
+            wakes: Wakes::default(),
+            idle_since: None,
+            tokens: limits::FIRST,
             sum: Sum::default(),
             rng,
             plan,
+            rules,
             config,
             rehearsal,
         };
         world.follow();
         world.after(Duration::ZERO, Event::Arrive);
         for port in 1..=ADDRESSES {
-            let wait = world.chance(1_000);
+            let wait = world.chance(400);
             world.after(wait, Event::Mood(port));
         }
-        let wait = world.chance(3_000);
+        let wait = world.chance(1_000);
         world.after(wait, Event::Change);
         if let Some(outlier) = &world.config.outlier {
             world.after(outlier.interval, Event::Interval);
@@ -168,19 +176,17 @@ impl World {
     pub(super) fn run(mut self) -> Result<Sum, Wrong> {
         while let Some(((now, _), event)) = self.queue.pop_first() {
             self.now = now;
-            self.step(event).map_err(|wrong| self.said(&wrong))?;
+            self.rehearsal.at(now);
+            let stepped = self.step(event).and_then(|()| self.settle());
+            stepped.map_err(|wrong| self.said(&wrong))?;
         }
         self.end().map_err(|wrong| self.said(&wrong))?;
         Ok(self.sum)
     }
 
     fn said(&self, wrong: &str) -> Wrong {
-        let (plan, balance) = (&self.plan, self.config.balance);
-        let placement = &self.config.placement;
-        format!(
-            "at {:?}: {wrong}\n{plan:?}\n{balance:?} {placement:?}",
-            self.now
-        )
+        let (plan, config) = (&self.plan, &self.config);
+        format!("at {:?}: {wrong}\n{plan:?}\n{config:?}", self.now)
     }
 
     fn is_calm(&self) -> bool {
@@ -196,6 +202,8 @@ impl World {
             Event::Arrive => self.arrive()?,
             Event::Ended(id, status) => self.ended(id, status)?,
             Event::Again(id) => self.attempt(id)?,
+            Event::GaveUp(id, tries) => self.gave_up(id, tries),
+            Event::Rung(core) => self.rehearsal.serve(core),
             Event::Mood(port) => self.change_mood(port),
             Event::Probe(id) => self.probe(id),
             Event::Probed(id, answer) => {
@@ -212,7 +220,8 @@ impl World {
                 for (id, cause) in self.watch.interval(&self.config) {
                     self.decide(id, cause)?;
                 }
-                let interval = self.config.outlier.as_ref().map(|outlier| outlier.interval);
+                let outlier = self.config.outlier.as_ref();
+                let interval = outlier.map(|outlier| outlier.interval);
                 if let Some(interval) = interval.filter(|_| !self.is_over()) {
                     self.after(interval, Event::Interval);
                 }
@@ -231,7 +240,7 @@ impl World {
                     let least = self.rng.below(8).min(1);
                     let endpoints = self.plan.endpoints(&self.rng, least);
                     self.publish(endpoints);
-                    let wait = self.chance(2_000);
+                    let wait = self.chance(800);
                     self.after(wait, Event::Change);
                 }
             }
@@ -259,10 +268,7 @@ impl World {
     }
 
     fn mood(&self, host: &HostSpec) -> Mood {
-        match host.endpoint.address {
-            EndpointAddress::Ip(at) => self.moods[usize::from(at.port())],
-            EndpointAddress::Name(..) | EndpointAddress::Unix(_) => Mood::Well,
-        }
+        self.moods[usize::from(port(host))]
     }
 
     fn change_mood(&mut self, port: u16) {
@@ -272,7 +278,7 @@ impl World {
             false => Mood::by_chance(&self.rng),
         };
         if !calm {
-            let wait = (millis(200) + self.chance(2_000)).min(WILD.saturating_sub(self.now));
+            let wait = (millis(80) + self.chance(800)).min(WILD.saturating_sub(self.now));
             self.after(wait, Event::Mood(port));
         }
     }
@@ -322,14 +328,14 @@ impl World {
 
     /// Every core hears in its own time, and in order.
     fn send(&mut self, news: &News) {
-        let told = told(&self.config, &self.rehearsal);
+        let told = Rc::new(Told::of(&self.rehearsal.spec().hosts, &self.rules));
         for core in 0..self.cores.len() {
             let at = (self.now + self.chance(TOLD)).max(self.cores[core].last);
             let side = &mut self.cores[core];
             side.last = at;
             side.letters.push_back(Letter {
                 news: news.clone(),
-                told: told.clone(),
+                told: Rc::clone(&told),
             });
             self.after(at - self.now, Event::Hear(core));
         }
@@ -342,14 +348,4 @@ impl World {
         self.rehearsal.hear(core, &letter.news);
         self.cores[core].told = letter.told;
     }
-}
-
-fn told(config: &Cluster, rehearsal: &Rehearsal) -> Told {
-    let placement = &config.placement;
-    let threshold = placement.panic_threshold.basis_points();
-    Told::of(
-        &rehearsal.spec().hosts,
-        placement.overprovisioning,
-        threshold,
-    )
 }

@@ -53,7 +53,7 @@ pub(crate) use pool::{
     Slot as StreamSlot,
 };
 #[cfg(debug_assertions)]
-pub use rehearsal::{News, Refused, Rehearsal, Request};
+pub use rehearsal::{Asking, Begun, News, Refused, Rehearsal, Request};
 pub(crate) use search::Search;
 pub(crate) use secure::HostTls;
 use secure::is_agreed;

@@ -41,6 +41,16 @@ impl Bell {
 }
 
 impl Doorbell {
+    /// Whether it rings; it is silent again afterwards. For who has no driver.
+    #[cfg(debug_assertions)]
+    #[expect(unsafe_code, reason = "read(2) on an eventfd")]
+    pub(crate) fn is_rung(&self) -> bool {
+        let mut count = 0_u64;
+        // SAFETY: eight writable bytes, as an eventfd wants; EAGAIN means that it is silent.
+        let read = unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut count).cast(), 8) };
+        read == 8
+    }
+
     /// The descriptor, for who has a driver of their own.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd

@@ -1,5 +1,9 @@
-//! A cluster without connections: what is picked, admitted, counted and told is all as ever, and how long a try takes and how it
-//! ends is said by who rehearses. For simulations in which cores, health checks and outlier detection meet; released builds have none of it.
+//! A cluster without connections: what is picked, admitted, waited for, counted and told is all as ever; how long a try takes and
+//! how it ends, and what time it is, is said by who rehearses. For simulations in which cores, health checks and outlier detection
+//! meet; released builds have none of it.
+
+mod kept;
+mod request;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,14 +12,15 @@ use std::time::Duration;
 
 use ringway_config::{self as config, Endpoint, EndpointAddress, Priority};
 
-use super::breaker::Permit;
 use super::spec::assemble;
-use super::{
-    Active, Ask, At, Cluster, ClusterSets, ClusterSpec, Full, Host, HostPlace, HostSpec, Hosts,
-    Maker, Place, Report, Search, Wanted,
-};
+use super::{At, Cluster, ClusterSets, ClusterSpec, Full, Hosts, Maker, Wanted};
+use crate::net::{Bell, Doorbell};
 use crate::observe::Stats;
 use crate::rng::Rng;
+use crate::time::feign;
+
+use kept::Shelf;
+pub use request::{Asking, Begun, Request};
 
 /// A cluster, control's side of it and each core's.
 pub struct Rehearsal {
@@ -28,6 +33,9 @@ pub struct Rehearsal {
 struct Core {
     cluster: Rc<Cluster>,
     rng: Rc<Rng>,
+    /// Its idle connections, of all hosts.
+    shelf: Rc<Shelf>,
+    doorbell: Option<Doorbell>,
 }
 
 /// What control has to tell every core, in the order in which it came to be.
@@ -50,16 +58,22 @@ pub enum Refused {
 }
 
 impl Rehearsal {
-    /// A cluster whose hosts are the endpoints with an address.
+    /// A cluster whose hosts are the endpoints with an address. It is as early as can be.
     pub fn new(config: config::Cluster, cores: usize, seed: u64) -> Self {
+        feign(Some(0));
         let stats = Stats::new(cores);
         let hosts = next_hosts(&Hosts::default(), &config, &stats);
         let spec = Arc::new(assemble(config, hosts, HashMap::new(), &stats, None));
+        let (bells, doorbells) = bells(&spec, cores);
+        spec.breakers.connect(&bells.into());
+        let mut doorbells = doorbells.into_iter();
         let core = |core| {
             let rng = Rng::new(seed.wrapping_add(core as u64));
             Core {
                 cluster: Rc::new(Cluster::new(&spec, core, &rng, None)),
                 rng: Rc::new(rng),
+                shelf: Rc::default(),
+                doorbell: doorbells.next(),
             }
         };
         Self {
@@ -68,6 +82,11 @@ impl Rehearsal {
             spec,
             stats,
         }
+    }
+
+    /// So late is it now, for all that happens on this thread.
+    pub fn at(&self, now: Duration) {
+        feign(u64::try_from(now.as_millis()).ok());
     }
 
     /// The newest version, as control knows it.
@@ -96,7 +115,13 @@ impl Rehearsal {
 
     /// A core hears of it.
     pub fn hear(&mut self, core: usize, news: &News) {
-        let Some(Core { cluster, rng }) = self.cores.get_mut(core) else {
+        let Some(Core {
+            cluster,
+            rng,
+            shelf,
+            ..
+        }) = self.cores.get_mut(core)
+        else {
             return;
         };
         match &news.0 {
@@ -104,24 +129,34 @@ impl Rehearsal {
                 let next = Rc::new(Cluster::new(spec, core, rng, Some(cluster)));
                 cluster.retire(Some(&next));
                 *cluster = next;
+                shelf.sweep();
             }
             Said::Health(spec, sets) if Arc::ptr_eq(spec, &cluster.spec) => cluster.refresh(sets),
             Said::Health(..) => {}
         }
     }
 
+    /// Which cores' bells ring; they are silent again.
+    pub fn rung(&self) -> Vec<usize> {
+        let rung = |core: &Core| core.doorbell.as_ref().is_some_and(Doorbell::is_rung);
+        let cores = self.cores.iter().enumerate();
+        cores
+            .filter_map(|(at, core)| rung(core).then_some(at))
+            .collect()
+    }
+
+    /// A core whose bell has rung sees to who waits.
+    pub fn serve(&self, core: usize) {
+        if let Some(Core { cluster, shelf, .. }) = self.cores.get(core) {
+            shelf.serve(cluster);
+        }
+    }
+
     /// A client's request comes to a core. None: there is no such core.
-    pub fn request(&self, core: usize, hash: Option<u64>) -> Option<Request> {
+    pub fn request(&self, core: usize, asking: Asking) -> Option<Request> {
         let core = self.cores.get(core)?;
         core.cluster.gate.first_try(Priority::Default);
-        Some(Request {
-            search: Search::new(&core.cluster),
-            rng: Rc::clone(&core.rng),
-            hash,
-            tries: 0,
-            further: None,
-            held: None,
-        })
+        Some(Request::new(core, asking))
     }
 
     /// Requests in flight, as the cores have counted.
@@ -129,6 +164,29 @@ impl Rehearsal {
         let stats = &self.spec.stats;
         stats.sum(|core| core.upstream_rq_active.value())
     }
+
+    /// Idle connections: how many, or those to a host.
+    pub fn idle(&self, host: Option<u64>) -> usize {
+        self.cores.iter().map(|core| core.shelf.count(host)).sum()
+    }
+
+    /// Closes all that are idle.
+    pub fn close_idle(&self) {
+        self.cores.iter().for_each(|core| core.shelf.clear());
+    }
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        feign(None);
+    }
+}
+
+/// Where cores are rung; nowhere, where nobody ever waits.
+fn bells(spec: &ClusterSpec, cores: usize) -> (Vec<Bell>, Vec<Doorbell>) {
+    let waits = spec.config.limits.connections.is_some();
+    let cores = if waits { cores } else { 0 };
+    (0..cores).filter_map(|_| Bell::pair().ok()).unzip()
 }
 
 fn next_hosts(last: &Hosts, config: &config::Cluster, stats: &Stats) -> Hosts {
@@ -145,91 +203,6 @@ fn next_hosts(last: &Hosts, config: &config::Cluster, stats: &Stats) -> Hosts {
         checked: config.health_check.is_some(),
     };
     last.next(&wanted.collect::<Vec<_>>(), maker)
-}
-
-/// A request under way, from try to try. Dropped, it gives back what it holds.
-pub struct Request {
-    search: Search,
-    rng: Rc<Rng>,
-    hash: Option<u64>,
-    tries: usize,
-    /// A further try's place.
-    further: Option<Place>,
-    held: Option<Held>,
-}
-
-/// What a try takes.
-struct Held {
-    host: Rc<Host>,
-    _active: Active,
-    _connection: (Option<Permit>, Option<HostPlace>),
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.host.stats.cx_active.dec();
-    }
-}
-
-impl Request {
-    /// Begins a try; who is asked.
-    pub fn begin(&mut self) -> Result<Arc<HostSpec>, Refused> {
-        self.search.follow();
-        let cluster = Rc::clone(self.search.cluster());
-        if self.tries > 0 {
-            // As `proxy/attempts` has it: a token is taken only where there is a host to go to.
-            if !cluster.has_other(&self.ask()) {
-                return Err(Refused::NoHost);
-            }
-            self.further = cluster.gate.retry(Priority::Default)?;
-        }
-        let picked = cluster.pick(&self.ask());
-        let (slot, host) = picked.map_err(|_fault| Refused::NoHost)?;
-        self.search.note(slot);
-        self.tries += 1;
-        let admitted = cluster.admit(&host, Priority::Default);
-        let active = Active::new(&host, admitted.map_err(|_fault| Refused::Full)?);
-        let limits = &cluster.spec.config.limits;
-        let at_host = limits.host_connections;
-        let at_host = at_host.map(|limit| host.state().connect(limit)).transpose();
-        let permit = match limits.connections {
-            Some(_) => Some(cluster.gate.try_connect().ok_or(Refused::Full)?),
-            None => None,
-        };
-        let connection = (permit, at_host?);
-        host.stats.cx_active.inc();
-        self.held = Some(Held {
-            host,
-            _active: active,
-            _connection: connection,
-        });
-        let slot = u32::try_from(slot).map_err(|_too_many| Refused::NoHost)?;
-        let spec = cluster.spec.hosts.get(slot);
-        spec.cloned().ok_or(Refused::NoHost)
-    }
-
-    /// The try ended after so long: with a status, or without an answer. What control must hear of its host.
-    pub fn end(&mut self, status: Option<u16>, elapsed: Duration) -> Option<Report> {
-        self.further = None;
-        let held = self.held.take()?;
-        if status.is_some() {
-            self.search.cluster().observe(&held.host, elapsed);
-        }
-        self.search.cluster().judge(&held.host, status)
-    }
-
-    /// How many tries it began.
-    pub fn tries(&self) -> usize {
-        self.tries
-    }
-
-    fn ask(&self) -> Ask<'_> {
-        Ask {
-            tried: self.search.tried(),
-            hash: self.hash,
-            ..Ask::new(&self.rng)
-        }
-    }
 }
 
 impl From<Full> for Refused {
