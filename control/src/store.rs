@@ -226,8 +226,9 @@ impl Store {
     fn refresh(&mut self, process: &Rc<Process>) {
         for question in self.names.take_due(Instant::now()) {
             let (asks, resolver) = (process.asks.clone(), self.resolver.clone());
+            let had = self.names.had(&question);
             spawn_local(async move {
-                let answer = resolver.lookup(&question).await;
+                let answer = resolver.lookup(&question, &had).await;
                 let _stopping = asks.send(Ask::Resolved { question, answer }).await;
             });
         }
@@ -410,9 +411,9 @@ pub(crate) fn warn(parsed: &Parsed) {
 async fn resolve(names: &mut Names, resolver: &Resolver, rng: &Rng) {
     let mut lookups = JoinSet::new();
     for question in names.take_due(Instant::now()) {
-        let resolver = resolver.clone();
+        let (resolver, had) = (resolver.clone(), names.had(&question));
         lookups.spawn_local(async move {
-            let answer = resolver.lookup(&question).await;
+            let answer = resolver.lookup(&question, &had).await;
             (question, answer)
         });
     }

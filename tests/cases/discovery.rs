@@ -9,6 +9,7 @@ use ringway_tests::{Driver, Mood, NameServer, Origin, Proxy, both_drivers, wait_
 both_drivers! {
     each_address_is_a_host_and_changes_are_followed,
     a_failure_keeps_the_hosts_that_are_known,
+    half_an_answer_takes_no_hosts_away,
     a_name_that_never_resolved_is_asked_for_again,
     what_lives_shorter_is_asked_for_sooner,
     a_long_answer_comes_over_tcp,
@@ -97,6 +98,30 @@ fn a_failure_keeps_the_hosts_that_are_known(driver: Driver) {
         server.asked("api.test").len() > before + 3
     });
     assert_eq!(who(&proxy), "a");
+}
+
+fn half_an_answer_takes_no_hosts_away(driver: Driver) {
+    let server = NameServer::new();
+    server.set("api.test", 0, &["127.0.77.1", "::ffff"]);
+    let discovery = "discovery: { dns: \"api.test:80\", refresh: 200ms }";
+    let proxy = start(driver, &server, discovery);
+    let lists = |address: &str| {
+        let listed = proxy.admin("GET", "/clusters").text();
+        listed.contains(&format!("up::{address}:80::"))
+    };
+    assert!(lists("127.0.77.1") && lists("[::ffff]"));
+    server.be(Mood::Half);
+    let before = server.asked("api.test").len();
+    wait_until("one family was asked for in vain", || {
+        server.asked("api.test").len() > before + 3
+    });
+    assert!(lists("127.0.77.1") && lists("[::ffff]"));
+    proxy.wait_log("name not resolved");
+    // What the name servers say is not there is not there.
+    server.be(Mood::Well);
+    server.set("api.test", 0, &["127.0.77.1"]);
+    wait_until("it is gone", || !lists("[::ffff]"));
+    assert!(lists("127.0.77.1"));
 }
 
 fn a_name_that_never_resolved_is_asked_for_again(driver: Driver) {

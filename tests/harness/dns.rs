@@ -23,6 +23,8 @@ pub enum Mood {
     Silent,
     /// SERVFAIL.
     Failing,
+    /// SERVFAIL where addresses of IPv6 are asked for, and well otherwise.
+    Half,
     /// Its datagrams are cut short: the answer is to be had over TCP.
     Cut,
 }
@@ -194,6 +196,7 @@ impl Shared {
         match (mood, found) {
             (Mood::Silent, _) => return None,
             (Mood::Failing, _) => code = 2,
+            (Mood::Half, _) if kind == AAAA => code = 2,
             (Mood::Cut, _) if !whole => cut = true,
             (_, None) => code = 3,
             (_, Some((ttl, data))) => {

@@ -12,11 +12,11 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use ringway_config::Dns;
 use tokio::task::JoinSet;
 
-use super::{Answer, Found, Kind, Question, Service};
+use super::{Answer, Families, Found, Had, Kind, Question, Service};
 
 /// Tries of a lookup, each within its part of the lookup's time: a datagram that is lost is sent again.
 const TRIES: u32 = 3;
@@ -88,11 +88,15 @@ impl Resolver {
         self.resolver.as_ref().map_err(LookupError::clone)
     }
 
-    /// What a name has now. Each question to the name servers has the whole of the time.
-    pub(crate) async fn lookup(&self, question: &Question) -> Result<Answer, LookupError> {
+    /// What a name has now, which had addresses of these families. Each question to the name servers has the whole of the time.
+    pub(crate) async fn lookup(
+        &self,
+        question: &Question,
+        had: &Had,
+    ) -> Result<Answer, LookupError> {
         match question.kind {
-            Kind::Addresses => self.addresses(&question.name).await,
-            Kind::Services => self.services(&question.name).await,
+            Kind::Addresses => self.addresses(&question.name, had).await,
+            Kind::Services => self.services(&question.name, had).await,
         }
     }
 
@@ -105,18 +109,53 @@ impl Resolver {
     }
 
     /// The addresses in the order of the answer, each once.
-    async fn ips(&self, name: &str) -> Result<(Vec<IpAddr>, Instant), LookupError> {
+    async fn ips(&self, name: &str, had: &Had) -> Result<(Vec<IpAddr>, Instant), LookupError> {
         let found = self.in_time(self.resolver()?.lookup_ip(name)).await?;
+        let mut until = found.valid_until();
+        let mut all: Vec<IpAddr> = found.iter().collect();
+        let (now, had) = (Families::of(&all), had.of(name));
+        for (kind, missing) in [
+            (RecordType::A, had.ipv4 && !now.ipv4),
+            (RecordType::AAAA, had.ipv6 && !now.ipv6),
+        ] {
+            if missing {
+                let (more, good) = self.family(found.query().name(), kind).await?;
+                until = good.map_or(until, |good| until.min(good));
+                all.extend(more);
+            }
+        }
         let mut seen = HashSet::new();
-        let addresses: Vec<IpAddr> = found.iter().filter(|ip| seen.insert(*ip)).collect();
-        if addresses.is_empty() {
+        all.retain(|ip| seen.insert(*ip));
+        if all.is_empty() {
             return Err(LookupError::Empty);
         }
-        Ok((addresses, found.valid_until()))
+        Ok((all, until))
     }
 
-    async fn addresses(&self, name: &str) -> Result<Answer, LookupError> {
-        let (addresses, until) = self.ips(name).await?;
+    /// A name's addresses of a family that was missing in its answer. A lookup of both families is content with one where the other
+    /// fails, which would take half of the hosts away: so that one is asked for by itself, and if it fails, the lookup does.
+    async fn family(
+        &self,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<(Vec<IpAddr>, Option<Instant>), LookupError> {
+        let found = self
+            .in_time(self.resolver()?.lookup(name.clone(), kind))
+            .await;
+        match found {
+            Ok(found) => {
+                let answers = found.answers().iter();
+                let ips = answers.filter_map(|record| record.data.ip_addr());
+                Ok((ips.collect(), Some(found.valid_until())))
+            }
+            Err(LookupError::Empty) => Ok((Vec::new(), None)),
+            Err(LookupError::Failed(error)) if error.is_nx_domain() => Ok((Vec::new(), None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn addresses(&self, name: &str, had: &Had) -> Result<Answer, LookupError> {
+        let (addresses, until) = self.ips(name, had).await?;
         Ok(Answer {
             found: Found::Addresses(addresses),
             lives: until.saturating_duration_since(Instant::now()),
@@ -124,7 +163,7 @@ impl Resolver {
     }
 
     /// Services, and of each what was found of where it is.
-    async fn services(&self, name: &str) -> Result<Answer, LookupError> {
+    async fn services(&self, name: &str, had: &Had) -> Result<Answer, LookupError> {
         let found = self.in_time(self.resolver()?.srv_lookup(name)).await?;
         let mut until = found.valid_until();
         let mut lookups = JoinSet::new();
@@ -136,10 +175,10 @@ impl Resolver {
             if service.target.is_root() {
                 continue;
             }
-            let (this, service) = (self.clone(), service.clone());
+            let (this, had, service) = (self.clone(), had.clone(), service.clone());
             lookups.spawn_local(async move {
                 let target = service.target.to_utf8();
-                let found = this.ips(&target).await;
+                let found = this.ips(&target, &had).await;
                 (service, target, found)
             });
         }
@@ -202,7 +241,7 @@ mod tests {
                 name: "localhost".to_owned(),
                 kind: Kind::Addresses,
             };
-            resolver.lookup(&question).await.unwrap()
+            resolver.lookup(&question, &Had::default()).await.unwrap()
         });
         let Found::Addresses(addresses) = found.found else {
             panic!("addresses");
