@@ -24,14 +24,14 @@ both_drivers! {
 }
 
 /// A host that answers every request with the status that it is told.
-struct Moody {
-    addr: SocketAddr,
+pub(crate) struct Moody {
+    pub(crate) addr: SocketAddr,
     status: Arc<AtomicU16>,
     stop: Arc<AtomicBool>,
 }
 
 impl Moody {
-    fn start(status: u16) -> Self {
+    pub(crate) fn start(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let status = Arc::new(AtomicU16::new(status));
@@ -66,7 +66,7 @@ impl Moody {
         Self { addr, status, stop }
     }
 
-    fn set(&self, status: u16) {
+    pub(crate) fn set(&self, status: u16) {
         self.status.store(status, Ordering::SeqCst);
     }
 }
@@ -78,7 +78,7 @@ impl Drop for Moody {
     }
 }
 
-fn config(keys: &str, endpoints: &[String]) -> String {
+pub(crate) fn config(keys: &str, endpoints: &[String]) -> String {
     format!(
         "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    routes: [{{ match: {{ prefix: / }}, cluster: up, retry: {{ retries: 0 }} }}]\n\
          clusters:\n  - {{ name: up, endpoints: [{}], {keys} }}\n",
@@ -86,22 +86,22 @@ fn config(keys: &str, endpoints: &[String]) -> String {
     )
 }
 
-fn quoted(addrs: &[SocketAddr]) -> Vec<String> {
+pub(crate) fn quoted(addrs: &[SocketAddr]) -> Vec<String> {
     addrs.iter().map(|addr| format!("\"{addr}\"")).collect()
 }
 
 /// Waits until `/clusters` says this of a host.
-fn wait_flags(proxy: &Proxy, host: &str, flags: &str) {
+pub(crate) fn wait_flags(proxy: &Proxy, host: &str, flags: &str) {
     let line = format!("up::{host}::health_flags::{flags}\n");
     wait_until(&line, || {
         proxy.admin("GET", "/clusters").text().contains(&line)
     });
 }
 
-const QUICK: &str = "interval: 50ms, timeout: 5s, unhealthy_after: 2, healthy_after: 2";
+pub(crate) const QUICK: &str = "interval: 50ms, timeout: 5s, unhealthy_after: 2, healthy_after: 2";
 
 /// No request of these goes to the moody host.
-fn all_good(proxy: &Proxy) -> bool {
+pub(crate) fn all_good(proxy: &Proxy) -> bool {
     let mut client = proxy.client();
     (0..12).all(|_| client.get("/").text() == "good")
 }
@@ -194,7 +194,7 @@ fn without_the_check_a_host_counts_as_healthy_again(driver: Driver) {
 }
 
 /// Asks until the moody host was asked so often, or the deadline is over.
-fn until_ejected(proxy: &Proxy, host: &str) -> usize {
+pub(crate) fn until_ejected(proxy: &Proxy, host: &str) -> usize {
     let mut client = proxy.client();
     let line = format!("up::{host}::health_flags::/failed_outlier_check\n");
     let mut asked = 0;

@@ -22,6 +22,7 @@ mod forwarding;
 mod grpc;
 mod grpc_web;
 mod health;
+mod health_probes;
 mod hedging;
 mod http2;
 mod http2_answers;

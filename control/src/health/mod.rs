@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ringway_config::{HealthCheck, Name};
 use ringway_engine::observe::{ClusterStats, PerCore, WatchStats};
+use ringway_engine::rng::Rng;
 use ringway_engine::{HostSpec, Mark};
 use tokio::time::sleep;
 
@@ -81,7 +82,22 @@ pub(crate) async fn check(checked: Checked, keeper: Rc<Keeper>) {
         if changed {
             keeper.changed(&cluster, &host);
         }
-        let idle = traffic.sum(|core| core.upstream_rq_total.value()) == 0;
-        sleep(track.wait(&config, idle, &keeper.rng)).await;
+        pause(&track, &config, &traffic, &keeper.rng).await;
     }
+}
+
+/// From a probe to the next. A wait that is long since nobody asks the cluster is over soon after somebody does.
+async fn pause(track: &Track, config: &HealthCheck, traffic: &PerCore<ClusterStats>, rng: &Rng) {
+    let is_idle = || traffic.sum(|core| core.upstream_rq_total.value()) == 0;
+    let idle = is_idle();
+    let usual = track.wait(config, false, rng);
+    let mut left = track.wait(config, idle, rng);
+    while idle && left > usual {
+        sleep(usual).await;
+        left -= usual;
+        if !is_idle() {
+            return;
+        }
+    }
+    sleep(left).await;
 }

@@ -20,7 +20,7 @@ record! {
         interval: Positive = "5s",
         /// The same while the host is not healthy. Default: `interval`.
         unhealthy_interval: Option<Positive>,
-        /// The same until somebody sends the cluster a request. Default: `interval`.
+        /// The same until somebody sends the cluster a request; then the next comes within `interval`. Default: `interval`.
         no_traffic_interval: Option<Positive>,
         /// How long a probe may take.
         timeout: Positive = "2s",
