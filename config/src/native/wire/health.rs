@@ -2,7 +2,7 @@
 
 use super::{
     Authority, ChangedField, Cx, FieldValue, Form, Int, Leaf, Method, OneOrMore, Pairs, Positive,
-    UrlPath, Wrong, fields::record,
+    ProbePath, Wrong, fields::record,
 };
 use crate::Percent;
 use std::time::Duration;
@@ -38,8 +38,8 @@ record! {
 record! {
     /// An HTTP request as a probe.
     HttpProbeRecord {
-        /// Its path.
-        path: UrlPath,
+        /// Its path, with a query if there is one.
+        path: ProbePath,
         /// Its host. Default: the host's address.
         host: Option<Authority>,
         /// Its method.

@@ -220,6 +220,24 @@ text_leaf!(
 );
 
 text_leaf!(
+    /// What a probe asks for: a path, with or without a query.
+    ProbePath,
+    "path and query",
+    "a path that begins with `/`, and a query if there is one",
+    |text| {
+        if text.contains('#') {
+            return because("write what is asked for without `#`: servers never see it");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return because("write spaces and characters beyond ASCII in it as %XX");
+        }
+        text.starts_with('/')
+            .then(|| text.to_owned())
+            .ok_or(Wrong::Form)
+    }
+);
+
+text_leaf!(
     /// Host with or without a port, as in a `Host` field.
     Authority,
     "host",
