@@ -11,6 +11,7 @@ both_drivers! {
     without_a_place_in_the_queue_it_is_turned_away,
     an_idle_connection_of_one_core_does_not_starve_another,
     a_host_takes_no_more_than_its_own_limit,
+    a_host_takes_no_more_connections_than_its_own_limit,
     a_storm_stays_within_the_retry_budget,
 }
 
@@ -179,6 +180,18 @@ fn a_host_takes_no_more_than_its_own_limit(driver: Driver) {
     wait_until("it is there", || origin.seen().len() == 1);
     assert_eq!(proxy.client().get("/").status, 503);
     origin.release();
+    assert_eq!(client.read("GET").status, 200);
+}
+
+fn a_host_takes_no_more_connections_than_its_own_limit(driver: Driver) {
+    let full = Origin::start("full");
+    let keys = "host_connections: 1";
+    let proxy = Proxy::start(driver, &config(keys, ALL, &to(&full)));
+    let mut client = held(&proxy, "/hold");
+    wait_until("it is there", || full.seen().len() == 1);
+    assert_eq!(proxy.client().get("/").status, 503);
+    assert_eq!(full.connections(), 1);
+    full.release();
     assert_eq!(client.read("GET").status, 200);
 }
 

@@ -1,5 +1,7 @@
 //! Connections: kept and closed as both versions say; fields of one hop go no further; the client is named truly.
 
+use std::time::{Duration, Instant};
+
 use ringway_tests::{
     Driver, H2Setup, Origin, Proxy, Site, Wire, WireServer, both_drivers, wait_until,
 };
@@ -10,6 +12,7 @@ both_drivers! {
     closes_after_a_close_of_the_upstream_only_upstream,
     reuses_upstream_connections,
     a_pool_bounds_the_requests_of_a_connection,
+    a_pool_bounds_the_age_of_a_connection,
     a_pool_closes_idle_connections,
     connections_are_made_before_they_are_needed,
     nothing_is_made_ahead_beyond_a_limit,
@@ -141,6 +144,19 @@ fn a_pool_bounds_the_requests_of_a_connection(driver: Driver) {
             .count(),
         3
     );
+}
+
+fn a_pool_bounds_the_age_of_a_connection(driver: Driver) {
+    let origin = Origin::start("a");
+    let site = Site::to(&[origin.addr()]).cluster("pool: { max_age: 300ms }");
+    let proxy = one_core(driver, &site);
+    let mut client = proxy.client();
+    let begun = Instant::now();
+    wait_until("another connection serves", || {
+        assert_eq!(client.get("/").status, 200);
+        origin.connections() > 1
+    });
+    assert!(begun.elapsed() >= Duration::from_millis(290));
 }
 
 /// A proxy with one core, whose pool is so.

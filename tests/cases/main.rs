@@ -39,6 +39,7 @@ mod http2_websocket;
 mod http2_windows;
 mod limits;
 mod logs;
+mod placement;
 mod proxy_protocol;
 mod proxy_protocol_sent;
 mod reload;
