@@ -3,7 +3,9 @@
 //! Built on the control thread. Parts whose configuration and inputs did not change keep their `Arc` from the snapshot
 //! before, by which a core knows that it may keep what hangs on them: pools, cursors, connections.
 
+mod clusters;
 mod found;
+mod listeners;
 mod speaks;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,12 +14,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use ringway_config::{
-    self as config, Config, Localities, LogTarget, Name, PathError, UpstreamProtocol,
-};
+use ringway_config::{self as config, Config, LogTarget, Name, PathError};
 use ringway_protocols::codec::Codec;
 
-use crate::cluster::{ClusterSpec, Hosts, Maker, assemble};
+use crate::cluster::ClusterSpec;
 use crate::filter::{FilterSpec, Registry};
 use crate::net::tls;
 use crate::observe::access_log::Format;
@@ -198,127 +198,6 @@ struct Builder<'b> {
 }
 
 impl Builder<'_> {
-    fn cluster(
-        &mut self,
-        config: &config::Cluster,
-        all: &[config::Cluster],
-        path: &str,
-    ) -> Arc<ClusterSpec> {
-        let last = self.last.and_then(|last| last.clusters.get(&config.name));
-        let none = Hosts::default();
-        let before = last.map_or(&none, |last| &last.hosts);
-        let maker = Maker {
-            cluster: &config.name,
-            stats: self.stats,
-            checked: config.health_check.is_some(),
-        };
-        let step = last.and_then(|last| found::step(&last.config, config));
-        let step = step.and_then(|(ends, between)| before.step(ends, &between, maker));
-        let hosts = step.unwrap_or_else(|| {
-            let found = found::found(config, self.inputs);
-            before.next(&found::wanted(config, &found, self.inputs), maker)
-        });
-        let sources = self.sources(config, all);
-        let files = self.files_of(config);
-        if let Some(last) = last
-            && last.config == *config
-            && last.hosts.is_same(&hosts)
-            && last.sources == sources
-            && last.tls.as_ref().map(|(_, files)| files) == files.as_ref()
-        {
-            return Arc::clone(last);
-        }
-        let tls = files.and_then(|files| self.client(config, files, path));
-        let codec = self.codec(config, path);
-        let spec = assemble(
-            config.clone(),
-            hosts,
-            sources,
-            self.stats,
-            last.map(|last| &**last),
-        );
-        let rpc_calls = codec.is_some().then(|| self.stats.rpc_calls(&config.name));
-        Arc::new(ClusterSpec {
-            tls,
-            codec,
-            rpc_calls,
-            ..spec
-        })
-    }
-
-    /// What the hosts of a cluster speak, if it is an RPC protocol.
-    fn codec(&mut self, config: &config::Cluster, path: &str) -> Option<Arc<dyn Codec>> {
-        let UpstreamProtocol::Rpc(name) = &config.protocol else {
-            return None;
-        };
-        match self.registry.codec_of(name.as_str()) {
-            Ok(codec) => Some(codec),
-            Err(why) => {
-                let place = format!("{path}.protocol");
-                self.errors.push(PathError::new(place, why));
-                None
-            }
-        }
-    }
-
-    /// The files of a cluster's TLS, if it speaks it.
-    fn files_of(&self, config: &config::Cluster) -> Option<tls::Files> {
-        let tls = config.tls.as_ref()?;
-        Some(self.inputs.tls.files.only(&tls.files()))
-    }
-
-    /// A cluster's side of TLS: the last one where nothing that it is made from has changed, so that its connections stay.
-    fn client(
-        &mut self,
-        config: &config::Cluster,
-        files: tls::Files,
-        path: &str,
-    ) -> Option<(tls::Client, tls::Files)> {
-        let wanted = config.tls.as_ref()?;
-        let last = self.last.and_then(|last| last.clusters.get(&config.name));
-        if let Some(last) = last
-            && let Some((client, before)) = &last.tls
-            && *before == files
-            && last.config.tls.as_ref() == Some(wanted)
-        {
-            return Some((client.clone(), files));
-        }
-        let keys = self.keys(wanted.key_log.as_ref());
-        match tls::Client::build(wanted, &files, keys) {
-            Ok(client) => Some((client, files)),
-            Err(errors) => {
-                let path = format!("{path}.tls");
-                self.errors
-                    .extend(errors.into_iter().map(|error| error.below(&path)));
-                None
-            }
-        }
-    }
-
-    /// The hosts by zone of the cluster that zone-aware routing measures itself by.
-    fn sources(&self, config: &config::Cluster, all: &[config::Cluster]) -> HashMap<String, u32> {
-        let mut zones: HashMap<String, u32> = HashMap::new();
-        let Localities::ZoneAware {
-            source: Some(source),
-            ..
-        } = &config.placement.localities
-        else {
-            return zones;
-        };
-        let source = all.iter().find(|cluster| cluster.name == *source);
-        if let Some(source) = source {
-            let found = found::found(source, self.inputs);
-            for host in found::wanted(source, &found, self.inputs) {
-                let zone = &host.endpoint.locality.zone;
-                match zones.get_mut(zone) {
-                    Some(count) => *count += 1,
-                    None => drop(zones.insert(zone.clone(), 1)),
-                }
-            }
-        }
-        zones
-    }
-
     fn table(&mut self, config: &config::RouteTable, path: &str) -> Option<Arc<TableSpec>> {
         if let Some(last) = self.last.and_then(|last| last.tables.get(&config.name))
             && last.config == *config
@@ -328,8 +207,7 @@ impl Builder<'_> {
         let router = match Router::build(config) {
             Ok(router) => router,
             Err(errors) => {
-                self.errors
-                    .extend(errors.into_iter().map(|error| error.below(path)));
+                self.note(errors, path);
                 return None;
             }
         };
@@ -346,64 +224,15 @@ impl Builder<'_> {
         }))
     }
 
-    /// What a chain's TLS is made from now.
-    fn material(&self, tls: &config::ServerTls) -> tls::Material {
-        tls::Material {
-            files: self.inputs.tls.files.only(&tls.files()),
-            secrets: self.secrets.clone(),
-        }
-    }
-
-    fn secure_is_same(&self, last: &ListenerSpec) -> bool {
-        let mut chains = last.chains.iter().filter_map(|chain| chain.tls.as_ref());
-        chains.all(|secure| secure.material == self.material(&secure.config))
-    }
-
-    /// A chain's TLS: the last one of the listener that was made from the same, if there is one.
-    fn secure(
-        &mut self,
-        listener: &config::Listener,
-        chain: &config::Chain,
-        last: Option<&Arc<ListenerSpec>>,
-        path: &str,
-    ) -> Option<Arc<Secure>> {
-        let config = chain.tls.as_ref()?;
-        let material = self.material(config);
-        let alpn: &[&[u8]] = match chain.service {
-            config::Service::Routes(_) => match listener.protocol {
-                config::Protocol::Http => &[b"h2", b"http/1.1"],
-                config::Protocol::Http1 => &[b"http/1.1"],
-                config::Protocol::Http2 => &[b"h2"],
-                // None has a name there, and whoever offers others means another server.
-                config::Protocol::Rpc(_) => &[],
-            },
-            config::Service::Tcp(_) => &[],
-        };
-        let context = format!("{} {:?}", listener.name, chain.matches);
-        let mut known = last.into_iter().flat_map(|last| &last.chains);
-        let same = known.find_map(|chain| {
-            let same = chain.tls.as_ref()?;
-            let unchanged =
-                same.config == *config && same.material == material && same.context == context;
-            unchanged.then(|| Arc::clone(same))
-        });
-        if same.is_some() {
-            return same;
-        }
-        let keys = self.keys(config.key_log.as_ref());
-        match tls::Server::build(config, &material, alpn, &context, keys) {
-            Ok(server) => Some(Arc::new(Secure {
-                server,
-                config: config.clone(),
-                material,
-                context,
-            })),
-            Err(errors) => {
-                self.errors
-                    .extend(errors.into_iter().map(|error| error.below(path)));
-                None
+    fn filters(&mut self, filters: &[config::Filter], path: &str) -> Filters {
+        let mut built = Vec::with_capacity(filters.len());
+        for (at, filter) in filters.iter().enumerate() {
+            match self.registry.build(filter) {
+                Ok(spec) => built.push(spec),
+                Err(errors) => self.note(errors, &format!("{path}.filters[{at}]")),
             }
         }
+        built.into_boxed_slice()
     }
 
     /// Where a side's secrets go, if anywhere.
@@ -412,75 +241,9 @@ impl Builder<'_> {
         Some(self.inputs.log_targets.id(&target))
     }
 
-    fn filters(&mut self, filters: &[config::Filter], path: &str) -> Filters {
-        let mut built = Vec::with_capacity(filters.len());
-        for (at, filter) in filters.iter().enumerate() {
-            match self.registry.build(filter) {
-                Ok(spec) => built.push(spec),
-                Err(errors) => self.errors.extend(
-                    errors
-                        .into_iter()
-                        .map(|error| error.below(&format!("{path}.filters[{at}]"))),
-                ),
-            }
-        }
-        built.into_boxed_slice()
-    }
-
-    fn listener(
-        &mut self,
-        config: &config::Listener,
-        (all, tables): (&Config, &BTreeMap<Name, Arc<TableSpec>>),
-        path: &str,
-    ) -> Arc<ListenerSpec> {
-        let codecs = self.codecs(config, path);
-        if let Some(codecs) = &codecs {
-            self.spoken(config, codecs, (all, tables), path);
-        }
-        let codecs = codecs.unwrap_or_default();
-        let last = self.last.and_then(|last| {
-            last.listeners
-                .iter()
-                .find(|spec| spec.config.name == config.name)
-        });
-        if let Some(last) = last
-            && last.config == *config
-            && self.secure_is_same(last)
-        {
-            return Arc::clone(last);
-        }
-        let mut chains = Vec::with_capacity(config.chains.len());
-        for (at, chain) in config.chains.iter().enumerate() {
-            let filters = self.filters(&chain.filters, &format!("{path}.chains[{at}]"));
-            self.of_no_route(&filters, &format!("{path}.chains[{at}]"));
-            chains.push(ChainSpec {
-                filters,
-                service: chain.service.clone(),
-                tls: self.secure(config, chain, last, &format!("{path}.chains[{at}].tls")),
-            });
-        }
-        let mut logs = Vec::with_capacity(config.access_logs.len());
-        for (at, log) in config.access_logs.iter().enumerate() {
-            match Format::compile(&log.format) {
-                Ok(format) => logs.push((self.inputs.log_targets.id(&log.target), format)),
-                Err(errors) => {
-                    let place = format!("{path}.access_log[{at}].format");
-                    self.errors.extend(
-                        errors
-                            .into_iter()
-                            .map(|error| PathError::new(place.clone(), error.to_string())),
-                    );
-                }
-            }
-        }
-        let open = last.map_or_else(Arc::default, |last| Arc::clone(&last.open));
-        Arc::new(ListenerSpec {
-            config: config.clone(),
-            chains,
-            logs,
-            codecs,
-            stats: self.stats.listener(&config.name),
-            open,
-        })
+    /// Notes what is wrong with a part of the configuration, at paths below its own.
+    fn note(&mut self, errors: Vec<PathError>, path: &str) {
+        let errors = errors.into_iter();
+        self.errors.extend(errors.map(|error| error.below(path)));
     }
 }
