@@ -135,7 +135,7 @@ impl Status {
 pub fn is_grpc(fields: &Fields) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     let Some((head, rest)) = fields
-        .get_id(FieldId::ContentType)
+        .known(FieldId::ContentType)
         .and_then(|text| text.split_at_checked(TYPE.len()))
     else {
         return false;

@@ -305,7 +305,7 @@ impl Fields {
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         let id = FieldId::of(name);
         if id != FieldId::Other {
-            return self.get_id(id);
+            return self.known(id);
         }
         self.iter()
             .find(|f| f.name.eq_ignore_ascii_case(name))
@@ -313,7 +313,7 @@ impl Fields {
     }
 
     /// The first value of a known field.
-    pub fn get_id(&self, id: FieldId) -> Option<&[u8]> {
+    pub fn known(&self, id: FieldId) -> Option<&[u8]> {
         self.list
             .iter()
             .find(|entry| entry.id() == id)
@@ -328,7 +328,7 @@ impl Fields {
     }
 
     /// All values of a known field, in order.
-    pub fn all_id(&self, id: FieldId) -> impl Iterator<Item = &[u8]> {
+    pub fn all_known(&self, id: FieldId) -> impl Iterator<Item = &[u8]> {
         self.list
             .iter()
             .filter(move |entry| entry.id() == id)

@@ -83,7 +83,7 @@ struct Web {
 impl Filter for Web {
     fn on_request<'a>(&'a mut self, request: &'a mut RequestCx) -> Step<'a> {
         let fields = &mut request.head.fields;
-        let told = fields.get_id(FieldId::ContentType).and_then(form);
+        let told = fields.known(FieldId::ContentType).and_then(form);
         if let Some((form, rest)) = told {
             let plain = [b"application/grpc", rest].concat();
             let accepted = fields.get(b"accept").and_then(self::form);
@@ -99,7 +99,7 @@ impl Filter for Web {
         if let Some(wanted) = self.wanted
             && grpc::is_grpc(&response.fields)
         {
-            let plain = response.fields.get_id(FieldId::ContentType);
+            let plain = response.fields.known(FieldId::ContentType);
             let rest = plain.unwrap_or_default();
             let rest = rest.get(b"application/grpc".len()..).unwrap_or_default();
             let text: &[u8] = if wanted == Form::Text { TEXT } else { b"" };
@@ -219,7 +219,7 @@ mod tests {
         head.fields.push("content-type", answer.to_owned());
         now(filter.on_response(&request, &mut head));
         let text = |fields: &Fields| {
-            String::from_utf8_lossy(fields.get_id(FieldId::ContentType).unwrap()).into_owned()
+            String::from_utf8_lossy(fields.known(FieldId::ContentType).unwrap()).into_owned()
         };
         (text(&request.head.fields), text(&head.fields))
     }

@@ -66,7 +66,7 @@ pub(crate) fn client_address(fields: &Fields, peer: &Peer, trusted: &[IpNet]) ->
 
 /// The limit that a client we trust wants instead of the route's; zero: none at all.
 pub(crate) fn wanted_timeout(head: &RequestHead, intro: &Introduction) -> Option<Duration> {
-    let value = head.fields.get_id(FieldId::XEnvoyUpstreamRqTimeoutMs)?;
+    let value = head.fields.known(FieldId::XEnvoyUpstreamRqTimeoutMs)?;
     let millis = std::str::from_utf8(value).ok()?.parse().ok()?;
     intro.trusted.then_some(Duration::from_millis(millis))
 }
@@ -82,7 +82,7 @@ pub(crate) fn forward(
     // First what the client's `Connection` names, so that it cannot name what is set here (CVE-2022-31813).
     strip_hop_by_hop(fields);
     // What it says is said to us.
-    if fields.get_id(FieldId::XEnvoyUpstreamRqTimeoutMs).is_some() {
+    if fields.known(FieldId::XEnvoyUpstreamRqTimeoutMs).is_some() {
         fields.retain(|field| field.id != FieldId::XEnvoyUpstreamRqTimeoutMs);
     }
     if !intro.trusted {
@@ -112,13 +112,13 @@ pub(crate) fn forward(
             fields.push("x-forwarded-for", value);
         }
     }
-    if forwarded.x_forwarded_proto && fields.get_id(FieldId::XForwardedProto).is_none() {
+    if forwarded.x_forwarded_proto && fields.known(FieldId::XForwardedProto).is_none() {
         fields.push("x-forwarded-proto", intro.scheme);
     }
-    if forwarded.x_forwarded_host && fields.get_id(FieldId::XForwardedHost).is_none() {
+    if forwarded.x_forwarded_host && fields.known(FieldId::XForwardedHost).is_none() {
         fields.push("x-forwarded-host", head.authority.clone());
     }
-    if forwarded.x_request_id && fields.get_id(FieldId::XRequestId).is_none() {
+    if forwarded.x_request_id && fields.known(FieldId::XRequestId).is_none() {
         fields.push("x-request-id", request_id(rng));
     }
     if let Some(via) = &intro.via {
@@ -129,13 +129,13 @@ pub(crate) fn forward(
 /// What becomes of `X-Forwarded-Client-Cert`. Who did not show a certificate has nothing to say of one.
 fn client_cert(fields: &mut Fields, intro: &Introduction, how: ClientCertField) {
     let own = intro.client_cert.as_ref();
-    let brought = fields.get_id(FieldId::XForwardedClientCert).is_some();
+    let brought = fields.known(FieldId::XForwardedClientCert).is_some();
     let value = match (how, own) {
         (ClientCertField::Forward, Some(_)) => return,
         (ClientCertField::Sanitize | ClientCertField::Forward, _) | (_, None) => None,
         (ClientCertField::Set, Some(own)) => Some(own.clone()),
         (ClientCertField::Append, Some(own)) => {
-            let lines = fields.all_id(FieldId::XForwardedClientCert);
+            let lines = fields.all_known(FieldId::XForwardedClientCert);
             let all: Vec<&[u8]> = lines.chain([&own[..]]).collect();
             Some(all.join(&b","[..]).into())
         }
@@ -167,7 +167,7 @@ fn request_id(rng: &Rng) -> Bytes {
 pub(crate) fn back(head: &mut ResponseHead, intro: &Introduction, date: impl FnOnce() -> Bytes) {
     let upgrade = head
         .fields
-        .get_id(FieldId::Upgrade)
+        .known(FieldId::Upgrade)
         .filter(|_| head.status == 101)
         .map(Bytes::copy_from_slice);
     strip_hop_by_hop(&mut head.fields);
@@ -176,7 +176,7 @@ pub(crate) fn back(head: &mut ResponseHead, intro: &Introduction, date: impl FnO
         head.fields.push("upgrade", upgrade);
     }
     // RFC 9110 §6.6.1: who forwards an answer without a date gives it one.
-    if head.status >= 200 && head.fields.get_id(FieldId::Date).is_none() {
+    if head.status >= 200 && head.fields.known(FieldId::Date).is_none() {
         head.fields.push("date", date());
     }
     if let Some(via) = &intro.via {

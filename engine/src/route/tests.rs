@@ -1,3 +1,5 @@
+//! Routes as they are found, beside a search that asks every route in turn.
+
 use std::collections::HashMap;
 
 use ringway_config::{

@@ -133,7 +133,7 @@ impl Frame {
 /// What ends with its head in HTTP/2 has no need of a length; in HTTP/1 it would go on until the connection closes.
 fn name_no_length(head: &mut ResponseHead, request: &RequestHead, framing: Framing) {
     let bodiless = request.method == Method::Head || matches!(head.status, 101 | 204 | 304);
-    let named = head.fields.get_id(FieldId::ContentLength).is_some();
+    let named = head.fields.known(FieldId::ContentLength).is_some();
     if framing == Framing::Empty && !bodiless && !named {
         head.fields.push("content-length", "0");
     }
@@ -178,7 +178,7 @@ async fn send_local(
     keep: bool,
     sent: &mut Sent,
 ) -> Result<(), Fault> {
-    if !matches!(answer.status, 204 | 304) && answer.fields.get_id(FieldId::ContentLength).is_none()
+    if !matches!(answer.status, 204 | 304) && answer.fields.known(FieldId::ContentLength).is_none()
     {
         answer.fields.push("content-length", body.len().to_string());
     }

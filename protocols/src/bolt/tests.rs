@@ -1,3 +1,5 @@
+//! Bolt over frames of real clients and servers, cut and truncated everywhere.
+
 use bytes::{Bytes, BytesMut};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Dubbo over frames of real clients and servers, cut and truncated everywhere.
+
 use std::time::Duration;
 
 use bytes::BytesMut;

@@ -1,3 +1,5 @@
+//! Hessian 2: written, read and passed over, against the examples of its specification.
+
 use std::rc::Rc;
 
 use super::*;

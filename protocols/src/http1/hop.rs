@@ -12,7 +12,7 @@ pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The members of all fields with that id.
 fn listed(fields: &Fields, id: FieldId) -> impl Iterator<Item = &[u8]> {
-    fields.all_id(id).flat_map(members)
+    fields.all_known(id).flat_map(members)
 }
 
 /// Whether a list names it, whatever the case.
@@ -31,7 +31,7 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn of(fields: &Fields) -> Self {
         let mut options = Self::default();
-        for value in fields.all_id(FieldId::Connection) {
+        for value in fields.all_known(FieldId::Connection) {
             // Mostly there is one member and nothing else.
             if !options.take(value) {
                 members(value).for_each(|member| {

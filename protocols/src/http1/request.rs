@@ -230,7 +230,7 @@ fn framing(section: &Section, version: Version) -> Result<Framing, Violation> {
 
 /// RFC 9110 §10.1.1: whether there is the one expectation that exists, and no other.
 fn expectation(fields: &Fields) -> Result<bool, Violation> {
-    let mut values = fields.all_id(FieldId::Expect);
+    let mut values = fields.all_known(FieldId::Expect);
     match values.all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
         true => Ok(true),
         false => Err(Violation::Expectation),
@@ -243,7 +243,7 @@ fn upgrade(fields: &Fields) -> Option<Bytes> {
         return None;
     }
     let mut joined = BytesMut::new();
-    for value in fields.all_id(FieldId::Upgrade) {
+    for value in fields.all_known(FieldId::Upgrade) {
         if !joined.is_empty() {
             joined.extend_from_slice(b", ");
         }

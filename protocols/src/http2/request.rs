@@ -185,7 +185,7 @@ fn target(
 /// RFC 9113 §8.3.1: `host` may stand for `:authority`, and beside it has to say the same. It becomes the authority, and is no
 /// field any more.
 fn host(authority: Option<Bytes>, fields: &mut Fields) -> Result<Bytes, Violation> {
-    let mut hosts = fields.all_id(FieldId::Host);
+    let mut hosts = fields.all_known(FieldId::Host);
     let host = hosts.next().map(Bytes::copy_from_slice);
     if hosts.next().is_some() {
         return Err(Violation::HostDuplicate);

@@ -1,3 +1,5 @@
+//! Tars over frames of real clients and servers, cut and truncated everywhere.
+
 use super::*;
 use crate::trial::{Cuts, Seen, trial};
 

@@ -1,3 +1,5 @@
+//! Thrift in all its forms over frames of real clients and servers, cut and truncated everywhere.
+
 use super::*;
 use crate::codec::{Verdict, Why};
 use crate::trial::{Cuts, Seen, trial};

@@ -1,3 +1,5 @@
+//! `transcode` from requests to calls: where arguments come from, which fit their types, and what is refused.
+
 mod answers;
 
 use std::borrow::Cow;

@@ -1,3 +1,5 @@
+//! `h2` and plain bytes over the adapter, through real sockets and under both drivers: what is gathered, blocked, watched and given back.
+
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 

@@ -65,7 +65,7 @@ pub(in crate::proxy) enum Rest<'a> {
 
 /// How long an answer is, by what its head says; that its data keep to it is the codec's to see.
 fn framing(head: &ResponseHead, request: &Method, ended: bool) -> Framing {
-    let length = head.fields.get_id(FieldId::ContentLength);
+    let length = head.fields.known(FieldId::ContentLength);
     let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     match length {
         _ if ended || *request == Method::Head || matches!(head.status, 204 | 304) => {

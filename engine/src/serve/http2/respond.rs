@@ -80,7 +80,7 @@ pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Rep
             let fields = &mut reply.head.fields;
             // An answer of gRPC is its head, and has no length.
             if !matches!(reply.head.status, 204 | 304)
-                && fields.get_id(FieldId::ContentLength).is_none()
+                && fields.known(FieldId::ContentLength).is_none()
                 && fields.get(STATUS.as_bytes()).is_none()
             {
                 fields.push("content-length", body.len().to_string());
