@@ -140,7 +140,7 @@ pub(crate) fn start(
             call: call.as_ref(),
         };
         let mut copying = Box::pin(copy(&cluster, &rng, &timer, (&head, scheme), want, body));
-        // A panic ends the copy and not the core (settled question 10); what it leaves half done is dropped with it.
+        // A panic ends the copy and not the core (settled question 16); what it leaves half done is dropped with it.
         let caught = std::future::poll_fn(|cx| {
             let polled = catch_unwind(AssertUnwindSafe(|| copying.as_mut().poll(cx)));
             polled.unwrap_or_else(|_panic| Poll::Ready(Err(Fault::new(FaultKind::Internal))))

@@ -16,7 +16,7 @@ use crate::observe::log_ring::LogSink;
 use crate::observe::{CoreStats, Slot};
 use crate::rng::Rng;
 
-/// What the cores of the process share: limits that mean the process (settled question 5 of the architecture).
+/// What the cores of the process share: limits that mean the process (settled question 15).
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Client connections open.

@@ -58,7 +58,7 @@ impl Driver {
     /// Starts the task. It ends with the connection; a session that drains ends it when its streams have ended.
     pub(super) fn spawn(mut self, session: Rc<Session>) {
         net::spawn(async move {
-            // A panic ends the connection and not the core (settled question 10): its streams see that it is gone.
+            // A panic ends the connection and not the core (settled question 16): its streams see that it is gone.
             let end = std::future::poll_fn(|cx| {
                 let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&session, cx)));
                 polled.unwrap_or_else(|_panic| {
