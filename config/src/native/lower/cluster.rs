@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::health::{health_check, limits, outlier};
-use super::route::{at_most_one, exactly_one};
+use super::keys::{at_most_one, exactly_one, unique};
 use super::subsets::subsets;
-use super::{proxy_protocol, tls, unique};
+use super::{proxy_protocol, tls};
 use crate::native::wire::{
     BalanceItem, BalanceRecord, BalanceWord, ClusterRecord, ClusterRpcRecord, Cx, DiscoveryRecord,
     EndpointItem, HashCookieRecord, HashKeyRecord, Http2Record, LocalityRecord, MetadataPairs,

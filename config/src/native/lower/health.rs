@@ -1,6 +1,6 @@
 //! Probes, outliers and limits of a cluster.
 
-use super::route::exactly_one;
+use super::keys::exactly_one;
 use crate::native::wire::{
     ClusterLimitsRecord, Cx, HealthCheckRecord, HttpProbeRecord, OutlierRecord,
 };

@@ -2,7 +2,8 @@
 
 use ipnet::IpNet;
 
-use super::{Placed, proxy_protocol, route, tcp, tls, unique};
+use super::keys::{self, unique};
+use super::{Placed, proxy_protocol, route, tcp, tls};
 use crate::native::wire::{
     AccessLogRecord, ChainMatchRecord, ChainRecord, ClientHttp2Record, ClientRpcRecord, Cx,
     FilterItem, ForwardedRecord, LimitsRecord, ListenerRecord, NonEmpty, OrFalse, RouteRecord,
@@ -176,7 +177,7 @@ fn chain(
     tables: &mut Vec<RouteTable>,
     cx: &mut Cx,
 ) -> Chain {
-    route::exactly_one(&record.at, &record.keys, choices, cx);
+    keys::exactly_one(&record.at, &record.keys, choices, cx);
     let tls = record.tls.clone().map(|tls| tls::server(tls, cx));
     if let Some(tcp) = record.tcp.clone() {
         record.refuse_beside_tcp(cx);
@@ -314,8 +315,8 @@ fn access_log(record: AccessLogRecord, cx: &mut Cx) -> Option<AccessLog> {
         let message = "write `stdout: true`, or `file` instead";
         cx.problem(&format!("{at}.stdout"), message);
     }
-    route::exactly_one(at, &record.keys, &["file", "stdout"], cx);
-    route::at_most_one(at, &record.keys, &["format", "json"], cx);
+    keys::exactly_one(at, &record.keys, &["file", "stdout"], cx);
+    keys::at_most_one(at, &record.keys, &["format", "json"], cx);
     let target = match record.file {
         Some(path) => LogTarget::File(path),
         None => LogTarget::Stdout,

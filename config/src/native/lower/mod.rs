@@ -1,9 +1,12 @@
 //! From what the file says to the model: short forms become long ones, and what one value alone cannot tell is checked.
 
+mod action;
 mod address;
 mod cluster;
 mod health;
+mod keys;
 mod listener;
+mod matches;
 mod proxy_protocol;
 mod route;
 mod shadow;
@@ -97,29 +100,5 @@ fn process(record: ProcessRecord) -> Process {
             level: record.log.level,
             json: record.log.format == LogStyle::Json,
         },
-    }
-}
-
-/// Notes names that two things of a kind bear; `names` are names and the paths of those that bear them.
-pub(crate) fn unique<'a>(
-    kind: &str,
-    key: &str,
-    names: impl Iterator<Item = (&'a Name, &'a String)>,
-    cx: &mut Cx,
-) {
-    let mut seen: HashMap<&str, &str> = HashMap::new();
-    for (name, at) in names {
-        if name.as_str().is_empty() {
-            continue;
-        }
-        if let Some(first) = seen.get(name.as_str()) {
-            let path = format!("{at}.{key}");
-            let shown = cx.shown(&path, name.as_str());
-            let message =
-                format!("the {kind} name {shown} is taken by {first}: write another name");
-            cx.problem(&path, message);
-        } else {
-            seen.insert(name.as_str(), at);
-        }
     }
 }

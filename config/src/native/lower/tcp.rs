@@ -1,7 +1,7 @@
 //! Bytes passed on, chains chosen by what TLS says first, and what beside them would have no effect.
 
+use super::action;
 use super::cluster::metadata;
-use super::route;
 use crate::native::wire::{Cx, LimitsRecord, TcpRecord};
 use crate::{Chain, ChainMatch, Service, TcpProxy, WeightedCluster};
 
@@ -20,7 +20,7 @@ const HANDSHAKE: &str = "tls_handshake_timeout";
 
 /// Makes the model of a TCP proxy.
 pub(crate) fn proxy(record: TcpRecord, cx: &mut Cx) -> TcpProxy {
-    route::want(&record.at, &record.keys, &record.cluster.0, cx);
+    action::want(&record.at, &record.keys, &record.cluster.0, cx);
     let clusters = record.cluster.0.into_iter();
     TcpProxy {
         clusters: clusters

@@ -1,6 +1,6 @@
 //! TLS: profiles become lists, names and digests become one type each.
 
-use super::route;
+use super::{keys, matches};
 use crate::native::wire::{
     CertificateRecord, ClientCertificate, ClusterTlsRecord, Cx, NonEmpty, PinRecord, SanKindWord,
     SanRecord, TlsProfile, TlsRecord,
@@ -13,14 +13,7 @@ use crate::{
 /// Makes a listener's side.
 pub(crate) fn server(record: TlsRecord, cx: &mut Cx) -> ServerTls {
     let at = record.at;
-    let offer = offer(
-        &at,
-        record.profile,
-        record.versions,
-        record.ciphers,
-        &record.keys,
-        cx,
-    );
+    let offer = offer(&at, record.profile, record.versions, record.ciphers, cx);
     let of_clients = [
         "client_certificate",
         "client_crls",
@@ -43,7 +36,9 @@ pub(crate) fn server(record: TlsRecord, cx: &mut Cx) -> ServerTls {
             pins: pins(record.client_pins.0, cx),
         },
     });
-    warn_of_key_log(&at, record.key_log.is_some(), cx);
+    if record.key_log.is_some() {
+        warn_of_key_log(&at, cx);
+    }
     ServerTls {
         certificates: record.certificates.0.into_iter().map(certificate).collect(),
         offer,
@@ -67,7 +62,9 @@ pub(crate) fn client(record: ClusterTlsRecord, cx: &mut Cx) -> ClientTls {
             }
         }
     }
-    warn_of_key_log(&at, record.key_log.is_some(), cx);
+    if record.key_log.is_some() {
+        warn_of_key_log(&at, cx);
+    }
     let server_name = match (record.server_name, record.server_name_from_host) {
         (Some(name), false) => UpstreamName::Fixed(name.0),
         (None, true) => UpstreamName::Host,
@@ -78,14 +75,7 @@ pub(crate) fn client(record: ClusterTlsRecord, cx: &mut Cx) -> ClientTls {
             UpstreamName::Host
         }
     };
-    let offer = offer(
-        &at,
-        record.profile,
-        record.versions,
-        record.ciphers,
-        &record.keys,
-        cx,
-    );
+    let offer = offer(&at, record.profile, record.versions, record.ciphers, cx);
     ClientTls {
         server_name,
         trust: Trust {
@@ -103,11 +93,9 @@ pub(crate) fn client(record: ClusterTlsRecord, cx: &mut Cx) -> ClientTls {
 }
 
 /// Secrets in a file are worth a word at each start and reload.
-fn warn_of_key_log(at: &str, is_on: bool, cx: &mut Cx) {
-    if is_on {
-        let message = "the secrets of every session are written down: whoever has the file and a recording can read all of it; take `key_log` out as soon as the fault is found";
-        cx.warning(&format!("{at}.key_log"), message);
-    }
+fn warn_of_key_log(at: &str, cx: &mut Cx) {
+    let message = "the secrets of every session are written down: whoever has the file and a recording can read all of it; take `key_log` out as soon as the fault is found";
+    cx.warning(&format!("{at}.key_log"), message);
 }
 
 fn offer(
@@ -115,7 +103,6 @@ fn offer(
     profile: TlsProfile,
     versions: Option<NonEmpty<TlsVersion>>,
     ciphers: Option<NonEmpty<Cipher>>,
-    keys: &[&str],
     cx: &mut Cx,
 ) -> Offer {
     let mut offer = match profile {
@@ -147,7 +134,7 @@ fn offer(
             cx.problem(&format!("{at}.{key}"), message);
         }
     }
-    if named && keys.contains(&"ciphers") {
+    if named {
         for cipher in &offer.ciphers {
             if !offer.versions.contains(&cipher.version()) {
                 let message = format!(
@@ -177,7 +164,7 @@ fn sans(records: Vec<SanRecord>, cx: &mut Cx) -> Vec<SanMatch> {
     let mut sans = Vec::with_capacity(records.len());
     for record in records {
         let choices = ["exact", "prefix", "suffix", "regex"];
-        route::exactly_one(&record.at, &record.keys, &choices, cx);
+        keys::exactly_one(&record.at, &record.keys, &choices, cx);
         let value = if let Some(text) = record.exact {
             SanValue::Exact(text.0)
         } else if let Some(text) = record.prefix {
@@ -188,7 +175,7 @@ fn sans(records: Vec<SanRecord>, cx: &mut Cx) -> Vec<SanMatch> {
             SanValue::Regex(
                 record
                     .regex
-                    .map_or_else(|| Pattern(String::new()), route::pattern),
+                    .map_or_else(|| Pattern(String::new()), matches::pattern),
             )
         };
         let kind = match record.kind {
@@ -205,7 +192,7 @@ fn sans(records: Vec<SanRecord>, cx: &mut Cx) -> Vec<SanMatch> {
 fn pins(records: Vec<PinRecord>, cx: &mut Cx) -> Vec<Pin> {
     let mut pins = Vec::with_capacity(records.len());
     for record in records {
-        route::exactly_one(&record.at, &record.keys, &["certificate", "key"], cx);
+        keys::exactly_one(&record.at, &record.keys, &["certificate", "key"], cx);
         pins.extend(record.certificate.map(|digest| Pin::Certificate(digest.0)));
         pins.extend(record.key.map(|digest| Pin::Key(digest.0)));
     }
