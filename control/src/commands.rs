@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ringway_config::Config;
+use ringway_engine::filter::Registry;
 use ringway_engine::observe::Stats;
+use ringway_engine::{Inputs, Snapshot};
 
 use crate::admin::client;
 use crate::certs;
@@ -17,8 +19,6 @@ use crate::files::{LoadError, Source, secrets};
 use crate::process;
 use crate::telemetry::access_log;
 use crate::{say, say_error};
-use ringway_engine::filter::Registry;
-use ringway_engine::{Inputs, Snapshot};
 
 /// Does what is asked for.
 pub(crate) fn run(command: Command, registry: Registry) -> ExitCode {

@@ -14,6 +14,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ringway_config::{Config, Parsed, PathError};
 use ringway_engine::observe::Stats;
+use ringway_engine::{DriverChoice, Handle, Snapshot};
 use tokio::sync::mpsc;
 
 use crate::certs;
@@ -23,7 +24,6 @@ use crate::limits::{self, Needs, Plan};
 use crate::logging::Logging;
 use crate::store::Ask;
 use crate::telemetry::access_log::LogWriter;
-use ringway_engine::{DriverChoice, Handle, Snapshot};
 
 pub(crate) use start::{run, seed};
 
@@ -183,15 +183,20 @@ impl Process {
         self.stats.note_certificates(expiries);
     }
 
-    /// Counts a reload.
-    pub(crate) fn count_reload(&self, good: bool) {
+    /// Counts a reload that was taken over, or changed nothing.
+    pub(crate) fn count_reload(&self) {
         let counts = &self.stats.process;
         counts.reloads_total.inc();
-        if !good {
-            counts.reloads_failed.inc();
-        }
-        counts.last_reload_ok.set(i64::from(good));
+        counts.last_reload_ok.set(1);
         counts.last_reload_time.set(unix_seconds());
+    }
+
+    /// Counts a reload that was refused.
+    pub(crate) fn count_refused_reload(&self) {
+        self.count_reload();
+        let counts = &self.stats.process;
+        counts.reloads_failed.inc();
+        counts.last_reload_ok.set(0);
     }
 
     /// One line about it, for systemd.

@@ -3,105 +3,33 @@
 //! One task owns it and does one thing at a time, so that two reloads cannot meet. What goes wrong at any step leaves the old
 //! configuration serving, and is said in the log, in the reply and in a metric.
 
+mod ask;
+
 use std::collections::HashMap;
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringway_config::{Config, Errors, Parsed, PathError, Problem};
+use ringway_config::{Config, Errors, Parsed, PathError};
+use ringway_engine::filter::Registry;
 use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::LogTargets;
-use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use ringway_engine::rng::Rng;
+use ringway_engine::tls::Material;
+use ringway_engine::{Inputs, Snapshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_local};
 
 use crate::certs;
-use crate::diff::{self, Change};
-use crate::dns::{self, LookupError, Names, News, Question, Resolver};
-use crate::files::{LoadError, Source};
+use crate::diff;
+use crate::dns::{Names, News, Resolver};
+use crate::files::Source;
 use crate::process::{self, Phase, Process};
 use crate::renewal::{self, Renewal};
 use crate::systemd;
 use crate::telemetry::access_log;
-use ringway_engine::filter::Registry;
-use ringway_engine::rng::Rng;
-use ringway_engine::tls::Material;
-use ringway_engine::{Inputs, Snapshot};
 
-/// Why a reload is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// HUP or the admin interface: read again even what looks the same (the environment is part of it).
-    Asked,
-    /// The watch saw something: a file that reads as before is no reload.
-    Watched,
-}
-
-/// Something for the store to do.
-#[derive(Debug)]
-pub(crate) enum Ask {
-    /// Read the source again.
-    Reload {
-        /// Why.
-        cause: Cause,
-        /// Who waits for the outcome.
-        reply: Option<oneshot::Sender<Result<Report, Refusal>>>,
-    },
-    /// Files of TLS may have changed.
-    Renew,
-    /// The answer to a name's lookup.
-    Resolved {
-        /// What was asked for.
-        question: Question,
-        /// What was found.
-        answer: Result<dns::Answer, LookupError>,
-    },
-}
-
-/// What a reload did.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Report {
-    /// The version that serves now.
-    pub(crate) version: u64,
-    /// What is another than before; empty: nothing.
-    pub(crate) changes: Vec<Change>,
-}
-
-/// Why a reload was refused; the old configuration serves on.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// It could not be read, or is wrong in itself.
-    Load(LoadError),
-    /// It is wrong in what only building it shows.
-    Wrong(Errors),
-    /// The process stops.
-    Stopping,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Load(error) => error.fmt(f),
-            Self::Wrong(errors) => errors.fmt(f),
-            Self::Stopping => {
-                f.write_str("error: the process stops and takes no new configuration")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl Refusal {
-    /// What is wrong, one by one.
-    pub(crate) fn problems(&self) -> &[Problem] {
-        match self {
-            Self::Load(LoadError::Config(errors)) | Self::Wrong(errors) => &errors.problems,
-            Self::Load(LoadError::Read { .. } | LoadError::Format { .. }) | Self::Stopping => &[],
-        }
-    }
-}
+pub(crate) use ask::{Ask, Cause, Refusal, Report};
 
 /// What has been read and resolved, ready to be built.
 pub(crate) struct Store {
@@ -299,17 +227,17 @@ impl Store {
         match &outcome {
             Ok(None) => {}
             Ok(Some(report)) if report.changes.is_empty() => {
-                process.count_reload(true);
+                process.count_reload();
                 tracing::info!(version = report.version, "reloaded: nothing changed");
             }
             Ok(Some(report)) => {
-                process.count_reload(true);
+                process.count_reload();
                 for change in &report.changes {
                     tracing::info!(version = report.version, "reloaded: {change}");
                 }
             }
             Err(refusal) => {
-                process.count_reload(false);
+                process.count_refused_reload();
                 tracing::error!(
                     "the new configuration is refused, the old one serves on:\n{refusal}"
                 );

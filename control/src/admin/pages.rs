@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use ringway_engine::observe::{HostStats, Scope, Value as Numeral};
+use ringway_engine::{BoundAddress, HostSpec, Mark};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -15,7 +16,6 @@ use crate::outlier::Event;
 use crate::process::{Order, Phase, Process};
 use crate::store::{Ask, Cause, Refusal};
 use crate::telemetry::{self, Selection, Zeros};
-use ringway_engine::{BoundAddress, HostSpec, Mark};
 
 /// Answers a page.
 pub(super) async fn answer(process: &Process, page: Page, query: &Query) -> Answer {

@@ -150,7 +150,8 @@ async fn obey(process: &Rc<Process>, signals: &mut Signals, ordered: &mut mpsc::
                 Some(Order::DrainListeners { graceful }) => {
                     tracing::info!(graceful, "draining, without leaving");
                     let process = Rc::clone(process);
-                    spawn_local(async move { quiesce(&process, graceful).await });
+                    let delay = if graceful { drain_delay(&process) } else { Duration::ZERO };
+                    spawn_local(async move { quiesce(&process, delay).await });
                 }
             },
         }
@@ -159,7 +160,7 @@ async fn obey(process: &Rc<Process>, signals: &mut Signals, ordered: &mut mpsc::
 
 /// Accepting goes on for `drain_delay`, so that whoever sends clients here sees `/ready` first; then what is in flight may end.
 async fn drain(process: &Process) {
-    quiesce(process, true).await;
+    quiesce(process, drain_delay(process)).await;
     let limit = process.snapshot().config().process.drain_timeout;
     let deadline = Instant::now() + limit;
     while is_busy(process) {
@@ -178,13 +179,15 @@ fn is_busy(process: &Process) -> bool {
     handle.is_accepting() || handle.connections() > 0
 }
 
-/// Stops accepting, with or without the delay.
-async fn quiesce(process: &Process, graceful: bool) {
+/// Says that it drains, and stops accepting after the delay.
+async fn quiesce(process: &Process, delay: Duration) {
     process.begin_drain();
-    if graceful {
-        sleep(process.snapshot().config().process.drain_delay).await;
-    }
+    sleep(delay).await;
     process.handle.borrow_mut().close();
+}
+
+fn drain_delay(process: &Process) -> Duration {
+    process.snapshot().config().process.drain_delay
 }
 
 async fn watch(path: PathBuf, asks: mpsc::Sender<Ask>) {

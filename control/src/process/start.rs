@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringway_config::{AdminAddress, Config, Errors, Parsed};
+use ringway_engine::filter::Registry;
 use ringway_engine::observe::Stats;
 use ringway_engine::observe::log_ring::{self, LogTargets};
+use ringway_engine::{Handle, Options, StartError};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
@@ -25,8 +27,6 @@ use crate::logging::Logging;
 use crate::os;
 use crate::store::{self, Store};
 use crate::telemetry::access_log::LogWriter;
-use ringway_engine::filter::Registry;
-use ringway_engine::{Handle, Options, StartError};
 
 /// Reloads, lookups' answers: each is small, and who asks waits when so many are asked for.
 const ASKS_MAX: usize = 64;
