@@ -28,6 +28,6 @@ pub use cluster::{
     Census, ClusterSpec, HostSpec, HostState, Hosts, Location, Mark, Picker, Report, Streak,
 };
 pub use handle::{Handle, Options, StartError};
-pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe, tls};
+pub use net::{BoundAddress, DriverChoice, DriverError, Setup, probe, remove_socket, tls};
 pub use snapshot::{Inputs, ServiceAddress, Snapshot};
 pub use view::{Reports, Updater};

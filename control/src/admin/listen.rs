@@ -24,11 +24,7 @@ pub(crate) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have removed it, and put something else there.
-        let ours = fs::symlink_metadata(&self.0).is_ok_and(|file| file.file_type().is_socket());
-        if ours {
-            let _somebody_removed_it = fs::remove_file(&self.0);
-        }
+        ringway_engine::remove_socket(&self.0);
     }
 }
 

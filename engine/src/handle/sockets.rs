@@ -177,7 +177,9 @@ impl Sockets {
             if self.live.iter().any(|kept| kept.bound == socket.bound) {
                 continue;
             }
-            net::remove_file(&socket.bound);
+            if let BoundAddress::Unix(path) = &socket.bound {
+                net::remove_socket(path);
+            }
             self.closing.push(Closing {
                 bound: socket.bound,
                 since: Instant::now(),

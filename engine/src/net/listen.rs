@@ -145,10 +145,9 @@ fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
-/// Removes the file of a Unix socket that nobody listens on any more.
-pub(crate) fn remove_file(address: &BoundAddress) {
-    if let BoundAddress::Unix(path) = address
-        && is_socket(path)
+/// Removes the file of a Unix socket that nobody listens on any more, if it is there: somebody may have put another in its place.
+pub fn remove_socket(path: &Path) {
+    if is_socket(path)
         && let Err(error) = std::fs::remove_file(path)
     {
         tracing::warn!(%error, path = %path.display(), "the socket's file cannot be removed");
