@@ -2,7 +2,7 @@
 //!
 //! Names are `ringway_SCOPE_WHAT_UNIT`, in seconds and bytes; one `HELP` and `TYPE` for each family, as the format wants.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -220,12 +220,12 @@ impl Page<'_> {
         let labels = &member.labels;
         let own = metric.label;
         match value {
-            Value::Counter(n) => self.number(labels, own, *n == 0, n, out),
-            Value::Gauge(n) => self.number(labels, own, *n == 0, n, out),
+            Value::Counter(n) => self.number(labels, own, *n, out),
+            Value::Gauge(n) => self.number(labels, own, *n, out),
             Value::Histogram(times) => self.histogram(labels, times, out),
             Value::Classes(counts) => {
                 for (class, n) in CLASSES.iter().zip(counts) {
-                    self.number(labels, Some(("class", class)), *n == 0, n, out);
+                    self.number(labels, Some(("class", class)), *n, out);
                 }
             }
             Value::Reasons(tally) => {
@@ -238,15 +238,14 @@ impl Page<'_> {
         }
     }
 
-    fn number(
+    fn number<N: Display + Default + PartialEq>(
         &self,
         labels: &[(&'static str, String)],
         own: Option<(&str, &str)>,
-        is_zero: bool,
-        n: impl std::fmt::Display,
+        n: N,
         out: &mut String,
     ) {
-        if self.selection.takes_value(is_zero, false) {
+        if self.selection.takes_value(n == N::default(), false) {
             sample(out, self.name, labels, own, n);
         }
     }
@@ -283,7 +282,7 @@ fn sample(
     name: &str,
     labels: &[(&'static str, String)],
     own: Option<(&str, &str)>,
-    value: impl std::fmt::Display,
+    value: impl Display,
 ) {
     out.push_str(name);
     let labels = labels.iter().map(|(name, value)| (*name, value.as_str()));
@@ -355,7 +354,7 @@ mod tests {
         };
         let text: Vec<_> = all.lines().filter(buckets).collect();
         let expect = r#"
-# HELP ringway_listener_downstream_rq_total Requests whose head was whole and sound.
+# HELP ringway_listener_downstream_rq_total Requests whose head was complete and valid.
 # TYPE ringway_listener_downstream_rq_total counter
 ringway_listener_downstream_rq_total{listener="we\"b\\\n"} 4
 # HELP ringway_listener_downstream_rq_active Requests in flight.

@@ -139,6 +139,7 @@ impl<'c> Passing<'c> {
             Some(TcpHash::Source) => peer.client.map(of_address),
             None => None,
         };
+        let metadata = MetadataMatch::new(&self.chain.proxy.metadata_match);
         let mut search = Search::new(self.cluster);
         let mut last = None;
         loop {
@@ -152,7 +153,7 @@ impl<'c> Passing<'c> {
             let ask = Ask {
                 tried: search.tried(),
                 hash,
-                metadata: MetadataMatch::new(&self.chain.proxy.metadata_match),
+                metadata,
                 ..Ask::new(&local.rng)
             };
             let (slot, host) = match cluster.pick(&ask) {

@@ -143,17 +143,17 @@ impl View {
         for (name, spec) in &snapshot.tables {
             tables.insert(name.clone(), self.table(name, spec, &clusters, core));
         }
-        let listeners = snapshot
-            .listeners()
-            .iter()
-            .zip(ids)
-            .filter_map(|(spec, id)| self.listener(*id, spec, &tables, &clusters, core))
-            .collect();
-        Self {
-            listeners,
+        let mut next = Self {
+            listeners: Vec::new(),
             tables,
             clusters,
-        }
+        };
+        let listeners = snapshot.listeners().iter().zip(ids);
+        let listeners = listeners
+            .filter_map(|(spec, id)| next.listener(*id, spec, core, self.listener_of(*id)))
+            .collect();
+        next.listeners = listeners;
+        next
     }
 
     fn table(
@@ -194,20 +194,20 @@ impl View {
         })
     }
 
+    /// A listener over this view's tables and clusters; `last` is the one of its socket before.
     fn listener(
         &self,
         id: ListenerId,
         spec: &Arc<ListenerSpec>,
-        tables: &BTreeMap<Name, Rc<Table>>,
-        clusters: &BTreeMap<Name, Rc<Cluster>>,
         core: usize,
+        last: Option<Rc<Listener>>,
     ) -> Option<Rc<Listener>> {
         let chains = spec
             .chains
             .iter()
-            .map(|chain| LiveChain::new(chain, tables, clusters))
+            .map(|chain| LiveChain::new(chain, &self.tables, &self.clusters))
             .collect::<Option<Vec<_>>>()?;
-        if let Some(last) = self.listener_of(id)
+        if let Some(last) = last
             && Arc::ptr_eq(&last.spec, spec)
             && last.chains.iter().zip(&chains).all(|(a, b)| a.is_same(b))
         {
