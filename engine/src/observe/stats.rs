@@ -27,12 +27,12 @@ scope! {
         access_log_lines: Counter, "Access log lines handed to the writer.";
         access_log_dropped: Counter, "Access log lines dropped because the writer was behind.";
         splice_pipes: Gauge, "Pipes open, through which large transfers go uncopied.";
-        splice_bytes: Counter, "Bytes moved through them.";
+        splice_bytes: Counter, "Bytes moved through pipes.";
         splice_no_pipe: Counter, "Times that a large transfer found no pipe and was copied on.";
-        snapshots_applied: Counter, "Configurations taken over.";
-        reports_dropped: Counter, "Hosts whose errors in a row control was too far behind to hear of.";
+        snapshots_applied: Counter, "Configurations adopted.";
+        reports_dropped: Counter, "Reports of hosts' errors in a row that control was too far behind to take.";
         loop_time: Histogram, "How late the core's loop came to its tick, which it has ten times a second.";
-        health_told: Histogram, "From a change of a host's health to this core's choosing by it.";
+        health_told: Histogram, "From a change of a host's health until this core picks by it.";
     }
 }
 
@@ -43,7 +43,7 @@ scope! {
         downstream_cx_active: Gauge, "Connections open.";
         downstream_cx_destroyed: Counter, "Connections closed, by whichever end.";
         downstream_cx_no_chain: Counter, "Connections closed because no chain matched.";
-        downstream_rq_total: Counter, "Requests whose head was whole and sound.";
+        downstream_rq_total: Counter, "Requests whose head was complete and valid.";
         downstream_rq_active: Gauge, "Requests in flight.";
         downstream_rq: Classes as downstream_rq_class, "Answers by class of status.";
         downstream_rq_time: Histogram, "From a request's head to the end of its answer.";
@@ -80,26 +80,26 @@ scope! {
         proxy_protocol_error: ProxyErrors, "Connections closed for their PROXY header, by reason.";
         client_hello_error: HelloErrors, "Connections closed for their ClientHello, by reason.";
         tls_handshakes: Counter, "TLS handshakes with clients.";
-        tls_resumed: Counter, "Those by a ticket.";
+        tls_resumed: Counter, "TLS handshakes with clients that resumed a session by a ticket.";
         tls_version: TlsVersions, "TLS handshakes by version.";
         tls_cipher: Ciphers, "TLS handshakes by cipher suite.";
         tls_error: TlsFailures, "TLS handshakes with clients that failed, by reason.";
         tls_misdirected: Counter, "Requests for a host of another certificate or chain, answered 421.";
-        early_response_drains: Counter, "Request bodies thrown away after an early answer, so that the connection was kept.";
+        early_response_drains: Counter, "Request bodies discarded after an early answer, so that the connection could be kept.";
         downstream_cx_drain_close: Counter, "Connections closed because the listener or the process drains.";
         downstream_rq_aborted: Counter, "Requests whose client went away before the end of the answer.";
         rpc_malformed: RpcErrors, "Frames of clients that break their protocol, by what is wrong.";
-        rpc_unknown: Counter, "Connections closed because their first bytes are of no RPC protocol.";
-        rpc_unasked: Counter, "Answers and pushes that came from clients, where there was nobody to take them.";
-        transcode_bad_request: Counter, "Requests of which the filter `transcode` could make no call.";
-        transcode_bad_answer: Counter, "Answers to its calls that could not be read, or cannot be JSON.";
+        rpc_unknown: Counter, "Connections closed because their first bytes belong to no RPC protocol.";
+        rpc_unasked: Counter, "Answers and pushes from clients that nobody was waiting for.";
+        transcode_bad_request: Counter, "Requests that the filter `transcode` could not turn into a call.";
+        transcode_bad_answer: Counter, "Answers to calls of the filter `transcode` that could not be read, or cannot be JSON.";
         upgrades_total: Counter, "Connections that became a tunnel (WebSocket and other upgrades).";
         upgrades_active: Gauge, "Tunnels open.";
         http2_cx_total: Counter, "Connections that spoke HTTP/2.";
         http2_cx_errors: Counter, "HTTP/2 connections closed because the client broke the protocol.";
         http2_window: Gauge as http2_window_bytes, "Bytes that HTTP/2 clients may send before any of them has been passed on: the windows of all connections.";
-        http2_held: Gauge as http2_held_bytes, "Bytes of bodies that came over HTTP/2 and have not been passed on, at most: this much of the windows is in memory.";
-        http2_rq_reset: Counter, "HTTP/2 streams that ended by a reset, of either end, before their answer was whole.";
+        http2_held: Gauge as http2_held_bytes, "Bytes of bodies that came over HTTP/2 and have not been passed on, at most: the part of the windows that is in memory.";
+        http2_rq_reset: Counter, "HTTP/2 streams reset by either end before their answer was complete.";
         http2_frames_ping: Counter as http2_frames [kind = ping], "Frames from clients that carry nothing, by kind.";
         http2_frames_settings: Counter as http2_frames [kind = settings], "Frames from clients that carry nothing, by kind.";
         http2_frames_window_update: Counter as http2_frames [kind = window_update], "Frames from clients that carry nothing, by kind.";
@@ -109,8 +109,8 @@ scope! {
         http2_frames_empty_data: Counter as http2_frames [kind = empty_data], "Frames from clients that carry nothing, by kind.";
         http2_frames_unknown: Counter as http2_frames [kind = unknown], "Frames from clients that carry nothing, by kind.";
         tcp_cx_total: Counter, "Connections whose bytes are passed on.";
-        tcp_cx_active: Gauge, "Those open.";
-        tcp_cx_reset: Counter, "Those that ended with a reset at one end, or by an error: what was passed on may not be whole.";
+        tcp_cx_active: Gauge, "Open connections whose bytes are passed on.";
+        tcp_cx_reset: Counter, "Connections passed on that ended by a reset at one end or by an error: what was passed on may be incomplete.";
     }
 }
 
@@ -134,37 +134,37 @@ scope! {
         upstream_cx_connect_timeout: Counter, "Connections not made in time.";
         upstream_cx_connect_time: Histogram, "Time that making a connection took.";
         upstream_tls_handshakes: Counter, "TLS handshakes with hosts.";
-        upstream_tls_resumed: Counter, "Those by a session from before.";
-        upstream_tls_error: Counter, "TLS handshakes that failed: a certificate not believed, no version or cipher in common, a host that left.";
-        upstream_tls_timeout: Counter, "TLS handshakes not ended in time.";
+        upstream_tls_resumed: Counter, "TLS handshakes with hosts that resumed an earlier session.";
+        upstream_tls_error: Counter, "TLS handshakes with hosts that failed: a certificate not trusted, no version or cipher in common, a host that left.";
+        upstream_tls_timeout: Counter, "TLS handshakes with hosts that did not finish in time.";
         upstream_cx_preconnect: Counter, "Connections made before they were needed.";
         upstream_cx_reused: Counter, "Requests sent over a kept connection.";
-        upstream_cx_closed_idle: Counter, "Kept connections closed for being unused, by either end.";
+        upstream_cx_closed_idle: Counter, "Kept connections closed by either end while unused.";
         upstream_cx_destroyed: Counter, "Connections closed, for whatever reason.";
-        tcp_connect_retry: Counter, "Hosts tried after another had not taken a connection that is passed on.";
+        tcp_connect_retry: Counter, "Further hosts tried for connections passed on, after one had not accepted.";
         upstream_cx_destroyed_max_requests: Counter, "Connections closed after `pool.max_requests`.";
         upstream_cx_destroyed_max_age: Counter, "Connections closed after `pool.max_age`.";
-        upstream_cx_goaway: Counter, "HTTP/2 connections whose other end wanted no more requests.";
+        upstream_cx_goaway: Counter, "HTTP/2 connections on which the host asked for no more requests.";
         upstream_cx_ping_timeout: Counter, "HTTP/2 connections closed because a PING was not answered.";
         upstream_cx_panics: Counter, "Panics caught at the root of an upstream connection's task: each is a defect of the proxy.";
-        upstream_cx_overflow: Counter, "Requests that had to wait for a connection, or found a host at its limit of them.";
-        upstream_cx_closed_for_room: Counter, "Idle connections closed because somebody waited for a place.";
+        upstream_cx_overflow: Counter, "Requests that had to wait for a connection, or found a host at its connection limit.";
+        upstream_cx_closed_for_room: Counter, "Idle connections closed because a request waited for a place.";
         upstream_cx_idle_overflow: Counter, "Connections closed because `pool.max_idle` were kept already.";
-        stray_bytes: Counter, "Connections closed for bytes after the end of an answer or without a request.";
-        upstream_rq_total: Counter, "Requests sent, tries counted one by one.";
+        stray_bytes: Counter, "Connections closed because of bytes after the end of an answer or without a request.";
+        upstream_rq_total: Counter, "Requests sent, each try counted.";
         upstream_rq_active: Gauge, "Tries in flight.";
-        upstream_rq: Classes as upstream_rq_class, "Upstreams' answers by class of status, tries counted one by one.";
+        upstream_rq: Classes as upstream_rq_class, "Upstreams' answers by class of status, each try counted.";
         upstream_rq_time: Histogram, "From sending a request to the head of its answer.";
         upstream_rq_retry: Counter, "Tries after the first.";
-        upstream_rq_retry_success: Counter, "Requests whose later try got an answer that needed no other.";
+        upstream_rq_retry_success: Counter, "Requests that a further try answered.";
         upstream_rq_retry_limit_exceeded: Counter, "Requests that would have been tried again, had `retries` not been used up.";
         upstream_rq_retry_overflow: Counter, "Requests not tried again because of the cluster's `retries` or `retry_budget`.";
         upstream_rq_overflow: Counter, "Requests turned away at a limit of requests.";
         upstream_rq_pending_overflow: Counter, "Requests turned away because too many waited for a connection.";
-        upstream_rq_timeout: Counter, "Requests that reached their whole timeout.";
+        upstream_rq_timeout: Counter, "Requests that reached their `timeout`.";
         upstream_rq_per_try_timeout: Counter, "Tries that reached `per_try_timeout`.";
         upstream_rq_per_try_idle_timeout: Counter, "Tries that reached `per_try_idle_timeout`.";
-        upstream_rq_hedged: Counter, "Tries begun beside one that had reached `per_try_timeout`.";
+        upstream_rq_hedged: Counter, "Tries started beside one that had reached `per_try_timeout`.";
         upstream_rq_first_byte_timeout: Counter, "Tries that reached `first_byte_timeout`.";
         upstream_rq_reset: Counter, "Tries whose connection broke before the head of the answer.";
         upstream_rq_refused: Counter, "HTTP/2 streams refused by the upstream.";
@@ -174,17 +174,17 @@ scope! {
         upstream_rq_waiting_overflow: Counter as limit [limit = http2_waiting], "Limits reached, by limit.";
         upstream_cx_groups_closed: Counter as limit [limit = pool_groups], "Limits reached, by limit.";
         upstream_rq_waiting_timeout: Counter as limit [limit = http2_waiting_timeout], "Limits reached, by limit.";
-        upstream_rq_no_host: Counter, "Requests that found no host.";
+        upstream_rq_no_host: Counter, "Requests for which there was no host.";
         body_truncated: Counter, "Answers that broke off after their head.";
         protocol_error: Rules, "Answers refused for breaking a rule of HTTP, by rule.";
         bytes_sent: Counter as sent_bytes, "Bytes of request bodies, and of connections passed on.";
         bytes_received: Counter as received_bytes, "Bytes of answers' bodies, and of connections passed on.";
         rpc_malformed: RpcErrors, "Frames of upstreams that break their protocol, by what is wrong.";
-        rpc_late: Counter, "Answers that came after their call had been given up, or twice.";
-        rpc_unasked: Counter, "Calls and pushes that came from upstreams, where there was nobody to take them.";
-        rpc_passed: Counter, "Calls, pushes and words of goodbye of upstreams that were passed to the client whose connection it was.";
+        rpc_late: Counter, "Answers that came after their call had been given up, or a second time.";
+        rpc_unasked: Counter, "Calls and pushes from upstreams that nobody could take.";
+        rpc_passed: Counter, "Calls, pushes and goodbyes of upstreams that were passed to the client whose connection it was.";
         rpc_heartbeats: Counter, "Heartbeats sent on quiet connections.";
-        rpc_unamended: Counter, "Calls sent without a change of their headers, which their frames cannot carry.";
+        rpc_unamended: Counter, "Calls sent without a change of their headers that their frames cannot carry.";
         rpc_buffer_full: Counter, "Calls refused because too many bytes waited for the upstream.";
         mirror_sent: Counter, "Copies of requests sent here.";
         mirror_skipped: Counter, "Copies not made because too many were in flight.";
@@ -196,18 +196,18 @@ scope! {
     /// What control knows of a cluster's hosts. Written by the control thread.
     pub struct WatchStats in "cluster" {
         membership_total: Gauge, "Hosts.";
-        membership_healthy: Gauge, "Hosts that are asked.";
-        remaining_cx: Gauge, "Connections that `limits` leave; 0 also without a limit.";
-        remaining_pending: Gauge, "Places that `limits` leave in the queue for a connection; 0 also without a limit.";
-        remaining_rq: Gauge, "Requests that `limits` leave; 0 also without a limit.";
-        remaining_retries: Gauge, "Further tries that `limits` leave; 0 also without a limit.";
-        remaining_high_rq: Gauge, "The same of requests of high priority.";
-        remaining_high_retries: Gauge, "The same of further tries of high priority.";
-        membership_degraded: Gauge, "Hosts that are asked only where too few others are left.";
+        membership_healthy: Gauge, "Hosts that are in use.";
+        remaining_cx: Gauge, "Connections that `limits` still allow; 0 also without a limit.";
+        remaining_pending: Gauge, "Places that `limits` still allow in the queue for a connection; 0 also without a limit.";
+        remaining_rq: Gauge, "Requests that `limits` still allow; 0 also without a limit.";
+        remaining_retries: Gauge, "Further tries that `limits` still allow; 0 also without a limit.";
+        remaining_high_rq: Gauge, "Requests of high priority that `limits.high` still allows; 0 also without a limit.";
+        remaining_high_retries: Gauge, "Further tries of high priority that `limits.high` still allows; 0 also without a limit.";
+        membership_degraded: Gauge, "Hosts that are used only where too few others are left.";
         health_check_attempt: Counter, "Probes of hosts.";
-        health_check_success: Counter, "Probes that found a host well.";
-        health_check_failure: Counter, "Probes that did not.";
-        health_check_timeout: Counter, "Probes without an answer in time.";
+        health_check_success: Counter, "Probes that found a host healthy.";
+        health_check_failure: Counter, "Probes that failed.";
+        health_check_timeout: Counter, "Probes that were not answered in time.";
         outlier_ejections: Counter, "Hosts ejected for their errors.";
         outlier_ejections_active: Gauge, "Hosts that are out for their errors.";
         outlier_ejections_overflow: Counter, "Hosts not ejected because `outlier.max_ejected` were out.";
@@ -237,17 +237,17 @@ scope! {
         config_version: Gauge, "The version of the configuration that serves.";
         reloads_total: Counter as reloads, "Reloads asked for.";
         reloads_failed: Counter, "Reloads refused for a wrong configuration.";
-        last_reload_ok: Gauge, "1 if the last reload was taken over, else 0.";
+        last_reload_ok: Gauge, "1 if the last reload succeeded, else 0.";
         last_reload_time: Gauge as last_reload_time_seconds, "When the last reload was asked for, in seconds since 1970.";
         certificate_expiry: Gauge as certificate_expiry_seconds, "When the first of the certificates that serve expires, in seconds since 1970; 0 without any.";
-        tls_renewals_total: Counter as tls_renewals, "Times that certificates, keys or tickets were taken anew while serving.";
-        tls_renewals_failed: Counter, "Times that new files were refused, and the old ones served on.";
+        tls_renewals_total: Counter as tls_renewals, "Times that certificates, keys or tickets were renewed while serving.";
+        tls_renewals_failed: Counter, "Times that new files of TLS were refused, and the old ones kept.";
         draining: Gauge, "1 while the process drains, else 0.";
         admin_cx_closed_for_room: Counter, "Connections to the admin interface closed because all places were taken and somebody new came.";
         access_log_bytes: Counter as access_log_written_bytes, "Bytes written to access logs.";
         access_log_errors: Counter, "Failed writes to access logs; what they held is lost.";
         access_log_lines_lost: Counter, "Access log lines lost in failed writes.";
-        access_log_reopened: Counter, "Times that the access logs were opened anew.";
+        access_log_reopened: Counter, "Times that the access logs were reopened.";
     }
 }
 
