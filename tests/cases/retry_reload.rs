@@ -2,7 +2,9 @@
 
 use ringway_tests::proxy::site;
 use ringway_tests::wire::Full;
-use ringway_tests::{Driver, Proxy, Site, Wire, WireServer, both_drivers, wait_for, wait_until};
+use ringway_tests::{
+    Client, Driver, Proxy, Site, Wire, WireServer, both_drivers, wait_for, wait_until,
+};
 
 use crate::tcp::passing;
 
@@ -34,16 +36,28 @@ fn try_at(host: &WireServer) -> Wire {
     wire
 }
 
-fn a_host_that_a_reload_removed_gets_no_further_try(driver: Driver) {
-    let [first, gone, new] = [(); 3].map(|()| WireServer::bind());
-    let proxy = Proxy::start(driver, &in_order(&[&first, &gone], "back_off: 0"));
+/// A request whose first try is under way, and the end of that at its host.
+fn under_way(driver: Driver, config: &str, first: &WireServer) -> (Proxy, Client, Wire) {
+    let proxy = Proxy::start(driver, config);
     let mut client = proxy.client();
     client.send(GET);
-    let mut wire = try_at(&first);
+    let wire = try_at(first);
+    (proxy, client, wire)
+}
+
+/// The next try goes to this host, whose answer is the client's.
+fn goes_to(host: &WireServer, client: &mut Client) {
+    try_at(host).send(OK);
+    assert_eq!(client.read("GET").text(), "ok");
+}
+
+fn a_host_that_a_reload_removed_gets_no_further_try(driver: Driver) {
+    let [first, gone, new] = [(); 3].map(|()| WireServer::bind());
+    let hosts = in_order(&[&first, &gone], "back_off: 0");
+    let (proxy, mut client, mut wire) = under_way(driver, &hosts, &first);
     proxy.reload(&in_order(&[&first, &new], "back_off: 0"));
     wire.send(NO);
-    try_at(&new).send(OK);
-    assert_eq!(client.read("GET").text(), "ok");
+    goes_to(&new, &mut client);
     assert!(gone.try_accept().is_none());
 }
 
@@ -58,17 +72,15 @@ fn a_host_removed_during_the_back_off_gets_no_further_try(driver: Driver) {
     let keys = "wait_headers: [{ name: retry-after }]";
     show(|seconds| {
         let [first, gone, new] = [(); 3].map(|()| WireServer::bind());
-        let proxy = Proxy::start(driver, &in_order(&[&first, &gone], keys));
-        let mut client = proxy.client();
-        client.send(GET);
+        let hosts = in_order(&[&first, &gone], keys);
+        let (proxy, mut client, mut wire) = under_way(driver, &hosts, &first);
         let wait = format!("\r\nRetry-After: {seconds}\r\nContent-Length");
-        try_at(&first).send(NO.replace("\r\nContent-Length", &wait));
+        wire.send(NO.replace("\r\nContent-Length", &wait));
         proxy.reload(&in_order(&[&first, &new], keys));
         if gone.try_accept().is_some() {
             return false;
         }
-        try_at(&new).send(OK);
-        assert_eq!(client.read("GET").text(), "ok");
+        goes_to(&new, &mut client);
         assert!(gone.try_accept().is_none());
         true
     });
@@ -76,25 +88,20 @@ fn a_host_removed_during_the_back_off_gets_no_further_try(driver: Driver) {
 
 fn a_new_host_in_the_place_of_one_that_was_tried_may_be_asked(driver: Driver) {
     let [first, second, new] = [(); 3].map(|()| WireServer::bind());
-    let proxy = Proxy::start(driver, &in_order(&[&first, &second], "back_off: 0"));
-    let mut client = proxy.client();
-    client.send(GET);
-    let mut wire = try_at(&first);
+    let hosts = in_order(&[&first, &second], "back_off: 0");
+    let (proxy, mut client, mut wire) = under_way(driver, &hosts, &first);
     // Whatever the proxy keeps of the first host by its place is now said of the new one.
     proxy.reload(&in_order(&[&new, &second], "back_off: 0"));
     wire.send(NO);
-    try_at(&new).send(OK);
-    assert_eq!(client.read("GET").text(), "ok");
+    goes_to(&new, &mut client);
     assert!(second.try_accept().is_none());
 }
 
 fn a_host_that_was_tried_is_not_asked_again_after_a_reload(driver: Driver) {
     let [first, second, new] = [(); 3].map(|()| WireServer::bind());
     let keys = "back_off: 0, retries: 3";
-    let proxy = Proxy::start(driver, &in_order(&[&first, &second], keys));
-    let mut client = proxy.client();
-    client.send(GET);
-    let mut wire = try_at(&first);
+    let hosts = in_order(&[&first, &second], keys);
+    let (proxy, mut client, mut wire) = under_way(driver, &hosts, &first);
     // In another order, with another weight and with one more.
     let more = in_order(&[&new, &first, &second, &first], keys);
     proxy.reload(&more);
@@ -118,10 +125,8 @@ fn a_host_that_was_tried_is_not_asked_again_after_a_reload(driver: Driver) {
 
 fn a_cluster_that_a_reload_removed_gets_no_further_try(driver: Driver) {
     let [first, gone] = [(); 2].map(|()| WireServer::bind());
-    let proxy = Proxy::start(driver, &in_order(&[&first, &gone], "back_off: 0"));
-    let mut client = proxy.client();
-    client.send(GET);
-    let mut wire = try_at(&first);
+    let hosts = in_order(&[&first, &gone], "back_off: 0");
+    let (proxy, mut client, mut wire) = under_way(driver, &hosts, &first);
     let respond = "- { match: { prefix: / }, respond: { status: 204 } }";
     proxy.reload(&site(respond, &[("other", &[gone.addr()])]));
     // What is under way ends as it would have; and its answer is the last.
@@ -146,8 +151,7 @@ fn a_try_that_had_not_begun_goes_to_the_newest_hosts(driver: Driver) {
         if gone.try_accept().is_some() {
             return false;
         }
-        try_at(&new).send(OK);
-        assert_eq!(client.read("GET").text(), "ok");
+        goes_to(&new, &mut client);
         assert!(gone.try_accept().is_none());
         true
     });
