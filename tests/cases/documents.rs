@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ringway_tests::proxy::{root, run};
-use ringway_tests::{Authority, TempDir};
+use ringway_tests::{Authority, Driver, Proxy, Site, TempDir};
 
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -140,4 +140,47 @@ fn commands_exist() {
         let (code, _, err) = run(&[&command, "--help"], "");
         assert_eq!(code, 0, "`ringway {command}`: {err}");
     }
+}
+
+#[test]
+fn the_code_map_names_every_module() {
+    let map = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, map) = map.split_once("## Code map").unwrap();
+    // Rows name what lies deeper too: `http1/rules`.
+    let named: BTreeSet<&str> = map.split('`').skip(1).step_by(2).collect();
+    for folder in ["config", "protocols", "engine", "control"] {
+        let entries = fs::read_dir(root().join(folder).join("src")).unwrap();
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let module = path.file_stem().unwrap().to_str().unwrap();
+            let below = format!("{module}/");
+            let is_named = named
+                .iter()
+                .any(|name| *name == module || name.starts_with(&below));
+            assert!(
+                is_named || ["lib", "main"].contains(&module),
+                "{folder}: {module}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_page_of_the_admin_interface_is_described() {
+    let text = fs::read_to_string(root().join("docs/operation.md")).unwrap();
+    let proxy = Proxy::start(
+        Driver::Epoll,
+        &Site::to(&["127.0.0.1:1".parse().unwrap()]).text(),
+    );
+    let help = proxy.admin("GET", "/help").text();
+    let pages = help
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('/'));
+    let mut count = 0;
+    for page in pages {
+        let path = page.split([' ', ':']).next().unwrap();
+        assert!(text.contains(&format!("| `/{path}` |")), "/{path}");
+        count += 1;
+    }
+    assert!(count > 10, "{help}");
 }
