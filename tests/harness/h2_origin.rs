@@ -71,7 +71,6 @@ struct Shared {
     connections: AtomicUsize,
     live: Mutex<HashSet<usize>>,
     released: AtomicBool,
-    goaway: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -183,10 +182,6 @@ impl H2Origin {
     pub fn release(&self) {
         self.shared.released.store(true, Ordering::SeqCst);
     }
-    /// Has all connections that are open now take leave: GOAWAY, and closed when their streams have ended.
-    pub fn go_away(&self) {
-        self.shared.goaway.fetch_add(1, Ordering::SeqCst);
-    }
 }
 
 impl Drop for H2Origin {
@@ -217,23 +212,12 @@ fn run(listener: std::net::TcpListener, builder: &Builder, shared: &Arc<Shared>)
 async fn serve(stream: TcpStream, builder: Builder, shared: Arc<Shared>) {
     let number = shared.connections.fetch_add(1, Ordering::SeqCst);
     shared.live.lock().expect("whole").insert(number);
-    let epoch = shared.goaway.load(Ordering::SeqCst);
     let (stream, sent) = Counted::new(stream);
     if let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await {
-        let mut leaving = false;
-        loop {
-            let leave = until(|| shared.goaway.load(Ordering::SeqCst) != epoch);
-            tokio::select! {
-                accepted = connection.accept() => {
-                    let Some(Ok((request, respond))) = accepted else { break };
-                    let stream = Exchange::new((number, sent.clone()), request, respond, Arc::clone(&shared));
-                    tokio::spawn(stream.run());
-                }
-                () = leave, if !leaving => {
-                    leaving = true;
-                    connection.graceful_shutdown();
-                }
-            }
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            let place = (number, sent.clone());
+            let stream = Exchange::new(place, request, respond, Arc::clone(&shared));
+            tokio::spawn(stream.run());
         }
     }
     shared.live.lock().expect("whole").remove(&number);

@@ -110,7 +110,7 @@ impl SpanMap {
 
     /// Warnings as they are shown, each with its line; empty for none.
     pub fn render_warnings(&self, warnings: &[Problem]) -> String {
-        render(&self.source, warnings, Level::WARNING, false)
+        render(&self.source, warnings, Level::WARNING)
     }
 }
 
@@ -150,16 +150,11 @@ impl Errors {
             problems,
         }
     }
-
-    /// As shown on a terminal, with colours.
-    pub fn render_styled(&self) -> String {
-        render(&self.source, &self.problems, Level::ERROR, true)
-    }
 }
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = render(&self.source, &self.problems, Level::ERROR, false);
+        let text = render(&self.source, &self.problems, Level::ERROR);
         f.write_str(text.trim_end_matches('\n'))
     }
 }
@@ -176,12 +171,8 @@ impl std::error::Error for Errors {}
 /// Problems shown in one text; beyond these the first ones are more use than the rest.
 const SHOWN_MAX: usize = 100;
 
-fn render(source: &Source, problems: &[Problem], level: Level<'static>, styled: bool) -> String {
-    let renderer = if styled {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
+fn render(source: &Source, problems: &[Problem], level: Level<'static>) -> String {
+    let renderer = Renderer::plain();
     let mut text = String::new();
     let mut place = Place {
         start: 0,
