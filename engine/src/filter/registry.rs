@@ -79,24 +79,14 @@ impl Registry {
     }
 
     fn no_codec(&self, name: &str) -> String {
-        let known: Vec<_> = self
-            .codecs
-            .iter()
-            .map(|codec| format!("`{}`", codec.name()))
-            .collect();
-        let nearest = self.codecs.iter().map(|codec| codec.name());
-        let nearest = nearest.chain(["http", "http1", "http2", ANY]);
-        let nearest = nearest.map(|known| (distance(name, known), known)).min();
-        let hint = match nearest {
-            Some((slips, nearest)) if slips * 3 <= nearest.len() => {
-                format!(": did you mean `{nearest}`?")
-            }
-            Some(_) | None => String::new(),
-        };
-        format!(
-            "there is no protocol `{name}`{hint}; beside HTTP's there are {}",
-            known.join(", ")
-        )
+        let names = || self.codecs.iter().map(|codec| codec.name());
+        let known: Vec<_> = names().map(|name| format!("`{name}`")).collect();
+        let known = known.join(", ");
+        let all = names().chain(["http", "http1", "http2", ANY]);
+        let hint = config::nearest(name, all).map_or_else(String::new, |nearest| {
+            format!(": did you mean `{nearest}`?")
+        });
+        format!("there is no protocol `{name}`{hint}; beside HTTP's there are {known}")
     }
 
     /// The names, in the order they were added.
@@ -113,59 +103,17 @@ impl Registry {
         }
     }
 
-    /// Parses a list of filters, all errors at once; paths are relative to the list (`[1].abort`).
-    pub fn build_all(
-        &self,
-        filters: &[config::Filter],
-    ) -> Result<Vec<Arc<dyn FilterSpec>>, Vec<PathError>> {
-        let mut specs = Vec::with_capacity(filters.len());
-        let mut errors = Vec::new();
-        for (at, filter) in filters.iter().enumerate() {
-            match self.build(filter) {
-                Ok(spec) => specs.push(spec),
-                Err(all) => {
-                    errors.extend(all.into_iter().map(|error| error.below(&format!("[{at}]"))))
-                }
-            }
-        }
-        if errors.is_empty() {
-            Ok(specs)
-        } else {
-            Err(errors)
-        }
-    }
-
     fn unknown(&self, name: &str) -> String {
         let known: Vec<String> = self.names().map(|name| format!("`{name}`")).collect();
         let known = known.join(", ");
-        let nearest = self
-            .names()
-            .map(|known| (distance(name, known), known))
-            .min();
-        match nearest {
-            // A third of the letters wrong is a slip; more is another word.
-            Some((slips, nearest)) if slips * 3 <= nearest.len() => {
+        match config::nearest(name, self.names()) {
+            Some(nearest) => {
                 format!("there is no filter `{name}`; did you mean `{nearest}`? There are {known}")
             }
-            Some(_) => format!("there is no filter `{name}`; there are {known}"),
-            None => format!("there is no filter `{name}`"),
+            None if known.is_empty() => format!("there is no filter `{name}`"),
+            None => format!("there is no filter `{name}`; there are {known}"),
         }
     }
-}
-
-/// Letters to insert, drop or change (Levenshtein 1965).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -208,31 +156,5 @@ mod tests {
         );
         let found = errors("headers", json!({"request": {"set": {"Host": "1"}}}));
         assert!(found[0].starts_with("request.set.Host: "), "{found:?}");
-    }
-
-    #[test]
-    fn all_errors_of_a_list_are_told() {
-        let filter = |name: &str| config::Filter {
-            name: Name::new(name),
-            config: json!({}),
-        };
-        let errors = Registry::builtin()
-            .build_all(&[filter("a"), filter("headers"), filter("b")])
-            .err()
-            .unwrap();
-        let paths: Vec<&str> = errors.iter().map(|error| &*error.path).collect();
-        assert_eq!(paths, ["[0]", "[2]"]);
-    }
-
-    #[test]
-    fn distances_are_the_fewest_changes() {
-        for (a, b, expect) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("fault", "fualt", 2),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(distance(a, b), expect, "{a} {b}");
-        }
     }
 }

@@ -368,28 +368,5 @@ fn proxy_field(name: &str) -> Option<u8> {
 
 /// The operator that a misspelt name most likely meant.
 fn nearest(name: &str) -> Option<&'static str> {
-    let wanted = name.to_ascii_uppercase();
-    let distances = OPERATORS.iter().map(|known| {
-        (
-            distance(wanted.as_bytes(), known.name.as_bytes()),
-            known.name,
-        )
-    });
-    // A third of the letters wrong is a typo; more is another word.
-    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= (wanted.len() / 3).max(1)).then_some(nearest)
-}
-
-/// Levenshtein's distance: letters to insert, remove or replace.
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    ringway_config::nearest(name, OPERATORS.iter().map(|known| known.name))
 }

@@ -2,8 +2,9 @@
 
 use serde_json::Value as Json;
 
-use super::{Cx, Field, Shape, Wire, nearest};
+use super::{Cx, Field, Shape, Wire};
 use crate::native::tree::{Entry, Node, Value};
+use crate::nearest;
 
 /// Declares a record: its doc comments are its documentation, `= …` after a type is the default, written as in a file.
 /// Besides its keys, each record holds its path (`at`) and which keys were there (`keys`).

@@ -312,7 +312,7 @@ pub(crate) fn wrong_word(node: &Node, words: &[&str], cx: &mut Cx) {
     let near = node
         .text()
         .filter(|_| !node.expanded)
-        .and_then(|word| super::nearest(word, words.iter().copied()));
+        .and_then(|word| crate::nearest(word, words.iter().copied()));
     let hint = match near {
         Some(near) => format!(": did you mean `{near}`?"),
         None => String::new(),

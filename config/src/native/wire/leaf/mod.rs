@@ -11,9 +11,10 @@ pub(crate) use text::*;
 pub(crate) use tls::*;
 pub(crate) use units::*;
 
-use super::{ANY_TEXT, Cx, Form, Known, Shape, Wire, nearest, whole};
+use super::{ANY_TEXT, Cx, Form, Known, Shape, Wire, whole};
 use crate::Name;
 use crate::native::tree::{Node, Value};
+use crate::nearest;
 
 /// Why a text is not of the form.
 pub(crate) enum Wrong {
