@@ -73,7 +73,7 @@ record! {
         least_request: Option<ChoicesRecord>,
         /// Connections.
         least_connection: Option<ChoicesRecord>,
-        /// Times of answers.
+        /// Response times.
         peak_ewma: Option<PeakEwmaRecord>,
         /// A ring of hashes.
         ring_hash: Option<RingHashRecord>,
@@ -83,23 +83,23 @@ record! {
 }
 
 record! {
-    /// How many hosts are looked at.
+    /// How many hosts are compared.
     ChoicesRecord {
-        /// How many are picked by chance.
+        /// How many hosts are drawn at random.
         choices: Int<2, 32> = 2,
-        /// All are looked at where there are no more hosts than this; 0: never.
+        /// Compare all hosts if there are no more than this; 0: never.
         full_scan: Int<0, 1024> = 0,
     }
 }
 
 record! {
-    /// By times of answers.
+    /// By response times.
     PeakEwmaRecord {
-        /// How many hosts are picked by chance.
+        /// How many hosts are drawn at random.
         choices: Int<2, 32> = 2,
-        /// All are looked at where there are no more hosts than this; 0: never.
+        /// Compare all hosts if there are no more than this; 0: never.
         full_scan: Int<0, 1024> = 0,
-        /// How long an answer's time counts.
+        /// How long a response time counts.
         decay: Positive = "10s",
     }
 }
@@ -107,9 +107,9 @@ record! {
 record! {
     /// A ring of hashes: a host's places follow its weight.
     RingHashRecord {
-        /// Places on the ring at least.
+        /// The least number of places on the ring.
         min_size: Int<1, 8_388_608> = 1024,
-        /// Places on the ring at most.
+        /// The greatest number of places on the ring.
         max_size: Int<1, 8_388_608> = 8_388_608,
         /// What hashes the hosts.
         function: HashFunction = "xx_hash",
@@ -132,15 +132,15 @@ record! {
 record! {
     /// How hosts that are new, or healthy again, get their share: little at first, then more and more.
     SlowStartRecord {
-        /// How long it takes to the whole share.
+        /// How long it takes until a host has its whole share.
         window: Positive = "30s",
-        /// The share at its beginning.
+        /// The share at the beginning.
         min_weight: Percent = "10%",
     }
 }
 
 record! {
-    /// Where a host stands.
+    /// The locality of a host.
     LocalityRecord {
         /// Its region.
         region: String = "",
@@ -157,13 +157,13 @@ pub(crate) type MetadataPairs = Pairs<Filled, String>;
 record! {
     /// How priorities and localities share the requests: at most one of `locality_weights` and `zone_aware`.
     PlacementRecord {
-        /// How many per cent of a priority's hosts count as all of them: with 140, five healthy hosts of seven carry everything before the next priority is asked.
+        /// How far healthy hosts can stand in for others, in per cent: with 140, five healthy hosts out of seven carry everything before the next priority is used.
         overprovisioning: Int<100, 10_000> = 140,
-        /// With fewer healthy hosts than this share of a priority, all of its hosts are asked, healthy or not; `0%`: never.
+        /// With fewer healthy hosts than this share of a priority, all of its hosts are used, healthy or not; `0%`: never.
         panic_threshold: Percent = "50%",
-        /// Localities share by these weights, each times its healthy part; one that is not listed has the weight 1.
+        /// Weights by which localities share the requests, each times its healthy part; a locality that is not listed has the weight 1.
         locality_weights: Option<NonEmpty<LocalityWeightRecord>>,
-        /// As much as possible goes to this proxy's own zone, without asking more of its hosts than of others.
+        /// Keeps as many requests as possible in this proxy's own zone, without loading its hosts more than others.
         zone_aware: Option<ZoneAwareRecord>,
     }
 }
@@ -171,7 +171,7 @@ record! {
 record! {
     /// A locality's weight.
     LocalityWeightRecord {
-        /// Which.
+        /// The locality.
         locality: LocalityRecord,
         /// Its weight.
         weight: Int<0, 1_000_000>,
@@ -185,7 +185,7 @@ record! {
         zone: Filled,
         /// With fewer healthy hosts than this there is no preference.
         min_hosts: Int<1, 1_000_000> = 6,
-        /// The cluster that this proxy is of: its hosts by zone say how much each zone sends. Without this key: every zone sends the same.
+        /// The cluster to which this proxy itself belongs: its hosts by zone say how much each zone sends. Without this key every zone is taken to send the same.
         source: Option<ClusterRef>,
     }
 }
@@ -193,11 +193,11 @@ record! {
 record! {
     /// Sets of hosts by their metadata.
     SubsetsRecord {
-        /// The sets of keys that routes may ask by, as `[[version], [version, stage]]`.
+        /// The sets of keys by which routes may select hosts, such as `[[version], [version, stage]]`.
         selectors: NonEmpty<SelectorItem>,
-        /// Whom a request goes to that asks for no metadata, for other keys, or for hosts that are not there.
+        /// Where a request goes that asks for no metadata, for other keys, or for hosts that do not exist.
         fallback: FallbackWord = "any",
-        /// The metadata of the hosts that `fallback: default` asks.
+        /// The metadata of the hosts that `fallback: default` uses.
         default: Option<MetadataPairs>,
     }
 }
@@ -252,13 +252,13 @@ impl Wire for SelectorItem {
 }
 
 record! {
-    /// Keys to ask by, with a fallback of their own.
+    /// A set of keys, with its own fallback.
     SelectorRecord {
-        /// The keys, all of which a route names.
+        /// The keys, all of which a route must name.
         by: NonEmpty<Filled>,
-        /// Whom a request goes to that asks by these keys for hosts that are not there. Without this key: as `fallback` of `subsets`.
+        /// Where a request goes that asks by these keys for hosts that do not exist. Without this key: as `fallback` of `subsets` says.
         fallback: Option<SelectorFallbackWord>,
-        /// Those of the keys in `by` that `fallback: keys_subset` asks by.
+        /// The keys of `by` that `fallback: keys_subset` still uses.
         fallback_keys_subset: Option<NonEmpty<Filled>>,
     }
 }
@@ -280,21 +280,21 @@ choice!(SelectorFallbackWord {
 });
 
 record! {
-    /// Clients that stay with their host by a cookie. Its value says nothing of the host's address.
+    /// Keeps each client at one host by a cookie, whose value does not reveal the host's address.
     StickyRecord {
         /// The cookie's name.
         cookie: Token,
-        /// How long clients keep it. Without this key: as long as they run.
+        /// How long clients keep it. Without this key: until they are closed.
         ttl: Option<Positive>,
         /// Its path.
         path: UrlPath = "/",
-        /// A host that cannot be asked is a 503 instead of another host.
+        /// If the host is not usable, answer 503 instead of using another one.
         strict: bool = false,
     }
 }
 
 record! {
-    /// A part of a request that its hash is made of: exactly one of `header`, `cookie`, `query`, `source` and `path`.
+    /// A part of a request that is hashed: exactly one of `header`, `cookie`, `query`, `source` and `path`.
     HashKeyRecord {
         /// The value of this header.
         header: Option<FieldName>,
@@ -306,17 +306,17 @@ record! {
         source: Option<bool>,
         /// `true`: the path.
         path: Option<bool>,
-        /// Where this part is there, those after it do not count.
+        /// If this part is present, those after it do not count.
         terminal: bool = false,
     }
 }
 
 record! {
-    /// A cookie that a hash is made of. With `ttl` it is given to clients that have none.
+    /// A cookie that is hashed. With `ttl` it is given to clients that have none.
     HashCookieRecord {
         /// Its name.
         name: Token,
-        /// How long clients keep the one that they are given; 0: as long as they run. Without this key none is given.
+        /// How long clients keep the cookie that they are given; 0: until they are closed. Without this key none is given.
         ttl: Option<std::time::Duration>,
         /// Its path. Without this key: the request's directory.
         path: Option<UrlPath>,

@@ -14,19 +14,19 @@ use crate::{EndpointAddress, Name, Percent, UpstreamProtocol};
 record! {
     /// Interchangeable hosts.
     ClusterRecord {
-        /// Its name, to which routes refer.
+        /// Its name, by which routes refer to it.
         name: Name,
         /// What its hosts speak.
         protocol: UpstreamProtocol = "auto",
-        /// How a host is picked: a word, or a map of one key where the algorithm has something to set.
+        /// How a host is picked: the algorithm's name, or a map from it to its settings.
         balance: BalanceItem = "round_robin",
-        /// The hosts: this or `discovery`.
+        /// The hosts. Either this or `discovery`.
         endpoints: Option<NonEmpty<EndpointItem>>,
-        /// Hosts that are found by DNS instead.
+        /// Finds the hosts by DNS instead.
         discovery: Option<DiscoveryRecord>,
-        /// The limit of making a connection.
+        /// How long making a connection may take.
         connect_timeout: Positive = "2s",
-        /// The limit from the request's last byte to the answer's first. Without this key: only the route's limits.
+        /// From the request's last byte to the answer's first. Without this key: only the route's limits.
         first_byte_timeout: Option<Positive>,
         /// How connections are kept.
         pool: PoolRecord = {},
@@ -34,27 +34,27 @@ record! {
         http2: Http2Record = {},
         /// How an RPC protocol is spoken.
         rpc: ClusterRpcRecord = {},
-        /// What is asked of the kernel for connections over TCP.
+        /// Socket options of connections over TCP.
         socket: SocketRecord = {},
-        /// The longest time between two lookups of a host name among the `endpoints`. A record that lives shorter is asked for sooner, but not before `process.dns.min_ttl`.
+        /// The longest time between two lookups of a host name in `endpoints`. A name whose records expire sooner is looked up sooner, but not before `process.dns.min_ttl`.
         dns_refresh: Positive = "30s",
-        /// How hosts that are new or came back get their share. Without this key: the whole of it at once.
+        /// How hosts that are new or have recovered get their share. Without this key: all of it at once.
         slow_start: Option<SlowStartRecord>,
         /// How priorities and localities share the requests.
         placement: PlacementRecord = {},
         /// Sets of hosts by their metadata, which routes ask for with `metadata_match`.
         subsets: Option<SubsetsRecord>,
-        /// Clients that stay with their host by a cookie that the proxy gives them.
+        /// Keeps each client at one host, by a cookie that the proxy gives it.
         sticky: Option<StickyRecord>,
-        /// Probes of its hosts. Without this key every host counts as healthy.
+        /// Probes its hosts. Without this key every host counts as healthy.
         health_check: Option<HealthCheckRecord>,
-        /// Hosts whose errors stand out are not asked for a while. Without this key: none does.
+        /// Leaves out hosts whose errors stand out, for a while. Without this key no host is left out for its errors.
         outlier: Option<OutlierRecord>,
-        /// How much it takes.
+        /// Limits of the whole cluster.
         limits: ClusterLimitsRecord = {},
-        /// Speak TLS with the hosts. Without this key: plain text.
+        /// TLS with the hosts. Without this key: plain text.
         tls: Option<ClusterTlsRecord>,
-        /// Tell hosts by the PROXY protocol, first on each connection, whose it is. A connection then serves no other client. Without this key: nothing is told.
+        /// Tells hosts by the PROXY protocol, at the beginning of each connection, who its client is. A connection then serves no other client. Without this key nothing is told.
         proxy_protocol: Option<SendProxyItem>,
     }
 }
@@ -66,11 +66,11 @@ record! {
         address: EndpointAddress,
         /// Its share against the other endpoints.
         weight: Int<1, 128> = 1,
-        /// Hosts of priority 0 are asked first; those of 1 get what too few of them are left for, and so on.
+        /// Hosts of priority 0 are used first; priority 1 gets what these cannot carry, and so on.
         priority: Int<0, 127> = 0,
-        /// Where it stands.
+        /// Its locality.
         locality: LocalityRecord = {},
-        /// What subsets tell it from others by, as `{ version: v2 }`.
+        /// Metadata by which subsets select it, such as `{ version: v2 }`.
         metadata: MetadataPairs,
     }
 }
@@ -129,9 +129,9 @@ impl Wire for EndpointItem {
 }
 
 record! {
-    /// How a cluster's connections are kept, by each core for itself.
+    /// How each core keeps a cluster's connections.
     PoolRecord {
-        /// An unused connection is closed after this.
+        /// An unused connection is closed after this long.
         idle_timeout: Positive = "50s",
         /// Unused connections kept per host and core; 0 keeps none.
         max_idle: Int<0, 1_000_000> = 512,
@@ -139,45 +139,45 @@ record! {
         max_requests: Option<Int<1, { u64::MAX }>>,
         /// A connection older than this is closed as soon as it is unused. Without this key: no limit.
         max_age: Option<Positive>,
-        /// Kinds of connections that are kept apart per host and core: for each name with `tls.server_name_from_host`, for each client with `proxy_protocol`. Beyond it those that were unused for longest are closed.
+        /// Groups of connections that are kept apart per host and core: one for each name with `tls.server_name_from_host`, one for each client with `proxy_protocol`. Beyond it the least recently used are closed.
         groups: Int<1, 1_000_000> = 1024,
-        /// Room made before it is needed: for so large a part of the requests in flight at a host, rounded up, more are ready to be sent at once, over connections of HTTP/1 or streams of HTTP/2. 0%: none.
+        /// Room made in advance: besides the requests in flight at a host, this share of them, rounded up, could be sent at once, over open connections of HTTP/1 or streams of HTTP/2. 0%: none.
         preconnect: Percent = "0%",
     }
 }
 
 record! {
-    /// What is asked of the kernel for a cluster's connections over TCP.
+    /// Socket options of a cluster's connections over TCP.
     SocketRecord {
-        /// A silent connection is probed after this; 0: never.
+        /// A silent connection is probed after this long; 0: never.
         keep_alive: Duration = "30s",
         /// From one probe to the next.
         keep_alive_interval: Positive = "10s",
-        /// A connection is closed after so many without an answer.
+        /// A connection is closed after this many unanswered probes.
         keep_alive_probes: Int<1, 127> = 3,
-        /// A connection is closed when what was sent on it is not acknowledged for so long (`TCP_USER_TIMEOUT`). Without this key: as the kernel retransmits, for about a quarter of an hour.
+        /// A connection is closed when what was sent on it is not acknowledged for this long (`TCP_USER_TIMEOUT`). Without this key the kernel retransmits for about a quarter of an hour.
         user_timeout: Option<Positive>,
-        /// Addresses of this machine that connections come from: the first of the family of where one goes to. Without this key: as the kernel routes.
+        /// Local addresses that connections come from: the first one of the target's family. Without this key the kernel chooses.
         bind: Vec<BindAddress>,
     }
 }
 
 record! {
-    /// How a cluster's hosts are spoken to in HTTP/2, by each core for itself.
+    /// HTTP/2 with a cluster's hosts. All limits are for each core.
     Http2Record {
-        /// Connections per host and core; another is made while those there are full.
+        /// Connections per host and core; another is opened when the existing ones are full.
         connections: Int<1, 65_536> = 64,
-        /// Streams at once on a connection, if the host allows as many.
+        /// Concurrent streams on a connection, if the host allows as many.
         streams: Int<1, 65_536> = 100,
-        /// Requests that may wait for a stream, per host and core; one more is answered 503.
+        /// Requests that may wait for a stream, per host and core; further ones are answered 503.
         waiting: Int<0, 1_000_000> = 1024,
-        /// How long one may wait for it; then 503.
+        /// How long a request may wait for a stream; then 503.
         waiting_timeout: Positive = "5s",
-        /// How much of an answer a host may send before it has gone on, at first.
+        /// How much of an answer a host may send before the client has taken it, at first.
         stream_window: Window = "256KiB",
-        /// How far that grows where the path to the host holds as much, up to half of `connection_window_max`; where there are many streams it is less.
+        /// How far that may grow when the path to the host holds as much, up to half of `connection_window_max`; with many streams it is less.
         stream_window_max: Window = "16MiB",
-        /// The same of all streams of a connection together.
+        /// The same for all streams of a connection together.
         connection_window_max: Window = "64MiB",
         /// The size of an answer's fields, and of its trailers.
         header_list: HeadSize = "64KiB",

@@ -4,22 +4,22 @@ use super::{DnsName, DnsServer, Listed, Positive, choice, fields::record};
 use crate::{DiscoveryKind, Family};
 
 record! {
-    /// Hosts that are found by DNS instead of being listed.
+    /// Finds hosts by DNS instead of listing them.
     DiscoveryRecord {
-        /// The name, and the port where addresses are asked for: `api.internal:8080`.
+        /// The name to look up, with the port if it has addresses: `api.internal:8080`.
         dns: DnsName,
-        /// What is asked for.
+        /// The kind of records to look up.
         records: RecordsWord = "address",
         /// What the answers are.
         kind: DiscoveryKind = "strict",
         /// Which addresses count.
         family: Family = "any",
-        /// The longest time between two lookups. A record that lives shorter is asked for sooner, but not before `process.dns.min_ttl`.
+        /// The longest time between two lookups. If the records expire sooner, the next lookup is sooner, but not before `process.dns.min_ttl`.
         refresh: Positive = "30s",
     }
 }
 
-/// What is asked for.
+/// The kind of records to look up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordsWord {
     Address,
@@ -43,13 +43,13 @@ choice!(Family {
 });
 
 record! {
-    /// Who is asked for host names, and how.
+    /// How host names are looked up.
     DnsRecord {
-        /// Name servers, asked by UDP, and by TCP where an answer is too long. Without this key: those of `/etc/resolv.conf`, with its search list and options.
+        /// Name servers, queried by UDP, and by TCP where an answer is too long. Without this key: those of `/etc/resolv.conf`, with its search list and options.
         servers: Listed<DnsServer>,
         /// The shortest time between two lookups of a name, whatever its time to live.
         min_ttl: Positive = "1s",
-        /// The limit of a lookup, over all servers and tries. A start and a reload wait no longer for new names.
+        /// How long a lookup may take, over all servers and tries. A start or reload waits no longer than this for new names.
         timeout: Positive = "5s",
     }
 }

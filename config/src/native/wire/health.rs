@@ -18,19 +18,19 @@ record! {
         grpc: Option<GrpcProbeRecord>,
         /// From the end of a probe to the next.
         interval: Positive = "5s",
-        /// The same while the host is not healthy. Default: `interval`.
+        /// The same while the host is unhealthy. Default: `interval`.
         unhealthy_interval: Option<Positive>,
-        /// The same until somebody sends the cluster a request; then the next comes within `interval`. Default: `interval`.
+        /// The same until the cluster gets its first request; then the next probe comes within `interval`. Default: `interval`.
         no_traffic_interval: Option<Positive>,
         /// How long a probe may take.
         timeout: Positive = "2s",
-        /// Up to this part of an interval is added to it by chance.
+        /// Up to this share of an interval is added to it at random.
         jitter: Percent = "10%",
         /// The first probe of a host comes after a random part of this.
         initial_wait: Duration = 0,
-        /// So many failures in a row mark a host.
+        /// How many failures in a row mark a host as unhealthy.
         unhealthy_after: Int<1, 1000> = 3,
-        /// So many successes in a row take the mark away. The first probe of a host decides at once.
+        /// How many successes in a row clear the mark. The first probe of a host decides at once.
         healthy_after: Int<1, 1000> = 2,
     }
 }
@@ -46,9 +46,9 @@ record! {
         method: Method = "GET",
         /// More headers.
         headers: Pairs<ChangedField, FieldValue>,
-        /// Statuses that are well: one, a range, or a list of them.
+        /// Statuses that pass: one, a range, or a list of them.
         statuses: OneOrMore<StatusRange> = "200-299",
-        /// A text that the body must hold, in its first 64 KiB.
+        /// A text that the first 64 KiB of the body must contain.
         body: String = "",
         /// Over HTTP/2.
         http2: bool = false,
@@ -92,7 +92,7 @@ record! {
     TcpProbeRecord {
         /// What is sent.
         send: String = "",
-        /// What must come, among other things. Without it, a connection that is made is well.
+        /// A text that the answer must contain. Without it, making a connection is enough.
         expect: String = "",
     }
 }
@@ -100,7 +100,7 @@ record! {
 record! {
     /// The gRPC health service as a probe.
     GrpcProbeRecord {
-        /// The service that is asked for. Default: the server itself.
+        /// The service to ask about. Default: the server itself.
         service: String = "",
         /// The `:authority`. Default: the host's address.
         authority: Option<Authority>,
@@ -108,59 +108,59 @@ record! {
 }
 
 record! {
-    /// Hosts whose errors stand out are not asked for a while.
+    /// Leaves out hosts whose errors stand out, for a while.
     OutlierRecord {
-        /// Answers 500 to 599, and failures without an answer, in a row; 0: not looked at.
+        /// Answers 500 to 599, and failures without an answer, in a row; 0: off.
         consecutive_5xx: Int<0, 1_000_000> = 5,
-        /// Answers 502 to 504, and failures without an answer, in a row; 0: not looked at.
+        /// Answers 502 to 504, and failures without an answer, in a row; 0: off.
         consecutive_gateway: Int<0, 1_000_000> = 0,
-        /// Failures without an answer (connections refused, reset, timed out) in a row; 0: not looked at.
+        /// Failures without an answer (connections refused, reset, timed out) in a row; 0: off.
         consecutive_local: Int<0, 1_000_000> = 0,
-        /// How often rates are looked at.
+        /// How often rates are evaluated.
         interval: Positive = "10s",
-        /// How long a host is out, times how often it was of late.
+        /// How long a host is out, multiplied by the number of its recent ejections.
         base_ejection: Positive = "30s",
-        /// And at most.
+        /// The longest time that a host is out.
         max_ejection: Positive = "5m",
-        /// Up to this much is added by chance.
+        /// Up to this much is added at random.
         jitter: Duration = 0,
-        /// With this part of the hosts out, no more are; one always may be.
+        /// The largest share of the hosts that may be out at once; one host always may.
         max_ejected: Percent = "10%",
-        /// Hosts whose rate of success is far below that of the others. Without this key: not looked at.
+        /// Ejects hosts whose success rate is far below that of the others. Without this key: off.
         success_rate: Option<SuccessRateRecord>,
-        /// Hosts of whose requests too large a part fails. Without this key: not looked at.
+        /// Ejects hosts at which too large a share of the requests fails. Without this key: off.
         failure: Option<FailureRateRecord>,
     }
 }
 
 record! {
-    /// A rate of success that stands out.
+    /// A success rate that stands out.
     SuccessRateRecord {
-        /// So many hosts must have requests enough.
+        /// How many hosts must have had enough requests.
         min_hosts: Int<1, 1_000_000> = 5,
-        /// Requests in an interval that are enough.
+        /// How many requests in an interval are enough.
         requests: Int<1, 1_000_000_000> = 100,
-        /// How many thousandths of a standard deviation below the mean a host may be.
+        /// How far below the mean a host may be, in thousandths of a standard deviation.
         stdev_factor: Int<0, 1_000_000> = 1900,
     }
 }
 
 record! {
-    /// A rate of failure that is too large.
+    /// A failure rate that is too high.
     FailureRateRecord {
-        /// It.
+        /// The share of failed requests from which on a host is ejected.
         threshold: Percent = "85%",
-        /// So many hosts must have requests enough.
+        /// How many hosts must have had enough requests.
         min_hosts: Int<1, 1_000_000> = 5,
-        /// Requests in an interval that are enough.
+        /// How many requests in an interval are enough.
         requests: Int<1, 1_000_000_000> = 50,
     }
 }
 
 record! {
-    /// How much a cluster takes, in the whole process, whatever the number of cores. What is absent has no limit.
+    /// Limits of a cluster in the whole process, whatever the number of cores. What is absent has no limit.
     ClusterLimitsRecord {
-        /// Connections, those kept for the next request too.
+        /// Connections, including those kept for the next request.
         connections: Option<Int<1, { u32::MAX as u64 }>>,
         /// Requests that wait for a connection, first come, first served. Default, with `connections`: 1024.
         pending: Option<Int<0, { u32::MAX as u64 }>>,
@@ -168,7 +168,7 @@ record! {
         requests: Option<Int<1, { u32::MAX as u64 }>>,
         /// Further tries in flight.
         retries: Option<Int<0, { u32::MAX as u64 }>>,
-        /// Further tries against first ones: each first try adds this part of one to a bucket that holds a hundred at most.
+        /// Further tries in proportion to first ones: each first try adds this share of one to a bucket that holds at most a hundred.
         retry_budget: Option<Percent>,
         /// Connections to one host.
         host_connections: Option<Int<1, { u32::MAX as u64 }>>,
@@ -180,13 +180,13 @@ record! {
 }
 
 record! {
-    /// How much a cluster takes of high priority.
+    /// Limits of a cluster's requests of high priority.
     HighLimitsRecord {
         /// Requests in flight.
         requests: Option<Int<1, { u32::MAX as u64 }>>,
         /// Further tries in flight.
         retries: Option<Int<0, { u32::MAX as u64 }>>,
-        /// Further tries against first ones.
+        /// Further tries in proportion to first ones.
         retry_budget: Option<Percent>,
     }
 }

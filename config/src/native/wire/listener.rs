@@ -53,7 +53,7 @@ record! {
         path_normalize: Option<PathNormalize>,
         /// Whether `//` in a path becomes `/`. Default `false`.
         merge_slashes: Option<bool>,
-        /// Where the bytes of connections go, whatever they are.
+        /// Passes the bytes of connections on to a cluster, whatever they are.
         tcp: Option<TcpRecord>,
         /// Several ways to treat connections. Of those whose `match` holds, the most specific serves the connection: a whole name in `sni` before the longest wildcard before none, then one with `alpn` before one without, then the first. A connection that none matches is closed.
         chains: Option<NonEmpty<ChainRecord>>,
@@ -63,7 +63,7 @@ record! {
 record! {
     /// What a listener does with some connections, by exactly one of `routes`, `virtual_hosts`, `route_table` and `tcp`.
     ChainRecord {
-        /// Which connections; all that is said must hold. Without this key: every one.
+        /// Which connections it takes; all conditions must hold. Without this key: every connection.
         r#match: ChainMatchRecord = {},
         /// TLS with these clients. Without this key: plain text, or with `tcp` whatever it is.
         tls: Option<TlsRecord>,
@@ -79,7 +79,7 @@ record! {
         path_normalize: Option<PathNormalize>,
         /// Whether `//` in a path becomes `/`. Default `false`.
         merge_slashes: Option<bool>,
-        /// Where the bytes of connections go, whatever they are.
+        /// Passes the bytes of connections on to a cluster, whatever they are.
         tcp: Option<TcpRecord>,
     }
 }
@@ -89,15 +89,15 @@ record! {
     TcpRecord {
         /// The cluster, or several with weights.
         cluster: ClusterChoice,
-        /// How long nothing may move in either direction before both ends are closed.
+        /// How long nothing may move in either direction before both ends are reset.
         idle_timeout: Positive = "1h",
         /// How long a connection may last, busy or not. Without this key: no limit.
         max_duration: Option<Positive>,
-        /// Hosts that are tried, one after the other, until one takes the connection.
+        /// How many hosts are tried, one after the other, until one accepts the connection.
         connect_attempts: Int<1, 100> = 3,
-        /// What clusters that balance by `ring_hash` or `maglev` hash. Without this key: they pick by chance.
+        /// What clusters that balance by `ring_hash` or `maglev` hash. Without this key they pick at random.
         hash: Option<TcpHash>,
-        /// Only hosts with this metadata, as `{ version: v2 }`: the cluster's `subsets` say which keys can be asked for.
+        /// Use only hosts with this metadata, such as `{ version: v2 }`. The cluster's `subsets` say which keys can be used.
         metadata_match: MetadataPairs,
     }
 }
@@ -109,13 +109,13 @@ choice!(TcpHash {
 record! {
     /// Which connections a chain takes.
     ChainMatchRecord {
-        /// Ranges, in one of which the client's address must be.
+        /// Ranges that the client's address must be in.
         source: Option<NonEmpty<IpNet>>,
-        /// Ranges, in one of which the address that the client connected to must be.
+        /// Ranges that the address to which the client connected must be in.
         destination: Option<NonEmpty<IpNet>>,
-        /// Ports, to one of which the client must have connected: `443`, or `8000-8999`. Of use where the PROXY protocol says them.
+        /// Ports to which the client must have connected: `443`, or `8000-8999`. Useful with the PROXY protocol.
         destination_ports: Option<NonEmpty<PortsText>>,
-        /// Names, one of which the client's TLS must ask for: whole, or `*.example.com` for all below.
+        /// Names, one of which the client's TLS must ask for: a whole name, or `*.example.com` for all names below it.
         sni: Option<NonEmpty<ServerName>>,
         /// Protocols, one of which the client's TLS must offer, such as `h2`.
         alpn: Option<NonEmpty<AlpnName>>,
@@ -123,7 +123,7 @@ record! {
 }
 
 record! {
-    /// Limits of a listener's connections and requests. A limit that bites answers as said, and counts.
+    /// Limits of a listener's connections and requests. Each has a counter.
     LimitsRecord {
         /// Connections of this listener in the whole process; beyond it, accepting waits. Without this key: only the process's own limit.
         connections: Option<Int<1, { u64::MAX }>>,
@@ -139,7 +139,7 @@ record! {
         body: Option<ByteSize>,
         /// From a request's first byte to the end of its headers; beyond it 408.
         header_timeout: Positive = "10s",
-        /// A body, or the reading of an answer, that moves fewer bytes a second than this is cut; 0 allows any pace.
+        /// The least number of bytes per second that a body must arrive with, and an answer must be read with; a slower one is cut. 0 allows any pace.
         body_rate: ByteSize = "100B",
         /// How long a body may be slower than `body_rate`.
         body_rate_grace: Positive = "10s",
@@ -149,7 +149,7 @@ record! {
         request_timeout: Option<Positive>,
         /// Requests of one connection; the last one's answer says `Connection: close`. Without this key: no limit.
         requests_per_connection: Option<Int<1, { u64::MAX }>>,
-        /// Bytes of a request body that are read and thrown away after an early answer, so that the connection can be kept.
+        /// Bytes of a request body that are read and discarded after an early answer, so that the connection can be kept.
         drain_body: ByteSize = "64KiB",
         /// A ClientHello, where chains are chosen by `sni` or `alpn`; beyond it the connection is closed.
         client_hello: HeadSize = "32KiB",
@@ -157,7 +157,7 @@ record! {
         client_hello_timeout: Positive = "10s",
         /// From the end of a ClientHello to that of the handshake; beyond it the connection is closed.
         tls_handshake_timeout: Positive = "10s",
-        /// Connections of each core that have not sent a whole ClientHello, or are in their handshake; beyond it the oldest is closed, first of those without a ClientHello.
+        /// Connections of each core that have not sent a complete ClientHello, or are in their handshake; beyond it the oldest is closed, preferably one without a ClientHello.
         tls_handshakes: Int<1, 1_000_000> = 1024,
     }
 }
@@ -165,43 +165,43 @@ record! {
 record! {
     /// How HTTP/2 is spoken with clients. All limits are a connection's.
     ClientHttp2Record {
-        /// Streams at once, announced to clients; and requests in flight to upstreams, those of streams that were reset included until they are cancelled.
+        /// Concurrent streams, as announced to clients; also the limit of requests in flight to upstreams, where those of reset streams count until they have been cancelled.
         concurrent_streams: Int<1, 65_536> = 128,
         /// The size of a request's headers, and of its trailers; beyond it 431.
         header_list: HeadSize = "64KiB",
-        /// Pieces that `cookie` may come in; beyond it 431.
+        /// Pieces into which a client may split `cookie`; beyond it 431.
         cookie_pieces: Int<1, 10_000> = 100,
-        /// How much of a stream's body a client may send before it has gone on, at first.
+        /// How much of a body a client may send before the upstream has taken it, at first.
         stream_window: Window = "256KiB",
-        /// How far that grows where the path to the client holds as much, up to half of `connection_window_max`; where many bodies come at once it is less.
+        /// How far that may grow when the path to the client holds as much, up to half of `connection_window_max`; with many bodies at once it is less.
         stream_window_max: Window = "16MiB",
-        /// The same of all streams together: what a connection may cost in memory.
+        /// The same for all streams together: what a connection may cost in memory.
         connection_window_max: Window = "32MiB",
-        /// Bytes of an answer that wait in a stream for the client to take them.
+        /// Bytes of an answer that may wait in a stream for the client to take them.
         send_buffer: Window = "128KiB",
-        /// Frames that carry nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, unknown ones) ahead of useful ones; beyond it the connection is closed with `ENHANCE_YOUR_CALM`.
+        /// Frames without content (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, unknown ones) in excess of useful ones; beyond it the connection is closed with `ENHANCE_YOUR_CALM`.
         control_frames: Int<1, 1_000_000> = 1000,
-        /// DATA frames without a byte in a row; likewise.
+        /// Empty DATA frames in a row; likewise.
         empty_frames: Int<1, 1_000_000> = 100,
         /// Streams on which a client broke the protocol, or that it opened beyond `concurrent_streams`; likewise.
         stream_errors: Int<1, 1_000_000> = 1024,
-        /// Of so many streams in a row, not more than half may be reset before their answer is whole and within a second of their beginning; likewise.
+        /// Of this many streams in a row, no more than half may be reset within a second and before their answer is complete; likewise.
         resets_window: Int<2, 1_000_000> = 100,
-        /// A connection older than this takes no new requests, and is closed after those in flight. Without this key: no limit.
+        /// A connection older than this takes no new requests, and is closed when those in flight have ended. Without this key: no limit.
         max_age: Option<Positive>,
-        /// A client with requests under way is asked by a PING whether it is there after this. Without this key: it is not.
+        /// How often a client with requests under way is sent a PING to see whether it is still there. Without this key: never.
         keep_alive: Option<Positive>,
-        /// How long it may take to answer a PING, if nothing else comes or goes meanwhile.
+        /// How long it may take to answer a PING while nothing else is sent or received.
         keep_alive_timeout: Positive = "20s",
-        /// Take WebSocket over HTTP/2 (RFC 8441), and announce it; else clients use HTTP/1.1 for it.
+        /// Accept WebSocket over HTTP/2 (RFC 8441), and announce it; otherwise clients use HTTP/1.1 for it.
         websocket: bool = false,
     }
 }
 
 record! {
-    /// What a listener says to upstreams about the client, and whom it believes.
+    /// What a listener tells upstreams about the client, and which peers it trusts.
     ForwardedRecord {
-        /// Peers whose `X-Forwarded-*` and `X-Request-Id` are believed; from all others they are replaced.
+        /// Peers whose `X-Forwarded-*` and `X-Request-Id` are trusted; those of all others are replaced.
         trusted: Vec<IpNet>,
         /// Add the peer to `X-Forwarded-For`.
         x_forwarded_for: bool = true,
@@ -211,7 +211,7 @@ record! {
         x_forwarded_host: bool = false,
         /// What becomes of `X-Forwarded-Client-Cert`, in Envoy's form: `Hash`, `Subject`, `URI` and `DNS` of the client's certificate.
         x_forwarded_client_cert: ClientCertField = "sanitize",
-        /// Make an `X-Request-Id` where the client is not trusted to bring one.
+        /// Make an `X-Request-Id`, unless a trusted client sent one.
         x_request_id: bool = true,
         /// The name in `Via`, on requests and answers; `false` leaves `Via` out.
         via: OrFalse<Token> = "ringway",
@@ -228,9 +228,9 @@ choice!(ClientCertField {
 record! {
     /// An access log: exactly one of `file` and `stdout`, and at most one of `format` and `json`.
     AccessLogRecord {
-        /// A file, opened for appending, and opened anew on USR1.
+        /// A file, opened for appending, and reopened on USR1.
         file: Option<PathBuf>,
-        /// `true`: standard output.
+        /// `true`: write to standard output.
         stdout: Option<bool>,
         /// A line of text with `%OPERATOR%`s. Without this key and `json`: Envoy's default line.
         format: Option<LogText>,

@@ -41,7 +41,7 @@ record! {
         splice_pipes: Int<0, 65_536> = 64,
         /// A file of the keys that seal TLS tickets, 64 hexadecimal digits a line, the newest first: it seals, all of them open. Processes with the same file take each other's tickets. Without this key: keys of this process alone, a new one every six hours.
         ticket_keys: Option<PathBuf>,
-        /// Who is asked for host names, and how.
+        /// How host names are looked up.
         dns: DnsRecord = {},
         /// The process's own log, on standard error.
         log: LogRecord = {},
@@ -57,7 +57,7 @@ choice!(IoDriver {
 record! {
     /// The process's own log, on standard error.
     LogRecord {
-        /// The least level that is written.
+        /// The least severe level that is written.
         level: LogLevel = "info",
         /// How a line is written.
         format: LogStyle = "text",

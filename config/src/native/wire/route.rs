@@ -15,7 +15,7 @@ use crate::{
 record! {
     /// A route table that listeners share: exactly one of `virtual_hosts` and `routes`.
     RouteTableRecord {
-        /// Its name, to which listeners refer.
+        /// Its name, by which listeners refer to it.
         name: Name,
         /// How paths are made plain before they are matched and forwarded.
         path_normalize: PathNormalize = "strict",
@@ -45,29 +45,29 @@ record! {
     RouteRecord {
         /// Its name in logs.
         name: Option<Name>,
-        /// Which requests; all that is said must hold. Without this key: every one.
+        /// Which requests it takes; all conditions must hold. Without this key: every request.
         r#match: MatchRecord = {},
         /// The cluster it goes to, or several with their weights: `{ web-v1: 90, web-v2: 10 }`.
         cluster: Option<ClusterChoice>,
         /// An answer made here.
         respond: Option<RespondRecord>,
-        /// A redirect: what is absent stays as it was asked for.
+        /// A redirect. Parts of the URL that are not given stay as requested.
         redirect: Option<RedirectRecord>,
         /// Changes of path and host on the way.
         rewrite: RewriteRecord = {},
-        /// From the request to its answer's last byte, all tries included; 0 sets no limit. Without this key: 15s, and none for calls of gRPC, whose clients say themselves how long they may take.
+        /// From the request to its answer's last byte, all tries included; 0 sets no limit. Without this key: 15s, and none for gRPC calls, whose clients say how long they may take.
         timeout: Option<Duration>,
-        /// How long nothing may move in either direction while the answer streams or a tunnel is open; and in a call of gRPC that has no other limit, from its beginning.
+        /// How long nothing may move in either direction while the answer streams or a tunnel is open; for a gRPC call without any other limit, from its beginning on.
         idle_timeout: Positive = "5m",
-        /// Extra tries.
+        /// Further tries of requests that failed.
         retry: RetryRecord = {},
-        /// A copy of requests to another cluster, whose answers are thrown away.
+        /// Copies requests to another cluster and discards its answers.
         mirror: Option<MirrorRecord>,
         /// Whether `Upgrade` (WebSocket) may pass.
         upgrade: bool = true,
-        /// What `ring_hash` and `maglev` hash, in order: what of it is there makes the hash. Nothing of it there: chance.
+        /// What `ring_hash` and `maglev` hash, in order, as far as a request has it. A request with none of it goes to a random host.
         hash: Listed<HashKeyRecord>,
-        /// Only hosts with this metadata, as `{ version: v2 }`: the cluster's `subsets` say which keys can be asked for.
+        /// Use only hosts with this metadata, such as `{ version: v2 }`. The cluster's `subsets` say which keys can be used.
         metadata_match: MetadataPairs,
         /// Which of the cluster's `limits` its requests count against.
         priority: Priority = "default",
@@ -99,7 +99,7 @@ record! {
         headers: Vec<HeaderMatchRecord>,
         /// Query parameters, all of them.
         query: Vec<QueryMatchRecord>,
-        /// What is called: of a protocol of RPC, or, over HTTP, of gRPC and Triple.
+        /// What an RPC call calls; over HTTP, a call of gRPC or Triple.
         rpc: RpcMatchRecord = {},
     }
 }
@@ -234,7 +234,7 @@ record! {
 }
 
 record! {
-    /// Extra tries of a request that failed, on a host not yet tried.
+    /// Further tries of a request that failed, on a host not yet tried.
     RetryRecord {
         /// What is tried again.
         on: NonEmpty<RetryOn> = ["connect_failure", "reset"],
@@ -336,7 +336,7 @@ record! {
 }
 
 record! {
-    /// A redirect: what is absent stays as it was asked for; at most one of `path` and `prefix`.
+    /// A redirect. Parts of the URL that are not given stay as requested; at most one of `path` and `prefix`.
     RedirectRecord {
         /// `http` or `https`.
         scheme: Option<Scheme>,

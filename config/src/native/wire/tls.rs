@@ -8,31 +8,31 @@ use super::{
 use crate::{Cipher, TlsVersion};
 
 record! {
-    /// TLS towards clients.
+    /// TLS with clients.
     TlsRecord {
-        /// Certificates. A client gets one for the name that it asks for (the name itself, then its wildcard), by the algorithms that it knows; the first of all is for clients that ask for none of the names.
+        /// Certificates. A client gets one for the name that it asks for (for the name itself, else for its wildcard) with an algorithm that it supports; clients that ask for none of the names get the first one.
         certificates: NonEmpty<CertificateRecord>,
-        /// Versions and ciphers by a name: Mozilla's profiles.
+        /// Versions and ciphers, by one of Mozilla's profiles.
         profile: TlsProfile = "intermediate",
         /// The versions, instead of the profile's.
         versions: Option<NonEmpty<TlsVersion>>,
         /// The cipher suites, instead of the profile's.
         ciphers: Option<NonEmpty<Cipher>>,
-        /// Authorities of clients in PEM: clients must show a certificate of theirs.
+        /// Authorities in PEM that sign clients' certificates; clients must show one.
         client_ca: Option<PathBuf>,
-        /// Whether a client may come in without a certificate, beside `client_ca`. Default `required`.
+        /// Whether clients need a certificate, with `client_ca`. Default `required`.
         client_certificate: Option<ClientCertificate>,
-        /// Lists of clients' certificates that are revoked, in PEM or DER. With any, there must be one of each authority on the way up to `client_ca`.
+        /// Revocation lists for clients' certificates, in PEM or DER. If there is any, there must be one for each authority on the way up to `client_ca`.
         client_crls: Listed<PathBuf>,
-        /// Names, one of which a client's certificate must bear.
+        /// Names, one of which must be in a client's certificate.
         client_sans: Listed<SanRecord>,
         /// Digests, one of which must be that of a client's certificate or key.
         client_pins: Listed<PinRecord>,
-        /// Give tickets by which clients come back without a full handshake.
+        /// Give clients tickets with which they can resume without a full handshake.
         tickets: bool = true,
-        /// Take clients without TLS on the same port too, told apart by their first byte.
+        /// Also accept clients without TLS on this port, recognized by their first byte.
         permissive: bool = false,
-        /// A file to which the secrets of sessions are appended (as with `SSLKEYLOGFILE`), so that a recording of them can be read: for finding faults, never for long.
+        /// A file to which the secrets of sessions are appended (as with `SSLKEYLOGFILE`), so that a capture of them can be decrypted: for finding faults, and not for long.
         key_log: Option<PathBuf>,
     }
 }
@@ -95,7 +95,7 @@ record! {
 }
 
 record! {
-    /// A name that a certificate must bear: a kind of it, and one way to compare it.
+    /// A name that must be in a certificate: its kind, and one way to compare it.
     SanRecord {
         /// What kind of name.
         kind: SanKindWord = "dns",
@@ -141,33 +141,33 @@ record! {
 }
 
 record! {
-    /// TLS towards the hosts of a cluster.
+    /// TLS with the hosts of a cluster.
     ClusterTlsRecord {
-        /// The name that hosts are asked for and must show. Without this key: the endpoint's name or address.
+        /// The name that is asked of hosts and must be in their certificate. Without this key: the endpoint's name or address.
         server_name: Option<ServerNameText>,
-        /// Take the name from each request's host instead (of bytes passed on: from the client's TLS). Connections for different names are kept apart.
+        /// Take the name from each request's host instead (for bytes passed on: from the client's TLS). Connections for different names are kept apart.
         server_name_from_host: bool = false,
         /// Authorities in PEM. Without this key: those of the system.
         ca: Option<PathBuf>,
-        /// Lists of hosts' certificates that are revoked, in PEM or DER. With any, there must be one of each authority on the way up to `ca`.
+        /// Revocation lists for hosts' certificates, in PEM or DER. If there is any, there must be one for each authority on the way up to `ca`.
         crls: Listed<PathBuf>,
-        /// Names, one of which a host's certificate must bear, instead of `server_name`.
+        /// Names, one of which must be in a host's certificate, instead of `server_name`.
         sans: Listed<SanRecord>,
         /// Digests, one of which must be that of a host's certificate or key.
         pins: Listed<PinRecord>,
         /// The certificate that is shown to hosts which ask for one.
         certificate: Option<CertificateRecord>,
-        /// Versions and ciphers by a name: Mozilla's profiles.
+        /// Versions and ciphers, by one of Mozilla's profiles.
         profile: TlsProfile = "intermediate",
         /// The versions, instead of the profile's.
         versions: Option<NonEmpty<TlsVersion>>,
         /// The cipher suites, instead of the profile's.
         ciphers: Option<NonEmpty<Cipher>>,
-        /// The limit of a handshake.
+        /// How long a handshake may take.
         handshake_timeout: Positive = "5s",
-        /// Believe any host, whatever its certificate. For trying out only.
+        /// Accept any host, whatever its certificate. For experiments only.
         insecure_skip_verify: bool = false,
-        /// A file to which the secrets of sessions are appended, as of a listener.
+        /// A file to which the secrets of sessions are appended, as for a listener.
         key_log: Option<PathBuf>,
     }
 }
