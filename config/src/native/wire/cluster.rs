@@ -181,8 +181,7 @@ record! {
         connection_window_max: Window = "64MiB",
         /// The size of an answer's fields, and of its trailers.
         header_list: HeadSize = "64KiB",
-        /// A connection with requests on it is asked by a PING whether it is there after this. Without this key: only when a request
-        /// went without an answer for a second, since servers of gRPC take regular PINGs for abuse.
+        /// How often a connection with requests on it is checked by a PING. Without this key: only when a request went without an answer for a second, since gRPC servers take regular PINGs for abuse.
         keep_alive: Option<Positive>,
         /// How long it may take to answer a PING.
         keep_alive_timeout: Positive = "10s",

@@ -33,7 +33,7 @@ record! {
         http2: ClientHttp2Record = {},
         /// Limits of clients that speak an RPC protocol.
         rpc: ClientRpcRecord = {},
-        /// What it says to upstreams about the client, and whom it believes.
+        /// What it tells upstreams about the client, and which peers it trusts.
         forwarded: ForwardedRecord = {},
         /// What it writes about each request.
         access_log: Vec<AccessLogRecord>,

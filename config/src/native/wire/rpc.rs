@@ -34,7 +34,7 @@ record! {
         max_frame: ByteSize = "16MiB",
         /// How much may wait to be sent to a host; a call beyond it is answered with an error.
         buffer: ByteSize = "64MiB",
-        /// A connection that says nothing for so long is asked whether it lives, where the protocol knows how; `false`: never.
+        /// After this much silence a heartbeat is sent, if the protocol has one; `false`: never.
         heartbeat: OrFalse<Positive> = "15s",
         /// How long a heartbeat may go without an answer; with the third the connection is closed.
         heartbeat_timeout: Positive = "3s",
