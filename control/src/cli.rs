@@ -44,15 +44,15 @@ impl Cli {
 pub(crate) enum Command {
     /// Serve
     Run(FileArgs),
-    /// Check a configuration and leave: every error at once, each with its line
+    /// Check a configuration and exit: every error at once, each with its line
     Validate(FileArgs),
-    /// Serve built-in back-ends on built-in defaults, to try things out
+    /// Serve built-in back-ends with built-in defaults, to try things out
     Demo(DemoArgs),
     /// Print a commented configuration to start from, or write it to a file
     Init(InitArgs),
     /// Print the JSON Schema of the configuration
     Schema,
-    /// Have the running process read its configuration again, and print what changed
+    /// Make the running process read its configuration again, and print what changed
     Reload(ReloadArgs),
     /// Print the version
     Version(VersionArgs),

@@ -152,15 +152,15 @@ fn lines_to_try(at: &str, tls: &str, admin: &str) -> [(String, &'static str); 9]
     [
         (
             format!("curl -i http://{at}/hello"),
-            "who answers, and what it was sent; again: the other one",
+            "who answers, and what it was sent; run it again for the other one",
         ),
         (
             format!("curl -ik https://{tls}/hello"),
-            "the same over TLS; -k, since it signed its certificate itself",
+            "the same over TLS; -k because the certificate is self-signed",
         ),
         (
             format!("curl -i http://{at}/flaky"),
-            "one back-end fails every other time: the retry hides it",
+            "one back-end fails every other time: a retry hides it",
         ),
         (format!("curl -i http://{at}/slow"), "takes a second"),
         (
@@ -177,7 +177,7 @@ fn lines_to_try(at: &str, tls: &str, admin: &str) -> [(String, &'static str); 9]
         ),
         (
             format!("curl -s 'http://{admin}/stats?usedonly'"),
-            "every counter that counted",
+            "every counter that is not zero",
         ),
         (
             format!("curl -s http://{admin}/stats/prometheus"),
