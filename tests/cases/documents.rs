@@ -184,3 +184,17 @@ fn every_page_of_the_admin_interface_is_described() {
     }
     assert!(count > 10, "{help}");
 }
+
+#[test]
+fn every_script_is_named_where_one_looks_for_it() {
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    for folder in ["scripts", "scripts/interop"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            // What scripts share is no script.
+            let is_script =
+                name.ends_with(".sh") && !["lib.sh", "peers.sh", "ports.sh"].contains(&&*name);
+            assert!(!is_script || text.contains(&name), "{folder}/{name}");
+        }
+    }
+}
