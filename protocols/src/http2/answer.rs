@@ -7,7 +7,7 @@ use crate::{FieldId, Fields};
 /// Holds the fields of an answer's head, an interim one's too, against the rules, and takes off what would mislead the next recipient.
 pub fn answer(status: u16, fields: &mut Fields) -> Result<(), Violation> {
     names(fields)?;
-    let length = fields.get_id(FieldId::ContentLength);
+    let length = fields.known(FieldId::ContentLength);
     // As HTTP/1 has it: what announces a body that cannot come is taken for a final answer by somebody.
     if status < 200 && length.is_some_and(|length| length.iter().any(|digit| *digit != b'0')) {
         return Err(Violation::InterimBody);
@@ -35,7 +35,7 @@ mod tests {
         let mut fields = Fields::new();
         fields.push("content-length", length);
         let outcome = answer(status, &mut fields);
-        let kept = fields.get_id(FieldId::ContentLength).is_some();
+        let kept = fields.known(FieldId::ContentLength).is_some();
         assert_eq!(outcome.map(|()| kept), expect, "{status}: {length}");
     }
 
