@@ -1,9 +1,13 @@
 #!/bin/sh
-# Builds the codecs' fuzz targets with a stable compiler and runs each for SECONDS (60). Fails if one finds a crash, and says where
+# Builds the codecs' fuzz targets with a stable compiler and runs each, or those that are named, for SECONDS (60). Fails if one finds a crash, and says where
 # the input is: make it a golden test, then fix. What a run learns stays out of the corpus in git, which holds small seeds.
+#
+#   scripts/fuzz.sh [SECONDS [TARGET...]]
 set -eu
 
 seconds=${1:-60}
+[ $# = 0 ] || shift
+[ $# != 0 ] || set -- request response chunks http2_request http2_frames client_hello proxy_protocol bolt dubbo tars thrift dubbo_thrift hessian
 root=$(cd "$(dirname "$0")/.." && pwd)
 fuzz=$root/protocols/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -19,7 +23,7 @@ RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     cargo build --release --manifest-path "$fuzz/Cargo.toml" --target "$host" --target-dir "$target_dir"
 
 mkdir -p "$fuzz/artifacts"
-for target in request response chunks http2_request http2_frames client_hello proxy_protocol bolt dubbo tars thrift dubbo_thrift hessian; do
+for target; do
     mkdir -p "$learnt/$target"
     echo "== $target, $seconds s"
     "$target_dir/$host/release/$target" "$learnt/$target" "$fuzz/corpus/$target" \

@@ -5,4 +5,4 @@ use libfuzzer_sys::fuzz_target;
 use ringway_protocols::bolt::Bolt;
 use ringway_protocols_fuzz::codec;
 
-fuzz_target!(|data: &[u8]| codec(&Bolt { goaway: true }, data));
+fuzz_target!(|data: &[u8]| codec(&Bolt, data));
