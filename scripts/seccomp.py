@@ -9,13 +9,15 @@ import errno
 import http.client
 import json
 import os
+import pathlib
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "drills"))
+from stage import Failed, Stage, ask, free_port, must, wait  # noqa: E402
 
 DEADLINE = 30.0
 IO_URING = {"io_uring_setup", "io_uring_enter", "io_uring_register"}
@@ -37,17 +39,17 @@ class Comparison(ctypes.Structure):
 
 
 CONFIG = """
-process: {{ io_driver: {driver}, cores: 1, drain_delay: 0s }}
+process: { io_driver: DRIVER, cores: 1, drain_delay: 0s }
 listeners:
   - name: origin
-    address: 127.0.0.1:{origin}
-    routes: [{{ match: {{ prefix: / }}, respond: {{ status: 200, body: "{body}" }} }}]
+    address: 127.0.0.1:ORIGIN
+    routes: [{ match: { prefix: / }, respond: { status: 200, body: "BODY" } }]
   - name: web
-    address: 127.0.0.1:{web}
-    access_log: [{{ file: {folder}/access.log }}]
-    routes: [{{ match: {{ prefix: / }}, cluster: up }}]
-clusters: [{{ name: up, endpoints: ["localhost:{origin}"] }}]
-admin: {{ address: 127.0.0.1:{admin} }}
+    address: 127.0.0.1:PORT
+    access_log: [{ file: LOG }]
+    routes: [{ match: { prefix: / }, cluster: up }]
+clusters: [{ name: up, endpoints: ["localhost:ORIGIN"] }]
+admin: { address: 127.0.0.1:ADMIN }
 """
 
 
@@ -95,74 +97,37 @@ def load(lib, allowed, default_errno):
         os._exit(71)
 
 
-def wait(what, probe):
-    """What `probe` gives as soon as it gives something; raises when the time is over."""
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            found = probe()
-            if found:
-                return found
-        time.sleep(0.02)
-    raise RuntimeError(f"waited in vain: {what}")
-
-
-def fetch(port, path="/", method="GET"):
-    """Status and body of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request(method, path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
-def free_ports(count):
-    """Ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+def seen(condition):
+    """What a condition gives, or nothing while nobody answers."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return condition()
 
 
 def serve(binary, filtered, driver, expect):
-    """Starts the proxy under a filter, has it do its work, and stops it; returns what it said on standard error."""
-    origin, web, admin = free_ports(3)
-    with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "stderr"), "w+", encoding="utf-8") as said:
-        path = os.path.join(folder, "ringway.yaml")
-
-        def write(body):
-            with open(path + ".new", "w", encoding="utf-8") as file:
-                file.write(CONFIG.format(driver=driver, origin=origin, web=web, admin=admin, folder=folder, body=body))
-            os.replace(path + ".new", path)
-
-        write("one")
-        child = subprocess.Popen([binary, "run", "-c", path], stdout=subprocess.DEVNULL, stderr=said, preexec_fn=filtered)
+    """Starts the proxy under a filter, has it do its work, and stops it; returns what it said."""
+    with tempfile.TemporaryDirectory() as folder, Stage(binary, pathlib.Path(folder, "stage")) as stage:
+        text = CONFIG.replace("DRIVER", driver).replace("ORIGIN", str(free_port()))
         try:
-            wait("it is ready", lambda: fetch(admin, "/ready")[0] == 200)
-            used = json.loads(fetch(admin, "/server_info")[1])["io_driver"]["kind"]
-            if used != expect:
-                raise RuntimeError(f"the driver is {used} and not {expect}")
-            wait("it forwards", lambda: fetch(web) == (200, "one"))
-            write("two")
-            wait("it sees the file change", lambda: fetch(web) == (200, "two"))
-            write("three")
-            child.send_signal(signal.SIGHUP)
-            wait("it reloads", lambda: fetch(web) == (200, "three"))
-            child.send_signal(signal.SIGUSR1)
-            wait("it writes its access log", lambda: os.path.getsize(os.path.join(folder, "access.log")) > 0)
-            child.send_signal(signal.SIGTERM)
-            if child.wait(DEADLINE) != 0:
-                raise RuntimeError(f"it ended with {child.returncode}")
-        except (RuntimeError, subprocess.TimeoutExpired) as error:
-            child.kill()
-            child.wait()
-            said.seek(0)
-            sys.exit(f"seccomp: {driver}: {error}\n{said.read()}")
-        said.seek(0)
-        return said.read()
+            proxy = stage.proxy(text.replace("BODY", "one"), preexec_fn=filtered)
+            used = json.loads(proxy.admin("GET", "/server_info")[1])["io_driver"]["kind"]
+            must(used == expect, f"the driver is {used} and not {expect}")
+
+            def forwards(body):
+                wait(f"it answers {body}", lambda: seen(lambda: ask(proxy.port, "GET", "/")) == (200, body), DEADLINE)
+
+            forwards("one")
+            proxy.write(text.replace("BODY", "two"))
+            forwards("two")
+            proxy.write(text.replace("BODY", "three"))
+            proxy.child.send_signal(signal.SIGHUP)
+            forwards("three")
+            proxy.child.send_signal(signal.SIGUSR1)
+            wait("it writes its access log", lambda: seen(lambda: proxy.log.stat().st_size > 0), DEADLINE)
+            proxy.child.send_signal(signal.SIGTERM)
+            must(proxy.child.wait(DEADLINE) == 0, f"it ended with {proxy.child.returncode}")
+        except (Failed, subprocess.TimeoutExpired) as error:
+            sys.exit(f"seccomp: {driver}: {error}\n{stage.folder.joinpath('said.log').read_text()}")
+        return proxy.said.read_text()
 
 
 def main():

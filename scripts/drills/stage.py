@@ -1,4 +1,4 @@
-"""What drills are played on: processes that end with the drill, the proxy and what it says of itself, and a network namespace."""
+"""What drills, and the proof of the seccomp profile, are played on: processes that end with the drill, the proxy and what it says of itself, and a network namespace."""
 
 import contextlib
 import http.client
@@ -66,8 +66,8 @@ class Stage(contextlib.ExitStack):
     def load(self, port, rate, connections, *paths, body=""):
         return Load(self, port, rate, connections, body, paths)
 
-    def proxy(self, config):
-        return Proxy(self, config)
+    def proxy(self, config, **options):
+        return Proxy(self, config, options)
 
 
 def end(child):
@@ -79,6 +79,17 @@ def end(child):
     for pipe in (child.stdin, child.stdout):
         with contextlib.suppress(OSError):
             pipe and pipe.close()
+
+
+def ask(port, method, path):
+    """Status and body of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
 
 
 def tell(child, order):
@@ -129,13 +140,13 @@ class Load:
 class Proxy:
     """The binary with a configuration, in which PORT, ADMIN and LOG are filled in."""
 
-    def __init__(self, stage, config):
+    def __init__(self, stage, config, options):
         self.port, self.admin_port = free_port(), free_port()
         self.path, self.log = stage.folder / "ringway.yaml", stage.folder / "access.log"
         self.write(config)
         self.said = stage.folder / "said.log"
         out = stage.enter_context(self.said.open("w"))
-        self.child = stage.spawn([stage.binary, "run", "-c", self.path], stdout=out, stderr=out)
+        self.child = stage.spawn([stage.binary, "run", "-c", self.path], stdout=out, stderr=out, **options)
         wait("the proxy's start", self.is_ready)
 
     def write(self, config):
@@ -151,13 +162,7 @@ class Proxy:
             return self.admin("GET", "/ready")[0] == 200
 
     def admin(self, method, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return ask(self.admin_port, method, path)
 
     def stats(self, prefix):
         """Numbers by name, without the prefix."""
