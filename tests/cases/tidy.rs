@@ -357,6 +357,28 @@ fn no_case_sleeps() {
     }
 }
 
+/// The tests that `tests/rpc.md` names for what RPC protocols do.
+#[test]
+fn tests_that_are_named_are_there() {
+    let folders = ["tests/cases", "protocols/src", "engine/src"];
+    let texts: String = folders
+        .into_iter()
+        .flat_map(sources)
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let page = fs::read_to_string(root().join("tests/rpc.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let tests = rows.filter_map(|row| row.split(" | ").nth(1));
+    // Between backticks stands every second part.
+    let names: Vec<_> = tests
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(names.len() > 60, "{} names", names.len());
+    for name in names {
+        assert!(texts.contains(&format!("fn {name}(")), "no test {name}");
+    }
+}
+
 #[test]
 fn nothing_is_left_to_do_later() {
     for folder in ["config", "protocols", "engine", "control", "bench"] {
