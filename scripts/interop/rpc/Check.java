@@ -1,3 +1,5 @@
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 
@@ -78,6 +80,65 @@ class Check {
             hook("RINGWAY_DRAIN");
             return inFlight.get();
         });
+    }
+
+    /** Two clients with equal ids, whose calls are in flight together: each in a process of its own, for libraries count ids for all of one. */
+    static void twins(Class<?> peer, int port) {
+        check("two clients with equal ids", "400 400", () -> {
+            List<String> command = new ArrayList<>(List.of(System.getProperty("java.home") + "/bin/java"));
+            command.addAll(java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments());
+            command.addAll(List.of("-cp", System.getProperty("java.class.path"), peer.getName(), "twin", String.valueOf(port)));
+            Process[] both = new Process[2];
+            for (int i = 0; i < 2; i++) both[i] = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+            for (Process one : both) told(one, "ready");
+            for (Process one : both) {
+                one.getOutputStream().write('\n');
+                one.getOutputStream().flush();
+            }
+            return told(both[0], "good ") + " " + told(both[1], "good ");
+        });
+    }
+
+    /** What stands behind these words in what a process says. */
+    static String told(Process process, String words) throws Exception {
+        java.io.BufferedReader said = process.inputReader();
+        for (String line = said.readLine(); line != null; line = said.readLine()) {
+            if (line.startsWith(words)) return line.substring(words.length());
+        }
+        throw new IllegalStateException("it ended without " + words);
+    }
+
+    /** The other end of that: its first calls, all at the same time as its twin's. */
+    static void live(String name, Echoes echo) throws Exception {
+        System.out.println("ready");
+        System.in.read();
+        System.out.println("good " + echoes(name, echo));
+    }
+
+    interface Echoes {
+        Object of(String text) throws Exception;
+    }
+
+    /** How many of 400 calls, of eight threads, gave their own text back. */
+    static int echoes(String name, Echoes echo) throws Exception {
+        java.util.concurrent.atomic.AtomicInteger good = new java.util.concurrent.atomic.AtomicInteger();
+        List<Thread> threads = new ArrayList<>();
+        for (int t = 0; t < 8; t++) {
+            int first = t * 50;
+            threads.add(new Thread(() -> {
+                for (int i = first; i < first + 50; i++) {
+                    String text = name + " " + i;
+                    try {
+                        if (text.equals(echo.of(text))) good.incrementAndGet();
+                    } catch (Exception e) {
+                        System.out.println("     " + text + ": " + brief(e));
+                    }
+                }
+            }));
+        }
+        for (Thread thread : threads) thread.start();
+        for (Thread thread : threads) thread.join();
+        return good.get();
     }
 
     static void end() {

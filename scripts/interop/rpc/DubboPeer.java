@@ -12,6 +12,7 @@ import org.apache.dubbo.config.ReferenceConfig;
 import org.apache.dubbo.config.RegistryConfig;
 import org.apache.dubbo.config.ServiceConfig;
 import org.apache.dubbo.config.SslConfig;
+import org.apache.dubbo.config.bootstrap.DubboBootstrap;
 import org.apache.dubbo.rpc.Protocol;
 import org.apache.dubbo.rpc.ProxyFactory;
 import org.apache.dubbo.rpc.RpcContext;
@@ -20,7 +21,7 @@ import org.apache.dubbo.rpc.model.ApplicationModel;
 import org.apache.dubbo.rpc.model.ModuleModel;
 import org.apache.dubbo.rpc.service.GenericService;
 
-/** Apache Dubbo's own provider, and a consumer that says for each call whether it went as it should: `server PORT`, `client PORT [SERIALIZATION]`, `push-client PORT`, and `count PORT`, which asks how often it was called. */
+/** Apache Dubbo's own provider, and a consumer that says for each call whether it went as it should: `server PORT`, `client PORT [SERIALIZATION]`, `push-client PORT`, `twin PORT`, of which `client` starts two, and `count PORT`, which asks how often it was called. */
 public class DubboPeer extends Check {
     static class DubboEcho extends Echo {
         @Override
@@ -86,6 +87,15 @@ public class DubboPeer extends Check {
         return "dubbo://127.0.0.1:" + port + "/EchoService?group=blue&version=1.0.0";
     }
 
+    /** Its ids begin at a random number: here at the same, and below zero. */
+    static void twin(int port) throws Exception {
+        java.lang.reflect.Field last = org.apache.dubbo.remoting.exchange.Request.class.getDeclaredField("INVOKE_ID");
+        last.setAccessible(true);
+        ((java.util.concurrent.atomic.AtomicLong) last.get(null)).set(-200);
+        String url = url(port) + (secured() == null ? "" : "&ssl-enabled=true");
+        live(ProcessHandle.current().pid() + "", DubboPeer.<EchoService>reference(url, EchoService.class, null).get()::echo);
+    }
+
     static void consume(int port, String serialization) throws Exception {
         names = thrown -> thrown.getClass().getSimpleName() + (thrown instanceof RpcException e ? " " + e.getCode() : "");
         // Its own heartbeats too: three that go without an answer end a connection.
@@ -120,6 +130,7 @@ public class DubboPeer extends Check {
             for (int i = 0; i < 100; i++) all.add(i);
             return (int) all.parallelStream().filter(i -> ("call " + i).equals(echo.echo("call " + i))).count();
         });
+        twins(DubboPeer.class, port);
         check("one-way calls", 20, () -> {
             for (int i = 0; i < 20; i++) other.note("x");
             for (int i = 0; i < 400 && echo.noted() < 20; i++) Thread.sleep(50);
@@ -192,27 +203,37 @@ public class DubboPeer extends Check {
         address.set(null, "127.0.0.1");
     }
 
-    public static void main(String[] args) throws Exception {
-        stayOnLoopback();
-        int port = Integer.parseInt(args[1]);
+    static DubboBootstrap prepared() {
         ApplicationConfig application = new ApplicationConfig("peer");
         application.setQosEnable(false);
-        org.apache.dubbo.config.bootstrap.DubboBootstrap bootstrap = org.apache.dubbo.config.bootstrap.DubboBootstrap.getInstance();
+        DubboBootstrap bootstrap = DubboBootstrap.getInstance();
         bootstrap.application(application).registry(new RegistryConfig("N/A"));
         SslConfig ssl = secured();
         if (ssl != null) bootstrap.ssl(ssl);
+        return bootstrap;
+    }
+
+    static void start() {
+        prepared().start();
+    }
+
+    public static void main(String[] args) throws Exception {
+        stayOnLoopback();
+        int port = Integer.parseInt(args[1]);
         if (args[0].equals("server")) {
+            SslConfig ssl = secured();
             ProtocolConfig protocol = new ProtocolConfig("dubbo", port);
             protocol.setHost("127.0.0.1");
             protocol.setSslEnabled(ssl != null);
             ServiceConfig<EchoService> echo = service(EchoService.class, new DubboEcho());
             echo.setMethods(new ArrayList<>(List.of(subscribe())));
-            bootstrap.protocol(protocol).service(echo).service(service(Users.class, new DubboUsers())).start();
+            prepared().protocol(protocol).service(echo).service(service(Users.class, new DubboUsers())).start();
             System.out.println("ready");
             Thread.currentThread().join();
         }
-        bootstrap.start();
+        start();
         if (args[0].equals("push-client")) hear(port);
+        else if (args[0].equals("twin")) twin(port);
         else if (args[0].equals("count")) System.out.println("echoed " + DubboPeer.<EchoService>reference(url(port), EchoService.class, null).get().echoed());
         else consume(port, args.length > 2 ? args[2] : null);
         end();

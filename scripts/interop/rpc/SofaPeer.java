@@ -15,7 +15,7 @@ import java.util.Map;
 
 /**
  * SOFARPC's own server and client, and Bolt by itself under both its versions: `server PORT`, `client PORT`, `bolt-server PORT`,
- * `bolt-client PORT`, `push-client PORT`, which the server calls back, and `count PORT`, which asks how often it was called. A client says for each call whether it went as it should.
+ * `bolt-client PORT`, `push-client PORT`, which the server calls back, `twin PORT`, of which `client` starts two, and `count PORT`, which asks how often it was called. A client says for each call whether it went as it should.
  */
 public class SofaPeer extends Check {
     static class Bolt extends SyncUserProcessor<String> {
@@ -69,6 +69,7 @@ public class SofaPeer extends Check {
             for (int i = 0; i < 100; i++) all.add(i);
             return (int) all.parallelStream().filter(i -> ("call " + i).equals(echo.echo("call " + i))).count();
         });
+        twins(SofaPeer.class, port);
         check("exception", "IllegalStateException", () -> echo.fail("boom"));
         MethodConfig slow = new MethodConfig().setName("slow").setTimeout(300);
         MethodConfig note = new MethodConfig().setName("note").setInvokeType("oneway");
@@ -178,6 +179,7 @@ public class SofaPeer extends Check {
                 Thread.currentThread().join();
             }
             case "client" -> ask(port);
+            case "twin" -> live(ProcessHandle.current().pid() + "", consumer(port).refer()::echo);
             case "count" -> System.out.println("echoed " + consumer(port).refer().echoed());
             case "bolt-client" -> askBolt(port);
             case "push-client" -> hearBolt(port);
