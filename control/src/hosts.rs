@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  a probe's verdict ─┐
-//!  a core's report ───┼─► marks in the host's record ─► dirty ─► (2 ms) ─► Handle::refresh, once for each cluster
+//!  a core's report ───┼─► marks in the host's record ─► dirty ─► Handle::refresh, once for each cluster, and 2 ms of rest
 //!  an interval's end ─┘
 //! ```
 
@@ -29,7 +29,7 @@ use eject::Watched;
 
 pub(crate) use eject::eject;
 
-/// Changes that come within it are told as one: a thousand hosts that go at once are one derivation.
+/// The first change is told at once; those that come within this time after it, as one: of a thousand hosts that go, few derivations.
 const GATHER: Duration = Duration::from_millis(2);
 /// How often it is looked whether the cores have let go of what was replaced.
 const TIDY: Duration = Duration::from_secs(1);
@@ -294,7 +294,6 @@ pub(crate) async fn tell(process: Rc<Process>) {
     let keeper = Rc::clone(&process.hosts);
     loop {
         keeper.told.notified().await;
-        sleep(GATHER).await;
         let snapshot = process.snapshot();
         for (name, (since, hosts)) in keeper.dirty.take() {
             let Some(spec) = snapshot.cluster(&name) else {
@@ -307,6 +306,7 @@ pub(crate) async fn tell(process: Rc<Process>) {
                 keeper.count(&name, hosts);
             }
         }
+        sleep(GATHER).await;
     }
 }
 
