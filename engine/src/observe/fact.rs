@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use ringway_config::{Cipher, TlsVersion};
 use ringway_protocols::message::ResponseHead;
 
+use super::flag::in_words;
 use super::log_time::TimeFormat;
 use crate::grpc::Status;
 use crate::request::{Outcome, Peer, PeerAddr, RequestCx, Secured};
@@ -78,12 +79,14 @@ pub(super) enum Plain {
     ResponseCode,
     ResponseCodeDetails,
     ResponseFlags,
+    ResponseFlagsLong,
     BytesReceived,
     BytesSent,
     Duration,
     ResponseDuration,
     RouteName,
     UpstreamHost,
+    UpstreamAddress(Detail),
     UpstreamCluster,
     UpstreamAttempts,
     ServerName,
@@ -287,6 +290,7 @@ impl Plain {
             Self::ResponseCodeDetails
             | Self::TransportFailure
             | Self::ResponseFlags
+            | Self::ResponseFlagsLong
             | Self::BytesReceived
             | Self::BytesSent
             | Self::Duration
@@ -296,6 +300,7 @@ impl Plain {
                 facts.outcome.and_then(|outcome| self.read_outcome(outcome))
             }
             Self::UpstreamHost => text(facts.upstream_host()),
+            Self::UpstreamAddress(detail) => host_address(facts.upstream_host()?, detail),
             Self::UpstreamCluster => text(facts.upstream_cluster()),
             Self::UpstreamAttempts => facts.attempts().map(|n| Datum::Number(u64::from(n))),
         }
@@ -305,6 +310,7 @@ impl Plain {
         match self {
             Self::ResponseCodeDetails => text(Some(outcome.details)),
             Self::ResponseFlags => text(Some(outcome.flag)),
+            Self::ResponseFlagsLong => text(Some(in_words(outcome.flag))),
             Self::BytesReceived => Some(Datum::Number(outcome.bytes_received)),
             Self::BytesSent => Some(Datum::Number(outcome.bytes_sent)),
             Self::Duration => Some(millis(outcome.duration)),
@@ -320,6 +326,7 @@ impl Plain {
             | Self::ServerName
             | Self::ResponseCode
             | Self::UpstreamHost
+            | Self::UpstreamAddress(_)
             | Self::UpstreamCluster
             | Self::UpstreamAttempts
             | Self::Tls(_)
@@ -381,10 +388,27 @@ fn address_of(peer: &Peer, end: End, detail: Detail) -> Option<Datum<'_>> {
         }
     };
     match detail {
-        Detail::Whole => Some(Datum::Socket(socket)),
-        Detail::WithoutPort => Some(Datum::Ip(socket.ip())),
         Detail::Port if forwarded.is_some() => None,
-        Detail::Port => Some(Datum::Number(u64::from(socket.port()))),
+        Detail::Whole | Detail::WithoutPort | Detail::Port => Some(detail.of(socket)),
+    }
+}
+
+/// Of a host as counters name it: an address, else a path.
+fn host_address(host: &str, detail: Detail) -> Option<Datum<'_>> {
+    match (host.parse(), detail) {
+        (Ok(socket), detail) => Some(detail.of(socket)),
+        (Err(_), Detail::Whole | Detail::WithoutPort) => text(Some(host)),
+        (Err(_), Detail::Port) => None,
+    }
+}
+
+impl Detail {
+    fn of<'a>(self, socket: SocketAddr) -> Datum<'a> {
+        match self {
+            Self::Whole => Datum::Socket(socket),
+            Self::WithoutPort => Datum::Ip(socket.ip()),
+            Self::Port => Datum::Number(u64::from(socket.port())),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod calls;
 pub mod counter;
 mod fact;
+mod flag;
 pub mod histogram;
 pub mod log_ring;
 mod log_time;

@@ -67,7 +67,7 @@ impl fmt::Display for FormatError {
             FormatErrorKind::Unknown(name, nearest) => {
                 write!(f, "there is no operator `%{name}%`; ")?;
                 if let Some(nearest) = nearest {
-                    write!(f, "did you mean `%{nearest}%`? ")?;
+                    return write!(f, "did you mean `%{nearest}%`?");
                 }
                 f.write_str("the operators are ")?;
                 for (at, operator) in OPERATORS.iter().enumerate() {
@@ -165,7 +165,7 @@ const fn ending(name: &'static str, plain: Plain) -> Known {
 }
 
 /// The operators, in the order that error messages list them.
-static OPERATORS: [Known; 40] = [
+static OPERATORS: [Known; 45] = [
     known("START_TIME", Shape::StartTime, When::Request),
     known("REQ", Shape::Request, When::Request),
     known("RESP", Shape::Response, When::Response),
@@ -173,6 +173,7 @@ static OPERATORS: [Known; 40] = [
     answered("RESPONSE_CODE", Plain::ResponseCode),
     ending("RESPONSE_CODE_DETAILS", Plain::ResponseCodeDetails),
     ending("RESPONSE_FLAGS", Plain::ResponseFlags),
+    ending("RESPONSE_FLAGS_LONG", Plain::ResponseFlagsLong),
     ending("BYTES_RECEIVED", Plain::BytesReceived),
     ending("BYTES_SENT", Plain::BytesSent),
     ending("DURATION", Plain::Duration),
@@ -181,7 +182,18 @@ static OPERATORS: [Known; 40] = [
     ending("GRPC_STATUS_NUMBER", Plain::GrpcStatusNumber),
     known("ROUTE_NAME", Shape::Plain(Plain::RouteName), When::Request),
     answered("UPSTREAM_HOST", Plain::UpstreamHost),
+    answered(
+        "UPSTREAM_REMOTE_ADDRESS",
+        Plain::UpstreamAddress(Detail::Whole),
+    ),
+    answered(
+        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+        Plain::UpstreamAddress(Detail::WithoutPort),
+    ),
+    answered("UPSTREAM_REMOTE_PORT", Plain::UpstreamAddress(Detail::Port)),
     answered("UPSTREAM_CLUSTER", Plain::UpstreamCluster),
+    // A cluster has no other name for counters, as Envoy's may have.
+    answered("UPSTREAM_CLUSTER_RAW", Plain::UpstreamCluster),
     answered("UPSTREAM_REQUEST_ATTEMPT_COUNT", Plain::UpstreamAttempts),
     ending("UPSTREAM_TRANSPORT_FAILURE_REASON", Plain::TransportFailure),
     known(

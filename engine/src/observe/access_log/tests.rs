@@ -150,6 +150,10 @@ fn operators_say_what_they_read() {
         "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_LOCAL_PORT%",
         "[::1]:8080 ::1 8080",
     );
+    check(
+        "%UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %UPSTREAM_REMOTE_PORT% %UPSTREAM_CLUSTER_RAW%",
+        "127.0.0.1:9001 127.0.0.1 9001 api",
+    );
     check("%DYNAMIC_METADATA(user)% %DYNAMIC_METADATA(none)%", "ann -");
     check(
         "%START_TIME(%d/%b/%Y:%T %s)% 100%%",
