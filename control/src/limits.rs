@@ -4,9 +4,9 @@ use std::fmt;
 
 use ringway_config::{Config, LogTarget, Service};
 
-/// Descriptors of the process whatever it serves: the standard three, the control thread's runtime, the file watch, a
-/// configuration being read, two name lookups.
-const PROCESS: u64 = 12;
+/// Descriptors of the process whatever it serves: the standard three, the control thread's runtime and bells, the watches of the
+/// configuration and of keys (three each), a configuration being read, two name lookups.
+const PROCESS: u64 = 21;
 /// Descriptors of a core beside its listeners: its ring or epoll, its wake-ups, one connection accepted and being refused.
 const CORE: u64 = 4;
 /// Fewer client connections than this is no proxy: a start that leaves fewer fails and says so.
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn sixty_four_files_hold_a_small_proxy() {
         let plan = plan(64, &SMALL, None).unwrap();
-        assert_eq!((plan.connections, plan.admin), (16, 4));
+        assert_eq!((plan.connections, plan.admin), (11, 4));
     }
 
     #[test]

@@ -13,6 +13,7 @@ both_drivers! {
     slow_heads_do_not_keep_others_out,
     slow_bodies_do_not_keep_others_out,
     too_few_descriptors_neither_spin_nor_stop_it,
+    with_all_clients_in_a_reload_still_finds_its_files,
     a_hundred_clients_at_once_are_each_answered_rightly,
 }
 
@@ -147,6 +148,32 @@ fn too_few_descriptors_neither_spin_nor_stop_it(driver: Driver) {
     for client in &mut clients {
         assert_eq!(client.get("/").status, 200);
     }
+}
+
+/// What control needs is set aside, however many clients and upstreams have the rest.
+fn with_all_clients_in_a_reload_still_finds_its_files(driver: Driver) {
+    let (site, origin) = (crate::tls::Site::new(), Origin::start("a"));
+    let keys = format!("tls: {{ certificates: [{}] }}", site.pair("site"));
+    let config = everything_to(&origin, "idle_timeout: 10m").replace(
+        "listeners:\n",
+        &format!("listeners:\n  - {{ name: tls, address: 127.0.0.1:0, {keys}, routes: [{{ respond: {{ status: 200 }} }}] }}\n"),
+    );
+    let proxy = Proxy::with(driver)
+        .process("cores: 1")
+        .nofile(64)
+        .start(&config);
+    let addr = proxy.addr("web");
+    let mut crowd: Vec<Client> = (0..60).map(|_| Client::connect(addr)).collect();
+    for client in &mut crowd {
+        client.send("GET /stream HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
+    wait_steady("it has taken in what it can", || {
+        sys::open_files(proxy.pid())
+    });
+    for _ in 0..5 {
+        proxy.reload(&config);
+    }
+    assert!(proxy.admin("GET", "/certs").text().contains("cert_chain"));
 }
 
 fn a_hundred_clients_at_once_are_each_answered_rightly(driver: Driver) {
