@@ -202,6 +202,11 @@ thread_local! {
     static EAGER: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Whether a read knows only of what had come when the core's loop last turned. A ring is told of more with each call to it.
+pub(super) fn sees_late() -> bool {
+    EAGER.get()
+}
+
 /// Lets all other tasks and the I/O have their turn, in a loop whose every read and write might be ready. A ring gives such
 /// turns by itself; with epoll, a read that finds something never waits.
 ///

@@ -35,7 +35,7 @@ impl Kept {
         loop {
             let mut parked = self.0.borrow_mut().pop()?;
             host.cluster.upstream_cx_idle.dec();
-            let silent = is_silent(&mut parked.stream);
+            let silent = is_silent(&mut parked.stream) && !parked.stream.reader.has_unseen();
             let (born, places) = (parked.born, parked.places);
             let connection =
                 Connection::over(parked.stream, parked.served, Some(born), host, places);

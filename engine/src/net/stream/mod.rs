@@ -71,6 +71,17 @@ impl Socket {
         usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
     }
 
+    /// Whether a read would find something now: bytes, an end or a failure.
+    #[expect(unsafe_code, reason = "recv(2) that does not wait and takes nothing")]
+    fn has_something(&self) -> bool {
+        let mut byte = 0_u8;
+        let fd = self.get().as_raw_fd();
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: the pointer is that of a live byte, and one is asked for; the descriptor is open as long as `self`.
+        let came = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) };
+        came >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock
+    }
+
     /// Sends once, when the kernel takes it.
     pub(super) async fn send<B: IoBuf>(&self, data: B) -> (io::Result<usize>, B) {
         self.get().write(data).await

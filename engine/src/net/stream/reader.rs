@@ -12,6 +12,7 @@ use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, CancelableAsyncReadRent, Canceller};
 
 use super::Socket;
+use crate::net::runtime;
 use crate::net::tls::{self, Incoming};
 
 /// Reads of the socket that give no data, though each found something there: rather than go on, the connection ends. A record
@@ -244,6 +245,12 @@ impl Reader {
     pub(in crate::net) fn pinned(&self) -> usize {
         let cipher = self.tls.as_ref().map_or(0, |tls| tls.cipher.capacity());
         usize::from(self.flight.is_some()) + cipher + self.input.len()
+    }
+
+    /// Whether something lies in the socket that the read in flight has not been told of. With epoll it is told when the core's loop
+    /// turns, and a busy client may have its next request read and sent on before that.
+    pub(crate) fn has_unseen(&self) -> bool {
+        runtime::sees_late() && self.socket.has_something()
     }
 
     /// Whether the other end has ended, or the connection failed.
