@@ -21,8 +21,9 @@ shift $((OPTIND - 1))
 suites=("$@")
 ((${#suites[@]} > 0)) || suites=(rpc transcode grpc tcp tls proxy_protocol)
 
-target=${CARGO_TARGET_DIR:-target}
-ringway=${RINGWAY:-$target/debug/ringway}
+# Whole paths: the suites work in folders of their own.
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+ringway=$(realpath -m "${RINGWAY:-$target/debug/ringway}")
 [[ -n ${RINGWAY:-} ]] || cargo build --quiet -p ringway || exit 1
 cargo build --quiet -p ringway-bench-load || exit 1
 
