@@ -356,22 +356,28 @@ impl Gate {
             && self.front().is_none_or(|front| front.host != host)
     }
 
-    /// This core was rung, or a connection was kept: who has waited longest looks again. True: somebody on another core
-    /// waits, and a connection that is idle here would help.
-    pub(super) fn serve(&self) -> bool {
-        let counts = self.counts_connections();
-        if !counts && self.queue.waiters.borrow().is_empty() {
-            return false;
+    /// A connection was kept: who has waited longest on this core looks again. `false`: nobody waits here.
+    pub(super) fn look_again(&self) -> bool {
+        let front = self.front();
+        front.inspect(|front| front.wake()).is_some()
+    }
+
+    /// This core was rung: who has waited longest looks again. Where somebody on another core waits, what
+    /// is idle here makes room, for all who wait at once: of bells that ring together, one is heard. `close` says whether it closed one.
+    pub(super) fn serve(&self, mut close: impl FnMut() -> bool) {
+        let elsewhere = self.counts_connections() && self.breakers.is_waited_for();
+        if !self.look_again() && !elsewhere {
+            return;
         }
-        if let Some(front) = self.front() {
-            front.wake();
-            return true;
+        for _ in 0..self.lack() {
+            if !close() {
+                return;
+            }
         }
-        counts && self.breakers.is_waited_for()
     }
 
     /// How many more connections there would have to be room for, were all to be served who wait.
-    pub(super) fn lack(&self) -> u32 {
+    fn lack(&self) -> u32 {
         let limit = self.queue.limit.get().unwrap_or(u32::MAX);
         let free = limit.saturating_sub(self.breakers.connections.load(SeqCst));
         let waiting = self.breakers.pending.load(SeqCst);

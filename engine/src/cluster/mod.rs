@@ -215,20 +215,21 @@ impl Cluster {
         self.live.borrow_mut().exchange(sets);
     }
 
-    /// The core was rung: who has waited longest for a connection looks again, and where somebody on another core waits,
-    /// connections that are idle here make room. For all who wait at once: of bells that ring together, one is heard.
+    /// The core was rung: see [`Gate::serve`].
     pub(crate) fn serve(&self) {
-        if self.gate.serve() {
+        self.gate.serve(|| {
             let hosts = self.hosts.borrow();
-            let idle = hosts.iter().flatten();
-            let mut others = idle.filter(|host| self.gate.wants_room(host.id()));
-            for _ in 0..self.gate.lack() {
-                if !others.any(|host| host.close_one()) {
-                    break;
-                }
+            let wants_room = |host: &&Rc<Host>| self.gate.wants_room(host.id());
+            let closed = hosts
+                .iter()
+                .flatten()
+                .filter(wants_room)
+                .any(|host| host.close_one());
+            if closed {
                 self.stats.upstream_cx_closed_for_room.inc();
             }
-        }
+            closed
+        });
     }
 
     /// Whether there is a host that was not tried yet.

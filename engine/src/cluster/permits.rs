@@ -117,7 +117,7 @@ impl Cluster {
     /// Who waits for a connection may look again.
     pub(super) fn made_room(&self) {
         if self.gate.counts_connections() {
-            self.gate.serve();
+            self.gate.look_again();
         }
     }
 }

@@ -1,10 +1,27 @@
 //! Which requests a route takes: of path, method, headers, query and call, what the keys of a match say together.
 
 use super::keys::at_most_one;
-use crate::native::wire::{
-    Cx, HeaderMatchRecord, MatchRecord, QueryMatchRecord, Regex, RpcMatchRecord,
-};
+use crate::native::wire::{Cx, MatchRecord, Regex, RpcMatchRecord};
 use crate::{PathMatch, Pattern, RouteMatch, ValueMatch, ValueTest};
+
+/// What a record of either kind asks for: the two have the same keys, and names of different kinds.
+macro_rules! asked {
+    ($record:expr) => {{
+        let record = $record;
+        Asked {
+            at: record.at,
+            keys: record.keys,
+            name: record.name.0,
+            exact: record.exact,
+            prefix: record.prefix.map(|text| text.0),
+            suffix: record.suffix.map(|text| text.0),
+            regex: record.regex,
+            present: record.present,
+            absent: record.absent,
+            invert: record.invert,
+        }
+    }};
+}
 
 pub(super) fn pattern(regex: Regex) -> Pattern {
     Pattern(regex.0)
@@ -34,10 +51,8 @@ pub(super) fn route_match(record: &MatchRecord, cx: &mut Cx) -> RouteMatch {
     RouteMatch {
         path,
         methods: methods.map(|method| method.0.clone()).collect(),
-        headers: headers
-            .map(|one| value_match(header_asked(one), cx))
-            .collect(),
-        query: query.map(|one| value_match(query_asked(one), cx)).collect(),
+        headers: headers.map(|one| value_match(asked!(one), cx)).collect(),
+        query: query.map(|one| value_match(asked!(one), cx)).collect(),
         rpc: rpc_match(&record.rpc),
     }
 }
@@ -76,36 +91,6 @@ struct Asked {
     present: Option<bool>,
     absent: Option<bool>,
     invert: bool,
-}
-
-fn header_asked(record: HeaderMatchRecord) -> Asked {
-    Asked {
-        at: record.at,
-        keys: record.keys,
-        name: record.name.0,
-        exact: record.exact,
-        prefix: record.prefix.map(|text| text.0),
-        suffix: record.suffix.map(|text| text.0),
-        regex: record.regex,
-        present: record.present,
-        absent: record.absent,
-        invert: record.invert,
-    }
-}
-
-fn query_asked(record: QueryMatchRecord) -> Asked {
-    Asked {
-        at: record.at,
-        keys: record.keys,
-        name: record.name.0,
-        exact: record.exact,
-        prefix: record.prefix.map(|text| text.0),
-        suffix: record.suffix.map(|text| text.0),
-        regex: record.regex,
-        present: record.present,
-        absent: record.absent,
-        invert: record.invert,
-    }
 }
 
 fn value_match(asked: Asked, cx: &mut Cx) -> ValueMatch {

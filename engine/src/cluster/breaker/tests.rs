@@ -160,7 +160,7 @@ fn who_waits_keeps_the_turn_when_another_version_comes() {
     let (first, second) = (old.wait(1).unwrap(), old.wait(1).unwrap());
     let new = Gate::new(&breakers, &limits(Some(2)), 0, Some(&old));
     let third = new.wait(1).unwrap();
-    assert!(new.serve(), "somebody waits, on whatever version");
+    assert!(new.look_again(), "somebody waits, on whatever version");
     assert!(poll(&second).is_none() && poll(&third).is_none());
     // There is room for two by now.
     let one = poll(&first).unwrap();
@@ -172,12 +172,33 @@ fn who_waits_keeps_the_turn_when_another_version_comes() {
     assert!(poll(&third).is_none());
     // Without a limit nobody need wait.
     let newest = Gate::new(&breakers, &limits(None), 0, Some(&new));
-    assert!(newest.serve());
+    assert!(newest.look_again());
     let three = poll(&third).unwrap();
     drop(third);
-    assert!(!newest.serve());
+    assert!(!newest.look_again());
     drop((one, two, three));
     assert!(old.try_connect().is_some());
+}
+
+#[test]
+fn a_core_closes_as_many_idle_connections_as_wait_elsewhere() {
+    let limits = ClusterLimits {
+        connections: Some(4),
+        pending: Some(9),
+        ..ClusterLimits::default()
+    };
+    let gates = gates(&limits, 2);
+    let mut idle: Vec<_> = (0..4).map(|_| gates[0].try_connect().unwrap()).collect();
+    let waits = [1, 1, 1].map(|host| gates[1].wait(host).unwrap());
+    // Of three bells, one is heard.
+    gates[0].serve(|| idle.pop().is_some());
+    assert_eq!(idle.len(), 1, "what nobody lacks stays");
+    let got: Vec<_> = waits
+        .into_iter()
+        .map(|wait| poll(&wait).expect("room was made"))
+        .collect();
+    gates[0].serve(|| panic!("nobody waits"));
+    assert_eq!(got.len(), 3);
 }
 
 #[test]

@@ -51,19 +51,13 @@ impl Shelf {
 
     /// As `Cluster::serve` does.
     pub(super) fn serve(&self, cluster: &Cluster) {
-        if !cluster.gate.serve() {
-            return;
-        }
         let wants_room = |wire: &Wire| cluster.gate.wants_room(wire.host.id());
-        for _ in 0..cluster.gate.lack() {
+        cluster.gate.serve(|| {
             let mut idle = self.0.borrow_mut();
-            let Some(at) = idle.iter().position(wants_room) else {
-                return;
-            };
-            let closed = idle.remove(at);
+            let closed = idle.iter().position(wants_room).map(|at| idle.remove(at));
             drop(idle);
-            drop(closed);
-        }
+            closed.is_some()
+        });
     }
 
     /// Closes those to hosts that are gone.

@@ -1,7 +1,7 @@
 //! Under which ids calls go on a connection.
 //!
-//! An answer finds its call by its id alone, so that no id is given twice while an answer to it may come. Where there are some thousand
-//! million of them, they come round after hours, and only those of calls in flight are left out; where there are few, so are those of calls
+//! An answer finds its call by its id alone, so that no id is given twice while an answer to it may come. Where there are
+//! billions of them, they come round after hours, and only those of calls in flight are left out; where there are few, so are those of calls
 //! that were given up: their answers would be taken for the next ones'.
 
 use std::cell::Cell;
