@@ -4,7 +4,7 @@ use ringway_tests::frames::{END_STREAM, headers};
 use ringway_tests::proxy::site;
 use ringway_tests::rpc_frames::{Bolt, answer, call};
 use ringway_tests::{
-    Client, Driver, Frames, Proxy, Site, Wire, WireServer, both_drivers, wait_until,
+    Client, Driver, Frames, Origin, Proxy, Site, Wire, WireServer, both_drivers, wait_until,
 };
 
 use crate::tcp::passing;
@@ -18,6 +18,7 @@ both_drivers! {
     who_waits_hears_that_the_cluster_is_gone,
     who_waits_for_a_stream_is_given_another_host,
     a_call_that_waits_is_given_another_host,
+    a_copy_that_waits_is_given_another_host,
     a_connection_passed_on_waits_for_no_host_that_is_gone,
 }
 
@@ -251,5 +252,37 @@ fn a_connection_passed_on_waits_for_no_host_that_is_gone(driver: Driver) {
     second.expect("here");
     wire.send("there");
     first.expect("there");
+    assert!(gone.try_accept().is_none());
+}
+
+fn a_copy_that_waits_is_given_another_host(driver: Driver) {
+    let origin = Origin::start("up");
+    let [gone, new] = [(); 2].map(|()| WireServer::bind());
+    let config = |host: &WireServer| {
+        format!(
+            "listeners: [{{ name: web, address: \"127.0.0.1:0\", routes: [{{ cluster: main, mirror: {{ cluster: up }} }}] }}]\n\
+             clusters:\n  - {{ name: main, endpoints: [\"{}\"] }}\n  \
+             - {{ name: up, endpoints: [\"{}\"], limits: {{ connections: 1 }} }}\n",
+            origin.addr(),
+            host.addr()
+        )
+    };
+    let proxy = Proxy::start(driver, &config(&gone));
+    let mut client = proxy.client();
+    assert_eq!(client.get("/one").text(), "up");
+    let mut wire = gone.accept();
+    wire.head();
+    assert_eq!(client.get("/two").text(), "up");
+    wait_waiting(&proxy, 1.0);
+    proxy.reload(&config(&new));
+    wait_moved(&proxy);
+    wire.send(OK);
+    let mut wire = new.accept();
+    assert!(wire.head().starts_with("GET /two "));
+    wire.send(OK);
+    wait_until("both copies were answered", || {
+        counted(&proxy, "mirror_sent_total") > 1.5 && counted(&proxy, "remaining_pending") > 1023.5
+    });
+    assert!(counted(&proxy, "mirror_failed_total") < 0.5);
     assert!(gone.try_accept().is_none());
 }

@@ -253,7 +253,8 @@ fn copy(
     let Ok(group) = cluster.group(Some(request.authority), &asked.peer) else {
         return;
     };
-    let feed = mirror::start(cluster, &cx.local.rng, mirror.max_in_flight, group, request);
+    let (max, whom) = (mirror.max_in_flight, (group, &asked.peer));
+    let feed = mirror::start(cluster, &cx.local.rng, max, whom, request);
     if let Some(feed) = feed {
         upload.borrow_mut().copy_to(feed);
     }

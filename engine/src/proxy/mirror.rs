@@ -14,9 +14,10 @@ use ringway_protocols::message::{Framing, RequestHead};
 use super::exchange::{NOT_YET, Sending, exchange};
 use super::outgoing::Outgoing;
 use super::upload::{RequestBody, Upload};
-use crate::cluster::{Ask, Cluster, Group, RequestPlaces, Want};
-use crate::fault::{Fault, FaultKind};
+use crate::cluster::{Ask, Cluster, Group, Host, Lease, RequestPlaces, Search, Want};
+use crate::fault::{Fault, FaultKind, Retry};
 use crate::net::spawn;
+use crate::request::{Peer, RpcCall};
 use crate::rng::Rng;
 use crate::time::{Deadline, Timer};
 
@@ -113,7 +114,7 @@ pub(crate) fn start(
     cluster: &Rc<Cluster>,
     rng: &Rc<Rng>,
     max: u32,
-    group: Option<Rc<Group>>,
+    (group, peer): (Option<Rc<Group>>, &Peer),
     request: &Outgoing<'_>,
 ) -> Option<Feed> {
     let in_flight = &cluster.mirrors_in_flight;
@@ -130,16 +131,18 @@ pub(crate) fn start(
     };
     let (cluster, rng) = (Rc::clone(cluster), Rc::clone(rng));
     let (head, scheme) = (request.to_head(), request.scheme);
-    let call = request.rpc.cloned();
+    let (call, peer) = (request.rpc.cloned(), peer.clone());
     spawn(async move {
         let timer = Timer::new();
-        let want = Want {
-            fresh: false,
-            version: head.version,
-            group: group.as_ref(),
+        let way = Way {
+            rng: &rng,
+            timer: &timer,
+            head: &head,
+            scheme,
+            peer: &peer,
             call: call.as_ref(),
         };
-        let mut copying = Box::pin(copy(&cluster, &rng, &timer, (&head, scheme), want, body));
+        let mut copying = Box::pin(way.copy(&cluster, group, body));
         // A panic ends the copy and not the core (settled question 16); what it leaves half done is dropped with it.
         let caught = std::future::poll_fn(|cx| {
             let polled = catch_unwind(AssertUnwindSafe(|| copying.as_mut().poll(cx)));
@@ -156,28 +159,69 @@ pub(crate) fn start(
     Some(Feed(pipe))
 }
 
-async fn copy(
-    cluster: &Rc<Cluster>,
-    rng: &Rng,
-    timer: &Timer,
-    (head, scheme): (&RequestHead, &'static str),
-    want: Want<'_>,
-    mut body: CopiedBody,
-) -> Result<(), Fault> {
-    let (_, host) = cluster.pick(&Ask::new(rng))?;
-    let lease = cluster.checkout(&host, want, timer).await?;
-    let mut request = Outgoing::new(head, None, None, scheme, body.framing);
-    request.rpc = want.call;
-    let upload = Rc::new(RefCell::new(Upload::new(&mut body)));
-    let sending = Sending {
-        cluster,
-        request: &request,
-        first_byte: None,
-        expects_continue: false,
-        places: RequestPlaces::default(),
-        whole: &Cell::new(NOT_YET),
-    };
-    let mut answer = exchange(sending, lease, &host, &upload, &mut super::NoInterim, timer).await?;
-    while answer.body.next().await?.is_some() {}
-    Ok(())
+/// What a copy is made of, and with.
+struct Way<'w> {
+    rng: &'w Rng,
+    timer: &'w Timer,
+    head: &'w RequestHead,
+    scheme: &'static str,
+    peer: &'w Peer,
+    call: Option<&'w Rc<RpcCall>>,
+}
+
+impl Way<'_> {
+    /// Sends the copy, and takes its answer to its end.
+    async fn copy(
+        &self,
+        cluster: &Rc<Cluster>,
+        group: Option<Rc<Group>>,
+        mut body: CopiedBody,
+    ) -> Result<(), Fault> {
+        let mut search = Search::new(cluster);
+        let (host, lease) = self.checkout(&mut search, group).await?;
+        let mut request = Outgoing::new(self.head, None, None, self.scheme, body.framing);
+        request.rpc = self.call;
+        let upload = Rc::new(RefCell::new(Upload::new(&mut body)));
+        let sending = Sending {
+            cluster: search.cluster(),
+            request: &request,
+            first_byte: None,
+            expects_continue: false,
+            places: RequestPlaces::default(),
+            whole: &Cell::new(NOT_YET),
+        };
+        let (nobody, timer) = (&mut super::NoInterim, self.timer);
+        let mut answer = exchange(sending, lease, &host, &upload, nobody, timer).await?;
+        while answer.body.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// A host, and the right to send the copy there. Whose host goes away while it waits for that is given another one, as the request
+    /// itself would be.
+    async fn checkout(
+        &self,
+        search: &mut Search,
+        mut group: Option<Rc<Group>>,
+    ) -> Result<(Rc<Host>, Lease), Fault> {
+        loop {
+            let before = Rc::as_ptr(search.cluster());
+            // Where the cluster is gone, what is left of it is asked.
+            let _there = search.follow();
+            let cluster = search.cluster();
+            if Rc::as_ptr(cluster) != before {
+                group = cluster.group(Some(&self.head.authority), self.peer)?;
+            }
+            let want = Want {
+                fresh: false,
+                version: self.head.version,
+                group: group.as_ref(),
+                call: self.call,
+            };
+            let (_, host) = cluster.pick(&Ask::new(self.rng))?;
+            match cluster.checkout(&host, want, self.timer).await {
+                Err(fault) if fault.retry == Retry::NotBegun => {}
+                lease => return Ok((host, lease?)),
+            }
+        }
+    }
 }
