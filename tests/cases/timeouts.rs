@@ -12,6 +12,7 @@ both_drivers! {
     a_first_byte_timeout_is_504,
     a_connect_timeout_is_503,
     an_idle_answer_is_cut,
+    a_client_that_goes_on_sending_breaks_the_silence,
     an_idle_client_is_closed,
     a_request_timeout_counts_from_the_head,
     a_timeout_of_zero_is_none,
@@ -89,6 +90,28 @@ fn an_idle_answer_is_cut(driver: Driver) {
         "{broken:?}"
     );
     wire.until_closed();
+}
+
+fn a_client_that_goes_on_sending_breaks_the_silence(driver: Driver) {
+    let (server, proxy) = silent(driver, |site| site.route("idle_timeout: 2s, timeout: 60s"));
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut wire = server.accept();
+    wire.head();
+    wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    let answer = client.head("POST");
+    assert_eq!((answer.0, answer.2), (200, Framing::Chunked));
+    assert_eq!(client.take(8), b"3\r\nabc\r\n");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(4500) {
+        client.send("1\r\nx\r\n");
+        wire.until("x\r\n");
+        wire.expect_silence(Duration::from_millis(100));
+    }
+    client.send("0\r\n\r\n");
+    wire.until("0\r\n\r\n");
+    wire.send("3\r\nend\r\n0\r\n\r\n");
+    assert_eq!(client.take(13), b"3\r\nend\r\n0\r\n\r\n");
 }
 
 fn an_idle_client_is_closed(driver: Driver) {

@@ -12,7 +12,7 @@ use ringway_protocols::message::{Framing, RequestHead, ResponseHead, Version};
 
 use super::body::ClientBody;
 use super::outcome;
-use super::respond::{Sent, respond};
+use super::respond::{Out, Sent, respond};
 use super::root::boxed;
 use super::{Client, Connection};
 use crate::fault::{Fault, FaultKind};
@@ -272,7 +272,14 @@ async fn answer<'c>(
     // A client that waited for `100 Continue` in vain may send its body or not: what comes next cannot be told.
     let in_step = !informer.waits || upload.borrow().has_ended();
     let keep = keep && in_step && !too_long && !is_last(client) && is_drainable(&upload, listener);
-    let mut sent = respond(client, &cx.head, writer, &mut reply, keep).await;
+    let out = Out {
+        client,
+        request: &cx.head,
+        writer,
+        upload: &upload,
+        keep,
+    };
+    let mut sent = respond(out, &mut reply).await;
     if !upload.borrow().has_ended() {
         sent.end = drain(sent.end, &upload, listener).await;
     }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ringway_protocols::FieldId;
@@ -14,7 +15,7 @@ use super::http1::End;
 use super::pace::Pace;
 use crate::fault::{Fault, FaultKind};
 use crate::net::Writer;
-use crate::proxy::{AnswerBody, Outbox, Reply, ReplyBody};
+use crate::proxy::{AnswerBody, Outbox, Reply, ReplyBody, SharedUpload};
 use crate::time::Deadline;
 
 /// How sending an answer went.
@@ -30,14 +31,20 @@ pub(super) struct Sent {
     pub(super) fault: Option<Fault>,
 }
 
+/// Where an answer goes.
+pub(super) struct Out<'o, 'a> {
+    pub(super) client: &'o Client,
+    pub(super) request: &'o RequestHead,
+    pub(super) writer: &'o mut Writer,
+    /// The request's body, which may still be coming.
+    pub(super) upload: &'o SharedUpload<'a>,
+    /// The client's connection may be used again.
+    pub(super) keep: bool,
+}
+
 /// Sends the answer: head and what is here of the body in one send, then the rest as it comes.
-pub(super) async fn respond(
-    client: &Client,
-    request: &RequestHead,
-    writer: &mut Writer,
-    reply: &mut Reply<'_>,
-    keep: bool,
-) -> Sent {
+pub(super) async fn respond(out: Out<'_, '_>, reply: &mut Reply<'_>) -> Sent {
+    let (request, keep) = (out.request, out.keep);
     let status = reply.head.status;
     let mut sent = Sent {
         end: End::Close,
@@ -53,17 +60,9 @@ pub(super) async fn respond(
         }
         ReplyBody::Local(body) => {
             let body = std::mem::take(body);
-            let result = send_local(
-                client,
-                writer,
-                request,
-                &mut reply.head,
-                body,
-                keep,
-                &mut sent,
-            )
-            .await;
-            sent.settle(result, keep);
+            let result = send_local(out, &mut reply.head, body).await;
+            sent.sent = *result.as_ref().unwrap_or(&0);
+            sent.settle(result.map(|_bytes| ()), keep);
             return sent;
         }
         ReplyBody::Upstream(answer) => answer,
@@ -72,9 +71,10 @@ pub(super) async fn respond(
     let frame = Frame::of(request, status, framing);
     let keep = keep && frame != Frame::UntilClose && status != 101;
     let mut stream = Streaming {
-        sender: Sender::new(client, writer, reply.deadline),
+        sender: Sender::new(out.client, out.writer, reply.deadline),
         answer,
         idle: reply.idle,
+        upload: out.upload,
     };
     name_no_length(&mut reply.head, request, framing);
     let lead = head(&mut reply.head, request, frame, keep);
@@ -169,32 +169,25 @@ fn head(head: &mut ResponseHead, request: &RequestHead, frame: Frame, keep: bool
     out
 }
 
+/// Sends an answer that is all here; says how long its body was.
 async fn send_local(
-    client: &Client,
-    writer: &mut Writer,
-    request: &RequestHead,
+    out: Out<'_, '_>,
     answer: &mut ResponseHead,
     body: Bytes,
-    keep: bool,
-    sent: &mut Sent,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     if !matches!(answer.status, 204 | 304) && answer.fields.known(FieldId::ContentLength).is_none()
     {
         answer.fields.push("content-length", body.len().to_string());
     }
-    let mut outbox = Outbox::new(head(answer, request, Frame::Counted, keep), false);
-    let with_body = request.method != Method::Head && !matches!(answer.status, 204 | 304);
-    let large = if with_body {
-        outbox.add(body.clone())
-    } else {
-        None
-    };
-    let mut sender = Sender::new(client, writer, Deadline::NEVER);
+    let lead = head(answer, out.request, Frame::Counted, out.keep);
+    let mut outbox = Outbox::new(lead, false);
+    let bodiless = out.request.method == Method::Head || matches!(answer.status, 204 | 304);
+    let body = if bodiless { Bytes::new() } else { body };
+    let length = body.len() as u64;
+    let large = outbox.add(body);
+    let mut sender = Sender::new(out.client, out.writer, Deadline::NEVER);
     sender.send(&mut outbox, large, |_| Ok(())).await?;
-    if with_body {
-        sent.sent = body.len() as u64;
-    }
-    Ok(())
+    Ok(length)
 }
 
 fn gone(error: std::io::Error) -> Fault {
@@ -260,14 +253,15 @@ impl<'s> Sender<'s> {
 }
 
 /// An upstream's body on its way.
-struct Streaming<'s, 'a> {
+struct Streaming<'s, 'a, 'u> {
     sender: Sender<'s>,
     answer: &'s mut AnswerBody<'a>,
-    /// The limit of silence from the upstream.
-    idle: Option<std::time::Duration>,
+    /// The limit of silence both ways.
+    idle: Option<Duration>,
+    upload: &'s SharedUpload<'u>,
 }
 
-impl Streaming<'_, '_> {
+impl Streaming<'_, '_, '_> {
     async fn run(&mut self, mut outbox: Outbox, sent: &mut u64) -> Result<(), Fault> {
         if self.answer.is_switch() {
             // What comes behind the head is the tunnel's.
@@ -309,21 +303,22 @@ impl Streaming<'_, '_> {
         Ok(())
     }
 
-    /// The next part, within the limits of the request and of silence.
+    /// The next part, within the limits of the request and of silence: what still comes of its body breaks that too.
     async fn wait(&mut self) -> Result<Option<Bytes>, Fault> {
-        let silence = Deadline::after_opt(self.idle);
-        match self
-            .sender
-            .client
-            .timer
-            .within(self.sender.deadline.min(silence), self.answer.next())
-            .await
-        {
-            Ok(part) => part,
-            Err(_elapsed) if self.sender.deadline.has_passed() => {
-                Err(Fault::new(FaultKind::RequestTimeout))
-            }
-            Err(_elapsed) => Err(Fault::new(FaultKind::IdleTimeout)),
+        let (client, deadline) = (self.sender.client, self.sender.deadline);
+        let received = || self.upload.borrow().received;
+        let mut next = std::future::poll_fn(|cx| self.answer.poll_next(cx));
+        loop {
+            let before = received();
+            let until = deadline.min(Deadline::after_opt(self.idle));
+            return match client.timer.within(until, &mut next).await {
+                Ok(part) => part,
+                Err(_elapsed) if deadline.has_passed() => {
+                    Err(Fault::new(FaultKind::RequestTimeout))
+                }
+                Err(_elapsed) if received() != before => continue,
+                Err(_elapsed) => Err(Fault::new(FaultKind::IdleTimeout)),
+            };
         }
     }
 
