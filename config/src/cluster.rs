@@ -26,6 +26,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// From the request's last byte to the first byte of the answer; absent: only the route's limits.
     pub first_byte_timeout: Option<Duration>,
+    /// The most interim answers (1xx) to one request. Default 64: progress (102) and hints (103) come by the handful.
+    pub interim_answers: u32,
     /// How connections are kept.
     pub pool: Pool,
     /// How HTTP/2 is spoken.
@@ -67,6 +69,7 @@ impl Cluster {
             discovery: None,
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: None,
+            interim_answers: 64,
             pool: Pool::default(),
             http2: Http2::default(),
             rpc: ClusterRpc::default(),

@@ -37,6 +37,7 @@ mod http2_silence;
 mod http2_upstream;
 mod http2_websocket;
 mod http2_windows;
+mod interim;
 mod limits;
 mod logs;
 mod placement;

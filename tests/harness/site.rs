@@ -54,7 +54,9 @@ impl Site {
     /// Keys of the cluster, as `connect_timeout: 1s`.
     #[must_use]
     pub fn cluster(mut self, keys: &str) -> Self {
-        self.cluster += &format!("{keys}, ");
+        if !keys.is_empty() {
+            self.cluster += &format!("{keys}, ");
+        }
         self
     }
 

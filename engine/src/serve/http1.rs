@@ -12,7 +12,7 @@ use ringway_protocols::message::{Framing, RequestHead, ResponseHead, Version};
 
 use super::body::ClientBody;
 use super::outcome;
-use super::respond::{Out, Sent, respond};
+use super::respond::{Out, Sender, Sent, respond};
 use super::root::boxed;
 use super::{Client, Connection};
 use crate::fault::{Fault, FaultKind};
@@ -20,7 +20,7 @@ use crate::grpc::Status;
 use crate::net::{Reader, Stream, Writer};
 use crate::observe::RpcEnd;
 use crate::proxy::{
-    Cx, Duplex, FarEnd, Interim, Moved, Reply, ReplyBody, SharedUpload, Trace, Upload,
+    Cx, Duplex, FarEnd, Interim, Moved, Outbox, Reply, ReplyBody, SharedUpload, Trace, Upload,
     client_address, grpc, proxy, tunnel,
 };
 use crate::request::{self, RequestCx};
@@ -257,7 +257,9 @@ async fn answer<'c>(
     let mut body = ClientBody::new(reader, listener, framing);
     let upload: SharedUpload<'_> = Rc::new(RefCell::new(Upload::new(&mut body)));
     let mut informer = Informer {
-        writer,
+        client,
+        writer: Some(writer),
+        writing: None,
         waits: around.expects_continue,
         speaks_11: cx.head.version > Version::Http10,
     };
@@ -272,14 +274,19 @@ async fn answer<'c>(
     // A client that waited for `100 Continue` in vain may send its body or not: what comes next cannot be told.
     let in_step = !informer.waits || upload.borrow().has_ended();
     let keep = keep && in_step && !too_long && !is_last(client) && is_drainable(&upload, listener);
-    let out = Out {
-        client,
-        request: &cx.head,
-        writer,
-        upload: &upload,
-        keep,
+    let mut sent = match informer.end().await {
+        Ok(writer) => {
+            let out = Out {
+                client,
+                request: &cx.head,
+                writer,
+                upload: &upload,
+                keep,
+            };
+            respond(out, &mut reply).await
+        }
+        Err(fault) => Sent::unsaid(fault),
     };
-    let mut sent = respond(out, &mut reply).await;
     if !upload.borrow().has_ended() {
         sent.end = drain(sent.end, &upload, listener).await;
     }
@@ -421,20 +428,54 @@ async fn switch(
     sent.sent += moved.down.get();
 }
 
-/// Tells the client what comes before the final answer.
+/// Tells the client what comes before the final answer. What has begun to be said is said to its end, whatever becomes of the try that
+/// had it said: cut off, its rest would be looked for in what comes behind it.
 struct Informer<'w> {
-    writer: &'w mut Writer,
+    client: &'w Client,
+    /// While nothing is being said.
+    writer: Option<&'w mut Writer>,
+    writing: Option<Saying<'w>>,
     /// The client waits for `100 Continue`, and has not been told.
     waits: bool,
     /// RFC 9110 §15.2: an HTTP/1.0 client knows no interim answers.
     speaks_11: bool,
 }
 
-impl Informer<'_> {
-    async fn write(&mut self, out: BytesMut) -> Result<(), Fault> {
-        let written = self.writer.write_all(out, |_| ()).await;
-        written.map_err(|error| Fault::new(FaultKind::ClientGone).because(error))
+impl<'w> Informer<'w> {
+    /// The way to the client, for the final answer.
+    async fn end(mut self) -> Result<&'w mut Writer, Fault> {
+        self.settle().await?;
+        self.writer.ok_or_else(gone)
     }
+
+    async fn write(&mut self, out: BytesMut) -> Result<(), Fault> {
+        self.settle().await?;
+        let (client, writer) = (self.client, self.writer.take().ok_or_else(gone)?);
+        self.writing = Some(Box::pin(async move {
+            let mut sender = Sender::new(client, writer, Deadline::NEVER);
+            let mut outbox = Outbox::new(out, false);
+            let sent = sender.send(&mut outbox, None, |_| Ok(())).await;
+            sent.map(|()| sender.into_writer())
+        }));
+        self.settle().await
+    }
+
+    /// Until nothing is being said.
+    async fn settle(&mut self) -> Result<(), Fault> {
+        if let Some(writing) = &mut self.writing {
+            let said = writing.await;
+            self.writing = None;
+            self.writer = Some(said?);
+        }
+        Ok(())
+    }
+}
+
+/// An interim answer on its way; it gives the writer back.
+type Saying<'w> = Pin<Box<dyn Future<Output = Result<&'w mut Writer, Fault>> + 'w>>;
+
+fn gone() -> Fault {
+    Fault::new(FaultKind::ClientGone)
 }
 
 type Told<'s> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;

@@ -94,6 +94,17 @@ pub(super) async fn respond(out: Out<'_, '_>, reply: &mut Reply<'_>) -> Sent {
 }
 
 impl Sent {
+    /// Nothing can be said to the client any more.
+    pub(super) fn unsaid(fault: Fault) -> Self {
+        Self {
+            end: End::Reset,
+            sent: 0,
+            received: 0,
+            status: 0,
+            fault: Some(fault),
+        }
+    }
+
     fn settle(&mut self, result: Result<(), Fault>, keep: bool) {
         match result {
             Ok(()) if keep => self.end = End::KeepAlive,
@@ -195,7 +206,7 @@ fn gone(error: std::io::Error) -> Fault {
 }
 
 /// The client's side of an answer: it has to keep its pace.
-struct Sender<'s> {
+pub(super) struct Sender<'s> {
     client: &'s Client,
     writer: &'s mut Writer,
     pace: Pace,
@@ -204,7 +215,7 @@ struct Sender<'s> {
 }
 
 impl<'s> Sender<'s> {
-    fn new(client: &'s Client, writer: &'s mut Writer, deadline: Deadline) -> Self {
+    pub(super) fn new(client: &'s Client, writer: &'s mut Writer, deadline: Deadline) -> Self {
         let pace = Pace::new(&client.listener.spec.config.limits);
         Self {
             client,
@@ -214,8 +225,12 @@ impl<'s> Sender<'s> {
         }
     }
 
+    pub(super) fn into_writer(self) -> &'s mut Writer {
+        self.writer
+    }
+
     /// Sends what is gathered; `meanwhile` is polled as long as the client takes its time.
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         outbox: &mut Outbox,
         large: Option<Bytes>,

@@ -226,6 +226,7 @@ impl View {
                 field: size(limits.field.0),
                 fields_total: size(limits.fields_total.0),
                 fields: limits.fields as usize,
+                ..HeadLimits::default()
             },
             via: spec
                 .config

@@ -18,6 +18,7 @@ pub const HEAD: HeadLimits = HeadLimits {
     field: 80,
     fields_total: 300,
     fields: 12,
+    interim: 3,
 };
 
 /// Small enough for the fuzzer to reach.

@@ -44,6 +44,8 @@ pub struct HeadLimits {
     pub fields_total: usize,
     /// How many field lines.
     pub fields: usize,
+    /// How many interim answers before the final one.
+    pub interim: u32,
 }
 
 impl Default for HeadLimits {
@@ -54,6 +56,7 @@ impl Default for HeadLimits {
             field: 16 << 10,
             fields_total: 64 << 10,
             fields: 128,
+            interim: 64,
         }
     }
 }

@@ -10,9 +10,6 @@ use super::{HeadLimits, Violation, whole};
 use crate::Fields;
 use crate::message::{Framing, Method, ResponseHead, Version};
 
-/// Interim answers before the final one: progress (102) and hints (103) come by the handful.
-const INTERIM_MAX: u8 = 64;
-
 /// What an answer begins with, whatever its version.
 const PREFIX: &[u8] = b"HTTP/";
 
@@ -42,7 +39,7 @@ fn is_interim(status: u16) -> bool {
 #[derive(Debug, Default)]
 pub struct ResponseParser {
     scanner: LineScanner,
-    interim: u8,
+    interim: u32,
     /// Once the status line is here.
     reading: Option<(StatusLine, Section)>,
 }
@@ -69,7 +66,7 @@ impl ResponseParser {
             {
                 let raw = input.split_to(head.len).freeze();
                 let response = finish(head.line, head.section, raw, request)?;
-                self.count(&response)?;
+                self.count(&response, limits.interim)?;
                 return Ok(Some(response));
             }
             if !self.read_line(input, limits)? {
@@ -88,7 +85,7 @@ impl ResponseParser {
         };
         self.scanner = LineScanner::default();
         let response = finish(line, section, input.split_to(len).freeze(), request)?;
-        self.count(&response)?;
+        self.count(&response, limits.interim)?;
         Ok(Some(response))
     }
 
@@ -108,12 +105,12 @@ impl ResponseParser {
         Ok(true)
     }
 
-    fn count(&mut self, response: &Response) -> Result<(), Violation> {
+    fn count(&mut self, response: &Response, most: u32) -> Result<(), Violation> {
         if !response.is_interim() {
             self.interim = 0;
             return Ok(());
         }
-        if self.interim >= INTERIM_MAX {
+        if self.interim >= most {
             return Err(Violation::InterimFlood);
         }
         self.interim += 1;

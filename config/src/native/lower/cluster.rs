@@ -101,6 +101,7 @@ fn cluster(record: ClusterRecord, cx: &mut Cx) -> Cluster {
         discovery: record.discovery.map(|record| discovery(record, cx)),
         connect_timeout: record.connect_timeout.0,
         first_byte_timeout: record.first_byte_timeout.map(|limit| limit.0),
+        interim_answers: record.interim_answers.u32(),
         pool: Pool {
             idle_timeout: record.pool.idle_timeout.0,
             max_idle: record.pool.max_idle.u32(),

@@ -28,6 +28,8 @@ record! {
         connect_timeout: Positive = "2s",
         /// From the request's last byte to the answer's first. Without this key: only the route's limits.
         first_byte_timeout: Option<Positive>,
+        /// The most interim answers (1xx) that a host may give to one request; with one more the request fails.
+        interim_answers: Int<1, 1_000_000> = 64,
         /// How connections are kept.
         pool: PoolRecord = {},
         /// How HTTP/2 is spoken.

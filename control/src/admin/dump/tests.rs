@@ -104,6 +104,7 @@ clusters:
     endpoints: [127.0.0.1:9001, { address: "unix:/tmp/y.sock", weight: 3 }, "api.internal:80"]
     connect_timeout: 100ms
     first_byte_timeout: 4s
+    interim_answers: 7
     pool: { idle_timeout: 1s, max_idle: 2, max_requests: 3, max_age: 4s, preconnect: 25% }
     socket: { keep_alive: 1s, keep_alive_interval: 2s, keep_alive_probes: 3, user_timeout: 4s, bind: [127.0.0.9, "::1"] }
     dns_refresh: 5s

@@ -155,7 +155,10 @@ impl Heads<'_> {
 
     /// The next head that matters here; other interim ones go to the client.
     async fn next(&mut self, reader: &mut Reader) -> Result<Came, Fault> {
-        let limits = HeadLimits::default();
+        let limits = HeadLimits {
+            interim: self.sending.cluster.spec.config.interim_answers,
+            ..HeadLimits::default()
+        };
         loop {
             let parsed = self
                 .parser

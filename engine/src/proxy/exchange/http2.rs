@@ -1,5 +1,6 @@
 //! One try over a stream of an HTTP/2 connection.
 
+use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
@@ -39,7 +40,11 @@ pub(super) async fn exchange<'a>(
         Some(_) => Box::pin(slot.connect(request, "websocket")).await?,
         None => slot.call(request, empty)?,
     };
-    let mut heads = Heads { answering, interim };
+    let mut heads = Heads {
+        answering,
+        interim,
+        early: VecDeque::new(),
+    };
     let (mut head, rest) = if empty {
         let head = watched(pin!(heads.last()), sending, upload, timer).await?;
         (head, Rest::Sent(sender))
@@ -80,6 +85,8 @@ fn framing(head: &ResponseHead, request: &Method, ended: bool) -> Framing {
 struct Heads<'h> {
     answering: Answering,
     interim: &'h mut dyn Interim,
+    /// Came while the client was still told of one before.
+    early: VecDeque<ResponseHead>,
 }
 
 impl Heads<'_> {
@@ -126,13 +133,36 @@ impl Heads<'_> {
     /// The final head, or `None` for `100 Continue`; other interim ones go to the client.
     async fn next(&mut self) -> Result<Option<ResponseHead>, Fault> {
         loop {
-            let head = std::future::poll_fn(|cx| self.answering.poll_head(cx)).await?;
+            let head = match self.early.pop_front() {
+                Some(head) => head,
+                None => std::future::poll_fn(|cx| self.answering.poll_head(cx)).await?,
+            };
             match head.status {
                 100 => return Ok(None),
-                101..200 => self.interim.send(head).await?,
+                101..200 => self.inform(head).await?,
                 _ => return Ok(Some(head)),
             }
         }
+    }
+
+    /// Passes an interim answer on. What comes while the client takes its time is taken too, for the codec would keep any number of
+    /// them: here their limit bites.
+    async fn inform(&mut self, head: ResponseHead) -> Result<(), Fault> {
+        let (answering, early) = (&mut self.answering, &mut self.early);
+        let mut informing = self.interim.send(head);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(informed) = informing.as_mut().poll(cx) {
+                return Poll::Ready(informed);
+            }
+            while early.back().is_none_or(|last| last.status < 200) {
+                let Poll::Ready(head) = answering.poll_head(cx) else {
+                    break;
+                };
+                early.push_back(head?);
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 

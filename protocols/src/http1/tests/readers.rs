@@ -13,6 +13,7 @@ const SMALL: HeadLimits = HeadLimits {
     field: 40,
     fields_total: 110,
     fields: 4,
+    interim: 64,
 };
 
 const REQUESTS: [&str; 4] = [

@@ -245,6 +245,7 @@ fn limited(bytes: &[u8]) -> Option<Violation> {
         field: 12,
         fields_total: 40,
         fields: 4,
+        ..HeadLimits::default()
     };
     let run = |portions: &mut dyn Iterator<Item = &[u8]>| {
         let mut input = BytesMut::new();

@@ -22,8 +22,6 @@ use crate::fault::{Fault, FaultKind, Retry};
 use crate::http2::{Window, to_fields};
 use crate::time::now_millis;
 
-/// More 1xx answers before the final one than anybody means.
-const INTERIM_MAX: u32 = 64;
 /// Waiting in vain for so long, in milliseconds, makes a connection suspect: it is asked whether it is there.
 const SUSPECT_AFTER: u64 = 1000;
 /// In the place of when it began: no longer waiting.
@@ -106,7 +104,7 @@ impl Answering {
             self.interims += 1;
             let rule = match interim.status().as_u16() {
                 101 => Violation::Http2Switching,
-                _ if self.interims > INTERIM_MAX => Violation::InterimFlood,
+                _ if self.interims > self.slot.session.interim_answers => Violation::InterimFlood,
                 status => return Poll::Ready(self.head(status, interim.headers())),
             };
             return Poll::Ready(Err(broken(rule, &self.slot.session)));

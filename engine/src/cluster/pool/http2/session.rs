@@ -41,6 +41,8 @@ pub(super) struct Session {
     /// The most streams that we want.
     streams: usize,
     max_requests: Option<u64>,
+    /// The most interim answers to one request.
+    pub(super) interim_answers: u32,
     /// The other end's first SETTINGS have come.
     settled: Cell<bool>,
     /// Who waits for that, or for the connection's end.
@@ -83,6 +85,7 @@ impl Session {
             ceiling: Cell::new(usize::MAX),
             streams: http2.streams as usize,
             max_requests: config.pool.max_requests,
+            interim_answers: config.interim_answers,
             settled: Cell::new(false),
             settling: RefCell::default(),
             ended: Cell::new(false),
