@@ -10,6 +10,7 @@
 //! never meet on one. Where a cluster gives each client connections of its own (`rpc.bound`), they are told apart by the client too;
 //! ids stay as they are, what the upstream says unasked goes to that client, and both end together.
 
+mod call;
 mod driver;
 mod ids;
 mod session;
@@ -26,8 +27,8 @@ use super::http1::Places;
 use crate::net::Stream;
 use crate::request::RpcCall;
 
+pub(crate) use call::Slot;
 use session::Session;
-pub(crate) use session::Slot;
 
 /// Connections to one host on one core, where calls share them: more than one only spreads the work of the other end.
 const CONNECTIONS_SHARED: u32 = 1;

@@ -4,9 +4,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,9 +15,10 @@ use ringway_protocols::codec::{
 
 use super::super::super::Host;
 use super::super::http1::Places;
+use super::call::Call;
 use super::ids::Ids;
 use super::{Key, Pool, driver};
-use crate::fault::{Fault, FaultKind, Retry};
+use crate::fault::FaultKind;
 use crate::net::Stream;
 use crate::observe::{ClusterStats, HostStats, Slot as Stats};
 use crate::request::{FrameEnd, RpcCall, Tie};
@@ -31,7 +29,7 @@ const STRIKES: u32 = 3;
 
 /// Whether it takes calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Open,
     /// It takes no more, by the other end's word; it may take them again.
     Refusing,
@@ -43,50 +41,32 @@ enum State {
 /// A connection.
 pub(super) struct Session {
     pub(super) key: Key,
-    pool: Weak<Pool>,
-    protocol: RefCell<Box<dyn codec::Session>>,
-    out: RefCell<Output>,
+    pub(super) pool: Weak<Pool>,
+    pub(super) protocol: RefCell<Box<dyn codec::Session>>,
+    pub(super) out: RefCell<Output>,
     /// Bytes that may wait to be sent.
-    buffer: usize,
+    pub(super) buffer: usize,
     /// By their ids; none: it was given up, and its answer may yet come ([`Ids::are_few`]).
-    calls: RefCell<HashMap<u64, Option<Rc<Call>>>>,
+    pub(super) calls: RefCell<HashMap<u64, Option<Rc<Call>>>>,
     /// Calls that have a place here.
-    active: Cell<u32>,
-    begun: Cell<u64>,
-    ids: Ids,
+    pub(super) active: Cell<u32>,
+    pub(super) begun: Cell<u64>,
+    pub(super) ids: Ids,
     /// The client whose it is, if it is one's alone.
     tie: Option<Rc<Tie>>,
     last_id: Cell<u64>,
-    state: Cell<State>,
+    pub(super) state: Cell<State>,
     strikes: Cell<u32>,
     heard: Cell<u64>,
-    quiet_since: Cell<u64>,
+    pub(super) quiet_since: Cell<u64>,
     driver: RefCell<Option<Waker>>,
-    max_requests: Option<u64>,
+    pub(super) max_requests: Option<u64>,
     born: u64,
     pub(super) heartbeat: Option<Duration>,
     pub(super) heartbeat_timeout: Duration,
     host: Stats<HostStats>,
     _places: Places,
     pub(super) cluster: Stats<ClusterStats>,
-}
-
-/// What a call waits for.
-#[derive(Default)]
-struct Call {
-    /// The id that its frame has.
-    id: u64,
-    answer: RefCell<Option<Result<Frame, FaultKind>>>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Call {
-    fn settle(&self, answer: Result<Frame, FaultKind>) {
-        *self.answer.borrow_mut() = Some(answer);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
 }
 
 impl Session {
@@ -259,12 +239,12 @@ impl Session {
         self.strikes.get() > 0
     }
 
-    fn next_id(&self) -> u64 {
+    pub(super) fn next_id(&self) -> u64 {
         let calls = self.calls.borrow();
         self.ids.next(&self.last_id, |id| calls.contains_key(&id))
     }
 
-    fn write(&self, frame: &Frame) {
+    pub(super) fn write(&self, frame: &Frame) {
         let mut out = self.out.borrow_mut();
         self.protocol.borrow_mut().encode(frame, &mut out);
         drop(out);
@@ -288,7 +268,7 @@ impl Session {
         Poll::Pending
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Some(driver) = &*self.driver.borrow() {
             driver.wake_by_ref();
         }
@@ -355,183 +335,5 @@ impl Drop for Session {
         self.host.cx_active.dec();
         self.cluster.upstream_cx_active.dec();
         self.cluster.upstream_cx_destroyed.inc();
-    }
-}
-
-/// A place for one call. Dropped, it is free again.
-pub(crate) struct Slot {
-    session: Rc<Session>,
-    /// Other calls went over this connection before.
-    reused: bool,
-}
-
-impl Slot {
-    pub(super) fn new(session: &Rc<Session>) -> Self {
-        session.active.set(session.active.get() + 1);
-        let begun = session.begun.get() + 1;
-        session.begun.set(begun);
-        if begun > 1 {
-            session.cluster.upstream_cx_reused.inc();
-        }
-        if session.max_requests.is_some_and(|max| begun >= max) {
-            session.cluster.upstream_cx_destroyed_max_requests.inc();
-            session.leave();
-        }
-        Self {
-            session: Rc::clone(session),
-            reused: begun > 1,
-        }
-    }
-
-    /// The headers of a call.
-    pub(crate) fn headers(&self, frame: &Frame) -> ringway_protocols::Fields {
-        self.session.protocol.borrow().headers(frame)
-    }
-
-    /// Headers changed; none if the frame can carry them and did.
-    pub(crate) fn amend(
-        &self,
-        frame: &Frame,
-        changes: &[codec::Change<'_>],
-    ) -> Result<Frame, codec::AmendError> {
-        self.session.protocol.borrow().amend(frame, changes)
-    }
-
-    /// The call with less time, where it can say so.
-    pub(crate) fn limit(&self, frame: &Frame, left: Duration) -> Option<Frame> {
-        self.session.protocol.borrow().limit(frame, left)
-    }
-
-    /// Counts headers that a frame could not carry.
-    pub(crate) fn count_unamended(&self) {
-        self.session.cluster.rpc_unamended.inc();
-    }
-
-    /// Sends what gets no answer.
-    pub(crate) fn send(self, mut frame: Frame) -> Result<(), Fault> {
-        self.room()?;
-        if let Ids::Ours(_) = self.session.ids {
-            frame.id = self.session.next_id();
-        }
-        self.session.write(&frame);
-        Ok(())
-    }
-
-    /// Sends a call.
-    pub(crate) fn call(self, mut frame: Frame) -> Result<Answering, Fault> {
-        self.room()?;
-        let key = match self.session.ids {
-            Ids::Ours(_) => self.session.next_id(),
-            Ids::Theirs => frame.id,
-            Ids::None => 0,
-        };
-        if let Ids::Ours(_) = self.session.ids {
-            frame.id = key;
-        }
-        let call = Rc::new(Call {
-            id: frame.id,
-            ..Call::default()
-        });
-        let mut calls = self.session.calls.borrow_mut();
-        match calls.entry(key) {
-            Entry::Occupied(_) => {
-                let why = "a call with that id is in flight";
-                return Err(Fault::new(FaultKind::ClientProtocol).because(why));
-            }
-            Entry::Vacant(place) => place.insert(Some(Rc::clone(&call))),
-        };
-        drop(calls);
-        self.session.write(&frame);
-        Ok(Answering {
-            key,
-            call,
-            slot: self,
-        })
-    }
-
-    fn room(&self) -> Result<(), Fault> {
-        if self.session.state.get() == State::Closed {
-            return Err(Fault::new(FaultKind::Reset).retry(Retry::Safe));
-        }
-        if self.session.out.borrow().len() > self.session.buffer {
-            self.session.cluster.rpc_buffer_full.inc();
-            return Err(Fault::new(FaultKind::Overflow).retry(Retry::Safe));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let session = &self.session;
-        session.active.set(session.active.get() - 1);
-        if session.active.get() == 0 {
-            session.quiet_since.set(now_millis());
-            session.wake();
-        }
-        if let Some(pool) = session.pool.upgrade() {
-            pool.stir();
-        }
-    }
-}
-
-/// Waits for the answer to a call. Dropped before, the answer will find nobody.
-pub(crate) struct Answering {
-    key: u64,
-    call: Rc<Call>,
-    slot: Slot,
-}
-
-impl Future for Answering {
-    type Output = Result<Frame, Fault>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.call.answer.borrow_mut().take() {
-            Some(Ok(frame)) => Poll::Ready(Ok(frame)),
-            Some(Err(kind)) => {
-                let retry = match (kind, self.slot.reused) {
-                    (FaultKind::Reset, true) => Retry::IfReused,
-                    (FaultKind::Reset, false) => Retry::IfIdempotent,
-                    _ => Retry::Never,
-                };
-                Poll::Ready(Err(Fault::new(kind).retry(retry)))
-            }
-            None => {
-                self.call.waker.set(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let session = &self.slot.session;
-        let mut calls = session.calls.borrow_mut();
-        let Entry::Occupied(mut waiting) = calls.entry(self.key) else {
-            return;
-        };
-        if !waiting
-            .get()
-            .as_ref()
-            .is_some_and(|call| Rc::ptr_eq(call, &self.call))
-        {
-            // It has its answer, and its id is another's by now.
-            return;
-        }
-        if session.ids.are_few() {
-            waiting.insert(None);
-        } else {
-            waiting.remove();
-        }
-        let given_up = calls.values().filter(|call| call.is_none());
-        let run_out = session.ids.are_few() && session.ids.run_out(given_up.count());
-        drop(calls);
-        if session.ids == Ids::None {
-            // Its answer would be taken for the next one's: there is no taking a call back.
-            session.close(FaultKind::Reset);
-        } else if run_out {
-            session.leave();
-        }
     }
 }
