@@ -9,7 +9,8 @@ use ringway_config as config;
 use ringway_protocols::message::{Framing, Version};
 
 use super::affinity::Affinity;
-use super::attempts::{Attempts, Way};
+use super::attempt::Way;
+use super::attempts::Attempts;
 use super::head;
 use super::outgoing::Outgoing;
 use super::{

@@ -13,7 +13,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::answer::Answer;
-use super::attempts::{Attempts, Begun, Next, Way, too_slow};
+use super::attempt::{Begun, Way, too_slow};
+use super::attempts::{Attempts, Next};
 use super::exchange::NOT_YET;
 use super::retry::Verdict;
 use super::{Interim, NoInterim};

@@ -6,6 +6,7 @@
 
 mod affinity;
 mod answer;
+mod attempt;
 mod attempts;
 mod exchange;
 mod forward;
