@@ -16,6 +16,8 @@ mod splice;
 mod stream;
 pub mod tls;
 
+use std::time::Duration;
+
 pub(crate) use alarm::Alarm;
 pub(crate) use connect::{ConnectError, connect_any};
 pub(crate) use doorbell::{Bell, Doorbell};
@@ -30,6 +32,9 @@ pub(crate) use runtime::{give_way, run, spawn};
 pub(crate) use spare::{Spare, admit_again};
 pub(crate) use splice::Pipes;
 pub(crate) use stream::{Reader, Stream, Writer};
+
+/// How long more is waited for with a buffer or a pipe in hand: an end that goes on at once need not wait for one to be found.
+pub(crate) const QUIET_AFTER: Duration = Duration::from_millis(16);
 
 /// Borrows an open descriptor, to set its socket's options.
 #[expect(

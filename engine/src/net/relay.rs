@@ -5,20 +5,17 @@
 //! ([`splice`](super::splice)) for as long as it stays large.
 
 use std::io;
-use std::time::Duration;
 
 use bytes::BytesMut;
 
 use super::splice::{self, Pipes, Spliced};
-use super::{Reader, Writer, give_way};
+use super::{QUIET_AFTER, Reader, Writer, give_way};
 use crate::time::{Deadline, Timer};
 
 /// What a read makes room for at first: most messages fit.
 const ROOM: usize = 16 << 10;
 /// What it makes room for once one filled that: less costs more for each byte, and more gains nothing.
 const BULK_ROOM: usize = 64 << 10;
-/// How long bytes are waited for with a buffer in hand: an end that goes on at once need not wait for one to be found.
-const QUIET_AFTER: Duration = Duration::from_millis(16);
 /// A read of this much speaks for a pipe, whose calls cost a little more than a copy of a KiB. With a ring an exchange of 16 KiB costs
 /// 0.8 of what it does copied, one of 256 KiB 0.5 to 0.7; with epoll one of 16 KiB costs the same either way.
 const LARGE: usize = 16 << 10;

@@ -9,10 +9,9 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use super::relay::Broken;
-use super::{Reader, Writer, give_way};
+use super::{QUIET_AFTER, Reader, Writer, give_way};
 use crate::observe::{CoreStats, Slot};
 use crate::time::{Deadline, Timer};
 
@@ -20,8 +19,6 @@ use crate::time::{Deadline, Timer};
 const PIPE_BYTES: i32 = 256 << 10;
 /// A pipe that the kernel made smaller than this (`fs.pipe-user-pages-soft`) gains nothing.
 const PIPE_BYTES_MIN: i32 = 64 << 10;
-/// How long a pipe waits for its direction to go on.
-const QUIET_AFTER: Duration = Duration::from_millis(16);
 /// A turn that moves less than this is a small one.
 const SMALL: usize = 16 << 10;
 /// So many small turns one after the other, and the direction is no large one any more.

@@ -17,7 +17,7 @@ use super::root::boxed;
 use super::{Client, Connection};
 use crate::fault::{Fault, FaultKind};
 use crate::grpc::Status;
-use crate::net::{Reader, Stream, Writer};
+use crate::net::{QUIET_AFTER, Reader, Stream, Writer};
 use crate::observe::RpcEnd;
 use crate::proxy::{
     Cx, Duplex, FarEnd, Interim, Moved, Outbox, Reply, ReplyBody, SharedUpload, Trace, Upload,
@@ -29,8 +29,6 @@ use crate::view::Listener;
 
 /// What a read for a new head makes room for: most heads fit, and an idle connection keeps no more than that.
 pub(super) const HEAD_READ: usize = 1 << 10;
-/// How long a connection is waited for with a buffer in hand: clients that go on at once need not wait for one to be found.
-const QUIET_AFTER: Duration = Duration::from_millis(16);
 /// How long a connection is read on after its last answer, so that what the client still sends does not reset it
 /// before the answer is read (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
