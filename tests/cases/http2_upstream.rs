@@ -20,6 +20,7 @@ both_drivers! {
     a_refused_stream_is_tried_again_whatever_it_was,
     same_as_client_speaks_http1_for_http1,
     what_breaks_http2_is_a_502,
+    a_pseudo_field_in_trailers_goes_no_further,
     a_slow_reader_slows_its_sender,
     http10_clients_are_served,
 }
@@ -358,6 +359,22 @@ fn what_breaks_http2_is_a_502(driver: Driver) {
     wait_equal((cases.len() + 2) as f64, || {
         proxy.metric("ringway_cluster_protocol_error_total", &[])
     });
+}
+
+fn a_pseudo_field_in_trailers_goes_no_further(driver: Driver) {
+    let wire = WireServer::bind();
+    let proxy = one_core(driver, &site2(&[wire.addr()], "", ""));
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\nTE: trailers\r\n\r\n");
+    let mut server = Frames::server(wire.accept(), &[]);
+    let stream = server.request();
+    server.send(headers(stream, 0, &[(":status", "200")]));
+    server.send(frame(kind::DATA, 0, stream, b"ab"));
+    let trailers = [(":status", "500"), ("x-sum", "2")];
+    server.send(headers(stream, END_STREAM, &trailers));
+    let answer = client.read("GET");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ab"));
+    assert_eq!(answer.trailers, [("x-sum".to_owned(), "2".to_owned())]);
 }
 
 fn a_slow_reader_slows_its_sender(driver: Driver) {
