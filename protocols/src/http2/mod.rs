@@ -6,6 +6,7 @@ mod block;
 mod ends;
 mod frames;
 mod heads;
+pub mod hpack;
 mod preface;
 mod request;
 #[cfg(test)]
