@@ -1,18 +1,19 @@
 //! Field blocks of our own.
 //!
 //! ```text
-//!   line ─► in the static table? ─► an index
-//!     └─► kept by policy? ─► place of its hash ─► in the table? ─► an index
-//!           │                                       └─► new: kept, in Huffman's code, once it is worth it
-//!           └─► a literal as it is
+//!   line ─► in the dynamic table? ─► an index
+//!             └─► in the static one? ─► an index
+//!                   └─► what is its name's policy? ─► kept: from now on an index
+//!                                                └─► a literal as it is
 //! ```
 //!
-//! Lines are found in the table by a hash of their ends in an array of fixed size, in four steps at most; a line whose place others
-//! take is sent and kept once more. So neither a table full of lines nor values chosen to have one hash make a line dear.
+//! Lines are found in the dynamic table by a hash of their ends, which has four places in an array; a line whose place others take is
+//! sent and kept once more. So neither a table full of lines nor values chosen to have one hash make a line dear.
 
 use bytes::{BufMut, BytesMut};
 
-use super::fixed;
+use super::fixed::{self, Fixed};
+use super::name::{CASE, is_same};
 use super::policy::{self, How, Known};
 use super::primitive::{put_integer, put_short_text, put_text};
 use super::table::{Kept, Table};
@@ -20,10 +21,10 @@ use crate::FieldId;
 
 /// The protocol's default: more would be memory for each connection, less saves none that answers do not fill.
 const TABLE_MAX: u32 = 4096;
-/// Places of lines by their hash: several for each line that a table of answers has.
-const PLACES: usize = 64;
-/// How many of them may hold a line.
-const PROBES: usize = 4;
+/// Places of lines by their hash: some for each line that answers repeat.
+const SETS: usize = 16;
+/// In how many of them a line may be.
+const PLACES: usize = 4;
 /// What was seen lately, and not kept: as many lines as some answers have that never come again.
 const SEEN: usize = 32;
 /// Longer names are not looked up.
@@ -51,7 +52,7 @@ pub struct Encoder {
     pending: Option<Sizes>,
     /// How many lines were kept.
     kept: u16,
-    places: [Place; PLACES],
+    places: [[Place; PLACES]; SETS],
     seen: [u16; SEEN],
 }
 
@@ -69,7 +70,7 @@ impl Encoder {
             max: TABLE_MAX,
             pending: None,
             kept: 0,
-            places: [Place::default(); PLACES],
+            places: [[Place::default(); PLACES]; SETS],
             seen: [0; SEEN],
         }
     }
@@ -124,6 +125,30 @@ impl Encoder {
 
     /// Writes a field, its name in lower case.
     pub fn field(&mut self, id: FieldId, name: &[u8], value: &[u8], out: &mut BytesMut) {
+        let known = policy::by_id(id);
+        if known.how == How::Plain {
+            let line = Kept {
+                id,
+                fixed: known.fixed,
+                name: id.name().as_bytes(),
+                value,
+            };
+            return put_literal(0x00, &line, out);
+        }
+        let hash = Hash::of(id, name, value);
+        match self.find(hash, id, name, value) {
+            Some(age) => put_integer(out, 0x80, 7, fixed::FIXED + 1 + age),
+            None => self.put_unkept((id, name, value), hash, out),
+        }
+    }
+
+    /// Writes a line that is not in the table.
+    fn put_unkept(
+        &mut self,
+        (id, name, value): (FieldId, &[u8], &[u8]),
+        hash: Hash,
+        out: &mut BytesMut,
+    ) {
         let is_known = id != FieldId::Other;
         let Known { fixed, how } = match is_known {
             true => policy::by_id(id),
@@ -133,7 +158,7 @@ impl Encoder {
         let mut room = [0; NAME_MAX];
         let name = match fixed::line(index) {
             Some(line) => {
-                if let Some(index) = whole(index, line.name, line.value, value) {
+                if let Some(index) = whole(index, line, value) {
                     return put_integer(out, 0x80, 7, index);
                 }
                 line.name
@@ -150,84 +175,106 @@ impl Encoder {
             name,
             value,
         };
+        // What would leave room for little else is not kept.
+        let fits = line.size() <= self.table.max() / 4 * 3;
         match how {
-            How::Keep => self.put_kept(line, true, out),
-            How::KeepSeen => self.put_kept(line, false, out),
-            How::Plain => put_literal(0x00, line, out),
-            How::Never => put_literal(0x10, line, out),
+            How::Keep if fits => self.keep(line, hash, out),
+            How::KeepSeen if fits && self.saw(hash) => self.keep(line, hash, out),
+            How::Keep | How::KeepSeen | How::Plain => put_literal(0x00, &line, out),
+            How::Never => put_literal(0x10, &line, out),
         }
     }
 
-    /// Writes a line that is in the table or may be put there: at once, or once it was seen.
-    fn put_kept(&mut self, line: Kept<'_>, at_once: bool, out: &mut BytesMut) {
-        let hash = hash(&line);
-        let [_, _, a, b, _, _, first, seen] = hash.to_be_bytes();
-        let tag = u16::from_be_bytes([a, b]);
-        if let Some(age) = self.find(first, tag, &line) {
-            return put_integer(out, 0x80, 7, fixed::FIXED + 1 + age);
+    /// Writes a line that both ends keep.
+    fn keep(&mut self, line: Kept<'_>, hash: Hash, out: &mut BytesMut) {
+        put_integer(out, 0x40, 6, usize::from(line.fixed));
+        if line.fixed == 0 {
+            put_short_text(out, line.name);
         }
-        // What would leave room for little else is not kept.
-        let fits = line.size() <= self.table.max() / 4 * 3;
-        if !fits || !at_once && !self.saw(seen, tag) {
-            return put_literal(0x00, line, out);
-        }
-        put_name(0x40, 6, &line, put_short_text, out);
         put_short_text(out, line.value);
         self.table.insert(line);
-        self.note(first, tag);
+        self.note(hash);
     }
 
     /// How many newer lines are before that one.
-    fn find(&self, first: u8, tag: u16, line: &Kept<'_>) -> Option<usize> {
-        (0..PROBES).find_map(|step| {
-            let place = self.places.get((usize::from(first) + step) % PLACES)?;
-            if place.tag != tag {
+    #[inline]
+    fn find(&self, hash: Hash, id: FieldId, name: &[u8], value: &[u8]) -> Option<usize> {
+        let set = self.places.get(hash.set())?;
+        set.iter().find_map(|place| {
+            if place.tag != hash.tag {
                 return None;
             }
-            let age = self.age(*place);
+            let age = self.age(place);
             let found = self.table.get(age)?;
-            let is_it = found.fixed == line.fixed
-                && found.value == line.value
-                && (line.fixed != 0 || found.name == line.name);
-            is_it.then_some(age)
+            let is_name = || id != FieldId::Other || is_same(found.name, name);
+            (found.id == id && found.value == value && is_name()).then_some(age)
         })
     }
 
-    fn age(&self, place: Place) -> usize {
+    #[inline]
+    fn age(&self, place: &Place) -> usize {
         usize::from(self.kept.wrapping_sub(place.number))
     }
 
     /// Notes where the newest line is: in the place of one that has gone, or of the oldest.
-    fn note(&mut self, first: u8, tag: u16) {
+    fn note(&mut self, hash: Hash) {
         self.kept = self.kept.wrapping_add(1);
-        let places = (0..PROBES).map(|step| (usize::from(first) + step) % PLACES);
-        let age = |at: &usize| self.places.get(*at).map(|place| self.age(*place));
-        let oldest = places.max_by_key(age);
-        let number = self.kept;
-        if let Some(place) = oldest.and_then(|at| self.places.get_mut(at)) {
-            *place = Place { tag, number };
+        let (tag, number) = (hash.tag, self.kept);
+        let set = self.places.get_mut(hash.set());
+        let age = |place: &&mut Place| number.wrapping_sub(place.number);
+        if let Some(oldest) = set.and_then(|set| set.iter_mut().max_by_key(age)) {
+            *oldest = Place { tag, number };
         }
     }
 
     /// Whether a line like that was seen lately; from now on it was.
-    fn saw(&mut self, at: u8, tag: u16) -> bool {
-        let place = self.seen.get_mut(usize::from(at) % SEEN);
-        place.is_some_and(|seen| std::mem::replace(seen, tag) == tag)
+    fn saw(&mut self, hash: Hash) -> bool {
+        let place = self.seen.get_mut(hash.seen());
+        place.is_some_and(|seen| std::mem::replace(seen, hash.tag) == hash.tag)
+    }
+}
+
+/// A hash of both ends of a name and a value. It need not be a good one: lines are compared, and looked for in few places.
+#[derive(Clone, Copy)]
+struct Hash {
+    tag: u16,
+    set: u8,
+    seen: u8,
+}
+
+impl Hash {
+    #[inline]
+    fn of(id: FieldId, name: &[u8], value: &[u8]) -> Self {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let name = match id == FieldId::Other {
+            true => ends(name, CASE),
+            false => id as u64,
+        };
+        let mixed = (name.rotate_left(29) ^ ends(value, 0)).wrapping_mul(ODD);
+        let [set, a, b, seen, ..] = mixed.to_be_bytes();
+        let tag = u16::from_be_bytes([a, b]);
+        Self { tag, set, seen }
+    }
+
+    #[inline]
+    fn set(self) -> usize {
+        usize::from(self.set) % SETS
+    }
+
+    fn seen(self) -> usize {
+        usize::from(self.seen) % SEEN
     }
 }
 
 /// The line of the static table with that name and value, of which the first with that name is given.
 #[inline]
-fn whole(first: usize, name: &[u8], its_value: &[u8], value: &[u8]) -> Option<usize> {
-    if its_value == value {
-        return Some(first);
-    }
-    if its_value.is_empty() {
-        return None;
+fn whole(first: usize, line: &Fixed, value: &[u8]) -> Option<usize> {
+    if line.value.is_empty() {
+        return value.is_empty().then_some(first);
     }
     let lines = (first..).map_while(|index| Some((index, fixed::line(index)?)));
-    let mut lines = lines.take_while(|(_, line)| line.name == name);
-    let found = lines.find(|(_, line)| line.value == value);
+    let mut lines = lines.take_while(|(_, other)| other.name == line.name);
+    let found = lines.find(|(_, other)| other.value == value);
     found.map(|(index, _)| index)
 }
 
@@ -252,25 +299,18 @@ fn put_status(status: u16, out: &mut BytesMut) {
 }
 
 /// Writes a line that is not kept: the pattern says by whom.
-fn put_literal(pattern: u8, line: Kept<'_>, out: &mut BytesMut) {
-    out.reserve(line.size());
-    put_name(pattern, 4, &line, put_text, out);
-    put_text(out, line.value);
-}
-
-/// Writes the pattern with the name's index, or before the name.
-#[inline]
-fn put_name(
-    pattern: u8,
-    bits: u32,
-    line: &Kept<'_>,
-    put: fn(&mut BytesMut, &[u8]),
-    out: &mut BytesMut,
-) {
-    put_integer(out, pattern, bits, usize::from(line.fixed));
-    if line.fixed == 0 {
-        put(out, line.name);
+fn put_literal(pattern: u8, line: &Kept<'_>, out: &mut BytesMut) {
+    let length = u8::try_from(line.value.len());
+    if let (Ok(length @ ..0x7f), 0x0f..) = (length, line.fixed) {
+        // Nearly all are like that: an index of two bytes, and a length of one.
+        out.put_slice(&[pattern | 0x0f, line.fixed - 0x0f, length]);
+        return out.put_slice(line.value);
     }
+    put_integer(out, pattern, 4, usize::from(line.fixed));
+    if line.fixed == 0 {
+        put_text(out, line.name);
+    }
+    put_text(out, line.value);
 }
 
 /// Writes a line with a name too long to be looked up.
@@ -284,21 +324,9 @@ fn put_long_name(name: &[u8], value: &[u8], out: &mut BytesMut) {
     put_text(out, value);
 }
 
-/// A hash of the name and of both ends of the value. It need not be a good one: lines are compared, and looked for in few places.
+/// The first bytes of a text, the last, and how many there are; with some bits set in each byte.
 #[inline]
-fn hash(line: &Kept<'_>) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let name = match line.fixed {
-        0 => ends(line.name),
-        fixed => u64::from(fixed),
-    };
-    let mixed = (name.rotate_left(32) ^ ends(line.value)).wrapping_mul(ODD);
-    (mixed ^ mixed >> 32).wrapping_mul(ODD) ^ mixed >> 29
-}
-
-/// The first and the last bytes, and how many there are.
-#[inline]
-fn ends(text: &[u8]) -> u64 {
+fn ends(text: &[u8], set: u64) -> u64 {
     let (first, last) = match (text.first_chunk(), text.last_chunk()) {
         (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
         _ => match (text.first_chunk(), text.last_chunk()) {
@@ -307,10 +335,10 @@ fn ends(text: &[u8]) -> u64 {
                 u64::from(u32::from_le_bytes(*last)) << 32,
             ),
             _ => {
-                let byte = |at: usize| text.get(at).map_or(0, |byte| u64::from(*byte));
-                (byte(0) | byte(1) << 8 | byte(2) << 16, 0)
+                let join = |bytes: u64, byte: &u8| bytes << 8 | u64::from(*byte);
+                (text.iter().fold(0, join), 0)
             }
         },
     };
-    first ^ last.rotate_left(23) ^ (text.len() as u64) << 56
+    (first | set) ^ (last | set).rotate_left(23) ^ (text.len() as u64) << 56
 }

@@ -1,5 +1,6 @@
 //! The static table (RFC 7541, Appendix A), and names found in it.
 
+use super::name::is_same;
 use crate::FieldId::{
     self, ContentLength, ContentType, Date, Expect, Host, Other, ProxyAuthenticate, Server,
     TransferEncoding, UserAgent, Via,
@@ -26,7 +27,7 @@ const fn fixed(id: FieldId, name: &'static str, value: &'static str) -> Fixed {
 
 /// The first of them has the index 1.
 #[rustfmt::skip]
-static LINES: [Fixed; FIXED] = [
+pub(super) static LINES: [Fixed; FIXED] = [
     fixed(Other, ":authority", ""),
     fixed(Other, ":method", "GET"),
     fixed(Other, ":method", "POST"),
@@ -141,8 +142,7 @@ pub(super) fn by_name(name: &[u8]) -> Option<(usize, &'static Fixed)> {
     let index = NAMES.get(place(name.len(), *first, *middle, *last))?;
     let index = usize::from(*index);
     let found = line(index)?;
-    let is_it = found.name == name || found.name.eq_ignore_ascii_case(name);
-    is_it.then_some((index, found))
+    is_same(found.name, name).then_some((index, found))
 }
 
 #[cfg(test)]

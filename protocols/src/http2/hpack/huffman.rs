@@ -156,13 +156,18 @@ impl Window<'_> {
             self.have += bytes * 8;
             return;
         }
-        while self.have <= 56
-            && let Some((byte, rest)) = self.rest.split_first()
-        {
-            self.bits |= u64::from(*byte) << (56 - self.have);
+        self.fill_up();
+    }
+
+    /// The same of the last bytes, fewer than a word.
+    fn fill_up(&mut self) {
+        let last = self.rest.len().min((64 - self.have as usize) / 8);
+        let (bytes, rest) = self.rest.split_at_checked(last).unwrap_or_default();
+        for byte in bytes {
             self.have += 8;
-            self.rest = rest;
+            self.bits |= u64::from(*byte) << (64 - self.have);
         }
+        self.rest = rest;
     }
 }
 

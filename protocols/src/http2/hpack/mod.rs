@@ -17,6 +17,7 @@ mod decoder;
 mod encoder;
 mod fixed;
 mod huffman;
+mod name;
 mod policy;
 mod primitive;
 mod table;

@@ -58,16 +58,42 @@ pub(super) fn by_id(id: FieldId) -> Known {
     }
 }
 
-/// Of a name that only the static table may have, with that value.
+/// Of any other name, with that value.
 pub(super) fn by_name(name: &[u8], value: &[u8]) -> Known {
-    /// A cookie below it is guessed more easily than it is worth keeping.
-    const SHORT_COOKIE: usize = 20;
-    let Some((index, line)) = fixed::by_name(name) else {
+    let Some((index, _)) = fixed::by_name(name) else {
         return known(0, How::KeepSeen);
     };
-    let how = match line.name {
+    let how = match HOW.get(index) {
+        _ if index == COOKIE && value.len() < SHORT_COOKIE => How::Never,
+        how => how.copied().unwrap_or(How::KeepSeen),
+    };
+    known(u8::try_from(index).unwrap_or(0), how)
+}
+
+/// The index of `cookie`; a value below that length is guessed more easily than it is worth keeping.
+const COOKIE: usize = 32;
+const SHORT_COOKIE: usize = 20;
+
+/// By the index of a name in the static table.
+static HOW: [How; fixed::FIXED + 1] = all();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "run by the compiler, which refuses an index that is wrong"
+)]
+const fn all() -> [How; fixed::FIXED + 1] {
+    let mut all = [How::Plain; fixed::FIXED + 1];
+    let mut index = 1;
+    while index < all.len() {
+        all[index] = how(fixed::LINES[index - 1].name);
+        index += 1;
+    }
+    all
+}
+
+const fn how(name: &[u8]) -> How {
+    match name {
         b"authorization" | b"proxy-authorization" | b"set-cookie" => How::Never,
-        b"cookie" if value.len() < SHORT_COOKIE => How::Never,
         b":path"
         | b"age"
         | b"content-range"
@@ -84,6 +110,21 @@ pub(super) fn by_name(name: &[u8], value: &[u8]) -> Known {
         | b"referer" => How::Plain,
         b":authority" | b":method" | b":scheme" => How::Keep,
         _ => How::KeepSeen,
-    };
-    known(u8::try_from(index).unwrap_or(0), how)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_those_of_the_names() {
+        for (at, line) in fixed::LINES.iter().enumerate() {
+            let (first, _) = fixed::by_name(line.name).unwrap();
+            let known = by_id(line.id);
+            let is_known = line.id != FieldId::Other;
+            assert!(!is_known || usize::from(known.fixed) == first, "{line:?}");
+            assert!(line.name != b"cookie" || COOKIE == at + 1);
+        }
+    }
 }
