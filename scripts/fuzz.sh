@@ -7,7 +7,7 @@ set -eu
 
 seconds=${1:-60}
 [ $# = 0 ] || shift
-[ $# != 0 ] || set -- request response chunks http2_request http2_frames client_hello proxy_protocol bolt dubbo tars thrift dubbo_thrift hessian
+[ $# != 0 ] || set -- request response chunks http2_request http2_frames hpack client_hello proxy_protocol bolt dubbo tars thrift dubbo_thrift hessian
 root=$(cd "$(dirname "$0")/.." && pwd)
 fuzz=$root/protocols/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')

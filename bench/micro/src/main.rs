@@ -7,6 +7,7 @@
 //! Each has a limit; the program fails where one is passed, so that a request does not grow dearer unseen.
 
 mod heads;
+mod hpack;
 mod large;
 mod picks;
 mod routes;
@@ -35,7 +36,7 @@ const BATCH: Duration = Duration::from_millis(20);
 const BATCHES: u32 = 10;
 
 fn main() -> ExitCode {
-    let usual = [heads::MICROS, routes::MICROS, picks::MICROS];
+    let usual = [heads::MICROS, hpack::MICROS, routes::MICROS, picks::MICROS];
     let micros: Vec<&Micro> = usual.into_iter().flatten().collect();
     let large: Vec<&Micro> = large::MICROS.iter().collect();
     let words: Vec<String> = env::args().skip(1).collect();

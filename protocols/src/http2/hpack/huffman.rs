@@ -14,10 +14,10 @@ use super::Bad;
 const SYMBOLS: usize = 257;
 /// The shortest code and the longest, in bits.
 const SHORTEST: usize = 5;
-const LONGEST: u32 = 30;
+const LONGEST: usize = 30;
 /// Codes up to here are found by their first byte.
 const SHORT: usize = 8;
-const GROUPS: usize = LONGEST as usize - SHORT;
+const GROUPS: usize = LONGEST - SHORT;
 
 /// How long each symbol's code is.
 #[rustfmt::skip]
@@ -51,7 +51,7 @@ struct Code {
 /// Codes of one length that is not short.
 #[derive(Clone, Copy)]
 struct Group {
-    length: u32,
+    length: usize,
     /// The first code behind them, at the upper end of a word: what is below it is one of them, or of a shorter group's.
     end: u32,
     /// The first of them, likewise.
@@ -60,11 +60,18 @@ struct Group {
     place: usize,
 }
 
+/// A code of at most a byte.
+#[derive(Clone, Copy)]
+struct Short {
+    length: u8,
+    symbol: u8,
+}
+
 struct Tables {
     /// By symbol.
     codes: [Code; SYMBOLS],
-    /// By a code's first byte: the symbol's code is so long (the upper byte), and it is that one (the lower). Zero for long codes.
-    short: [u16; 256],
+    /// By the byte that begins with it; longer ones have no length here.
+    short: [Short; 256],
     /// Symbols by the order of their codes.
     order: [u16; SYMBOLS],
     /// By length, from the first that is not short; a length without codes has the end of the one before.
@@ -87,12 +94,15 @@ const fn tables() -> Tables {
     };
     let mut tables = Tables {
         codes: [Code { bits: 0, length: 0 }; SYMBOLS],
-        short: [0; 256],
+        short: [Short {
+            length: 0,
+            symbol: 0,
+        }; 256],
         order: [0; SYMBOLS],
         groups: [none; GROUPS],
     };
     let (mut next, mut place, mut length) = (0_u32, 0, SHORTEST);
-    while length <= LONGEST as usize {
+    while length <= LONGEST {
         let (first, first_place) = (next, place);
         let mut symbol = 0;
         while symbol < SYMBOLS {
@@ -108,7 +118,10 @@ const fn tables() -> Tables {
                     let mut byte = 0;
                     while byte < step {
                         let at = next as usize * step + byte;
-                        tables.short[at] = (length as u16) << 8 | symbol as u16;
+                        tables.short[at] = Short {
+                            length: length as u8,
+                            symbol: symbol as u8,
+                        };
                         byte += 1;
                     }
                 }
@@ -117,11 +130,11 @@ const fn tables() -> Tables {
             symbol += 1;
         }
         if length > SHORT {
-            let shift = 32 - length as u32;
+            let shift = 32 - length;
             tables.groups[length - SHORT - 1] = Group {
-                length: length as u32,
+                length,
                 // The longest ones end where a word does.
-                end: if length == LONGEST as usize {
+                end: if length == LONGEST {
                     u32::MAX
                 } else {
                     next << shift
@@ -140,51 +153,62 @@ const fn tables() -> Tables {
 struct Window<'a> {
     bits: u64,
     /// How many of them count.
-    have: u32,
-    rest: &'a [u8],
+    have: usize,
+    text: &'a [u8],
+    /// Bytes of the text that are not yet in the bits.
+    left: usize,
 }
 
-impl Window<'_> {
+impl<'a> Window<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self {
+            bits: 0,
+            have: 0,
+            text,
+            left: text.len(),
+        }
+    }
+
     /// Takes whole bytes while there is room for them.
     #[inline]
     fn fill(&mut self) {
-        if let Some(word) = self.rest.first_chunk() {
-            // Bits of a byte that does not fit whole are set already when it is taken: they are the same.
-            self.bits |= u64::from_be_bytes(*word) >> self.have;
-            let bytes = (63 - self.have) / 8;
-            self.rest = self.rest.get(bytes as usize..).unwrap_or_default();
-            self.have += bytes * 8;
-            return;
-        }
-        self.fill_up();
+        let at = self.text.len() - self.left;
+        let rest = self.text.get(at..).unwrap_or_default();
+        let word = match (rest.first_chunk(), self.text.last_chunk()) {
+            (Some(word), _) => u64::from_be_bytes(*word),
+            (None, Some(_)) if rest.is_empty() => return,
+            (None, Some(word)) => u64::from_be_bytes(*word) << (64 - 8 * rest.len()),
+            (None, None) => short_word(rest),
+        };
+        // Bits of a byte that does not fit whole are set already when it is taken: they are the same.
+        self.bits |= word >> self.have;
+        let bytes = rest.len().min((63 - self.have) / 8);
+        self.left -= bytes;
+        self.have += bytes * 8;
     }
+}
 
-    /// The same of the last bytes, fewer than a word.
-    fn fill_up(&mut self) {
-        let last = self.rest.len().min((64 - self.have as usize) / 8);
-        let (bytes, rest) = self.rest.split_at_checked(last).unwrap_or_default();
-        for byte in bytes {
-            self.have += 8;
-            self.bits |= u64::from(*byte) << (64 - self.have);
-        }
-        self.rest = rest;
-    }
+/// The word that begins with these few bytes.
+fn short_word(bytes: &[u8]) -> u64 {
+    let places = (0..8).rev();
+    let placed = bytes.iter().zip(places);
+    placed.fold(0, |word, (byte, place)| {
+        word | u64::from(*byte) << (8 * place)
+    })
 }
 
 /// The symbol whose code these bits begin with, and the code's length.
 #[inline]
-fn symbol(bits: u64) -> Result<(u32, u8), Bad> {
+fn symbol(bits: u64) -> Result<(usize, u8), Bad> {
     let [byte, ..] = bits.to_be_bytes();
-    let short = TABLES.short.get(usize::from(byte)).copied();
-    let [length, symbol] = short.unwrap_or_default().to_be_bytes();
-    match length {
-        0 => long_symbol(bits),
-        _ => Ok((u32::from(length), symbol)),
+    match TABLES.short.get(usize::from(byte)) {
+        Some(Short { length, symbol }) if *length > 0 => Ok((usize::from(*length), *symbol)),
+        _ => long_symbol(bits),
     }
 }
 
 #[cold]
-fn long_symbol(bits: u64) -> Result<(u32, u8), Bad> {
+fn long_symbol(bits: u64) -> Result<(usize, u8), Bad> {
     let [a, b, c, d, ..] = bits.to_be_bytes();
     let word = u32::from_be_bytes([a, b, c, d]);
     let group = TABLES.groups.iter().find(|group| word < group.end);
@@ -205,11 +229,7 @@ pub(super) fn decode<'a>(text: &[u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u
     }
     let room = scratch.len();
     let mut places = scratch.iter_mut();
-    let mut window = Window {
-        bits: 0,
-        have: 0,
-        rest: text,
-    };
+    let mut window = Window::new(text);
     loop {
         window.fill();
         while window.have >= LONGEST {
@@ -218,7 +238,7 @@ pub(super) fn decode<'a>(text: &[u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u
             window.have -= length;
             *places.next().ok_or(Bad::Huffman)? = symbol;
         }
-        if window.rest.is_empty() {
+        if window.left == 0 {
             break;
         }
     }
