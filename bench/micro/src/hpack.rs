@@ -26,12 +26,12 @@ pub(crate) const MICROS: &[Micro] = &[
     },
     Micro {
         name: "hpack_encode_answer",
-        limit: 755,
+        limit: 555,
         run: |times| encode(ANSWER, times),
     },
     Micro {
         name: "hpack_encode_long_answer",
-        limit: 2_620,
+        limit: 1_835,
         run: |times| encode(LONG_ANSWER, times),
     },
 ];

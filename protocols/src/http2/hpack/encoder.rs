@@ -13,7 +13,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::fixed::{self, Fixed};
-use super::name::{CASE, is_same};
+use super::name::CASE;
 use super::policy::{self, How, Known};
 use super::primitive::{put_integer, put_short_text, put_text};
 use super::table::{Kept, Table};
@@ -21,12 +21,13 @@ use crate::FieldId;
 
 /// The protocol's default: more would be memory for each connection, less saves none that answers do not fill.
 const TABLE_MAX: u32 = 4096;
-/// Places of lines by their hash: some for each line that answers repeat.
-const SETS: usize = 16;
-/// In how many of them a line may be.
+/// Sets of places by a line's hash: a few lines' for each that answers repeat.
+const SETS: usize = 32;
+/// Places of a set.
 const PLACES: usize = 4;
-/// What was seen lately, and not kept: as many lines as some answers have that never come again.
-const SEEN: usize = 32;
+/// Sets of what was seen lately, and not kept, and the places of each: for more lines than come again, each of some answers.
+const SEEN_SETS: usize = 16;
+const SEEN: usize = 4;
 /// Longer names are not looked up.
 const NAME_MAX: usize = 64;
 
@@ -53,7 +54,8 @@ pub struct Encoder {
     /// How many lines were kept.
     kept: u16,
     places: [[Place; PLACES]; SETS],
-    seen: [u16; SEEN],
+    /// By tag; of a set, the latest first.
+    seen: [[u16; SEEN]; SEEN_SETS],
 }
 
 impl Default for Encoder {
@@ -71,7 +73,7 @@ impl Encoder {
             pending: None,
             kept: 0,
             places: [[Place::default(); PLACES]; SETS],
-            seen: [0; SEEN],
+            seen: [[0; SEEN]; SEEN_SETS],
         }
     }
 
@@ -200,47 +202,42 @@ impl Encoder {
     #[inline]
     fn find(&self, hash: Hash, id: FieldId, name: &[u8], value: &[u8]) -> Option<usize> {
         let set = self.places.get(hash.set())?;
-        set.iter().find_map(|place| {
-            if place.tag != hash.tag {
-                return None;
-            }
-            let age = self.age(place);
-            let found = self.table.get(age)?;
-            let is_name = || id != FieldId::Other || is_same(found.name, name);
-            (found.id == id && found.value == value && is_name()).then_some(age)
-        })
+        // Of two with one tag there is only the newer.
+        let place = set.iter().find(|place| place.tag == hash.tag())?;
+        let age = usize::from(self.kept.wrapping_sub(place.number));
+        self.table.is(age, id, name, value).then_some(age)
     }
 
-    #[inline]
-    fn age(&self, place: &Place) -> usize {
-        usize::from(self.kept.wrapping_sub(place.number))
-    }
-
-    /// Notes where the newest line is: in the place of one that has gone, or of the oldest.
+    /// Notes where the newest line is: in the place of one with that tag, of one that has gone, or of the oldest; among those that were
+    /// never used in the first, which is looked at first.
     fn note(&mut self, hash: Hash) {
         self.kept = self.kept.wrapping_add(1);
-        let (tag, number) = (hash.tag, self.kept);
+        let (tag, number) = (hash.tag(), self.kept);
         let set = self.places.get_mut(hash.set());
-        let age = |place: &&mut Place| number.wrapping_sub(place.number);
-        if let Some(oldest) = set.and_then(|set| set.iter_mut().max_by_key(age)) {
+        let age = |place: &&mut Place| (place.tag == tag, number.wrapping_sub(place.number));
+        if let Some(oldest) = set.and_then(|set| set.iter_mut().rev().max_by_key(age)) {
             *oldest = Place { tag, number };
         }
     }
 
     /// Whether a line like that was seen lately; from now on it was.
     fn saw(&mut self, hash: Hash) -> bool {
-        let place = self.seen.get_mut(hash.seen());
-        place.is_some_and(|seen| std::mem::replace(seen, hash.tag) == hash.tag)
+        let Some(set) = self.seen.get_mut(hash.seen()) else {
+            return false;
+        };
+        let saw = set.contains(&hash.tag());
+        if !saw {
+            set.rotate_right(1);
+            let [latest, ..] = set;
+            *latest = hash.tag();
+        }
+        saw
     }
 }
 
 /// A hash of both ends of a name and a value. It need not be a good one: lines are compared, and looked for in few places.
 #[derive(Clone, Copy)]
-struct Hash {
-    tag: u16,
-    set: u8,
-    seen: u8,
-}
+struct Hash(u64);
 
 impl Hash {
     #[inline]
@@ -250,19 +247,26 @@ impl Hash {
             true => ends(name, CASE),
             false => id as u64,
         };
-        let mixed = (name.rotate_left(29) ^ ends(value, 0)).wrapping_mul(ODD);
-        let [set, a, b, seen, ..] = mixed.to_be_bytes();
-        let tag = u16::from_be_bytes([a, b]);
-        Self { tag, set, seen }
+        Self((name.rotate_left(29) ^ ends(value, 0)).wrapping_mul(ODD))
+    }
+
+    /// The upper bits of a product are of all bits of what was multiplied.
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the other bits are the set"
+    )]
+    fn tag(self) -> u16 {
+        (self.0 >> 43) as u16
     }
 
     #[inline]
     fn set(self) -> usize {
-        usize::from(self.set) % SETS
+        usize::try_from(self.0 >> 59).unwrap_or(0) % SETS
     }
 
     fn seen(self) -> usize {
-        usize::from(self.seen) % SEEN
+        usize::try_from(self.0 >> 39).unwrap_or(0) % SEEN_SETS
     }
 }
 

@@ -1,4 +1,4 @@
-//! Names compared, whatever their case, by words: it is done for most lines.
+//! Names and values compared by words, and names whatever their case: it is done for most lines, and most are too short for a call.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x80 * ONES;
@@ -21,6 +21,18 @@ pub(super) fn is_same(lower: &[u8], name: &[u8]) -> bool {
     }) == 0
 }
 
+/// Whether two texts of one length are the same.
+#[inline]
+pub(super) fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    let (Some(last), Some(its_last)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else {
+        return a == b;
+    };
+    let pairs = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let diff = |a: &[u8; 8], b: &[u8; 8]| u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+    let last = diff(last, its_last);
+    a.len() == b.len() && pairs.fold(last, |all, (a, b)| all | diff(a, b)) == 0
+}
+
 /// Zero if eight bytes are the same, but for the case of letters. Those of the first are in lower case.
 #[inline]
 fn differs(lower: u64, name: u64) -> u64 {
@@ -40,6 +52,19 @@ fn letters(bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_makes_a_difference() {
+        for length in 0..40 {
+            let text = vec![b'a'; length];
+            assert!(is_equal(&text, &text.clone()));
+            for at in 0..length {
+                let mut other = text.clone();
+                other[at] ^= 0x80;
+                assert!(!is_equal(&text, &other), "{at} of {length}");
+            }
+        }
+    }
 
     #[test]
     fn only_letters_have_a_case() {

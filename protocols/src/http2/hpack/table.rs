@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 
+use super::name::{is_equal, is_same};
 use crate::FieldId;
 
 /// What a line counts beyond its bytes (RFC 7541 §4.1).
@@ -99,6 +100,30 @@ impl Table {
             name,
             value,
         })
+    }
+
+    /// Whether the line before which so many newer ones are is that one, whatever the case of its name. Nothing is asked of the name that
+    /// its id says already.
+    #[inline]
+    pub(super) fn is(&self, age: usize, id: FieldId, name: &[u8], value: &[u8]) -> bool {
+        let Some(entry) = self.entries.get(age) else {
+            return false;
+        };
+        // Lengths first, for they are here.
+        if entry.id != id || entry.value as usize != value.len() {
+            return false;
+        }
+        let at = entry.at.wrapping_sub(self.base) as usize;
+        let name_end = at + entry.name as usize;
+        let found = self.bytes.get(name_end..name_end + value.len());
+        if !found.is_some_and(|found| is_equal(found, value)) {
+            return false;
+        }
+        id != FieldId::Other
+            || self
+                .bytes
+                .get(at..name_end)
+                .is_some_and(|found| is_same(found, name))
     }
 
     /// Changes what the lines may count (RFC 7541 §4.3).

@@ -411,6 +411,17 @@ fn lines_that_repeat_become_an_index() {
 }
 
 #[test]
+fn many_lines_become_an_index() {
+    let lines: Vec<_> = (0..20)
+        .map(|at| (format!("X-Name-{}", at * 7), format!("a value of {at}")))
+        .collect();
+    let lines: Vec<_> = lines.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+    let mut encoder = Encoder::new();
+    let sizes = [(); 4].map(|()| encode(&mut encoder, &lines).len());
+    assert_eq!(sizes[2..], [20, 20]);
+}
+
+#[test]
 fn secrets_are_kept_by_nobody() {
     let mut encoder = Encoder::new();
     for (line, expect) in [
