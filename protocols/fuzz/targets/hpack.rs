@@ -11,7 +11,7 @@ use ringway_protocols::FieldId;
 use ringway_protocols::http2::hpack::{Decoder, Encoder};
 
 const SMALL: u32 = 200;
-/// No block stands for more lines than it has bytes.
+/// Of each policy some; what is beyond them is a name of the input's.
 const NAMES: &[&[u8]] = &[
     b":method",
     b":path",
@@ -46,6 +46,7 @@ fn blocks(mut bytes: &[u8]) {
             lines += 1;
             assert_eq!(line.id, FieldId::of(line.name));
         });
+        // A line is a byte at least.
         assert!(lines <= block.len());
         if decoded.is_err() {
             return;
@@ -88,7 +89,6 @@ fn compare(decoder: &mut Decoder, encoder: &Encoder, lines: &[(Vec<u8>, Vec<u8>)
     let decoded = decoder.decode(block, &mut |line| {
         let (name, value) = expect.next().expect("a line more than went in");
         same(line.name, name);
-        // An empty length is one of the static table.
         same(line.value, value);
     });
     same(decoded, Ok(()));
