@@ -283,7 +283,7 @@ pub struct ClientHttp2 {
     /// The same of all streams together: what a connection may cost in memory. Default 32 MiB: room for one that
     /// is alone on a long path, and as much for all others.
     pub connection_window_max: ByteSize,
-    /// Bytes of an answer that wait in a stream for the client's windows or its reading. Default 128 KiB.
+    /// Bytes of answers that wait on a connection for the client's reading. Default 128 KiB.
     pub send_buffer: ByteSize,
     /// Frames that carry nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, unknown ones) ahead of useful ones; beyond it
     /// the connection is closed. Default 1000.

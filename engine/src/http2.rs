@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ringway_protocols::{FieldId, Fields};
 
-pub(crate) use pulse::{Beat, Pulse};
+pub(crate) use pulse::{Beat, Gone, Pinger, Pulse};
 pub(crate) use window::Window;
 
 /// Fields whose values do not come again, beside `x-request-id`. They are sent as such as no table keeps (RFC 7541 §6.2.3): kept,

@@ -7,10 +7,32 @@ use h2::{Ping, PingPong};
 
 use crate::time::{Deadline, Timer};
 
+/// Who sends PINGs, one at a time.
+pub(crate) trait Pinger {
+    /// Asks; says whether it could.
+    fn ping(&mut self) -> bool;
+    /// Whether the answer is here, or never will be.
+    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>>;
+}
+
+/// No answer will come: the connection has ended.
+pub(crate) struct Gone;
+
+impl Pinger for PingPong {
+    fn ping(&mut self) -> bool {
+        self.send_ping(Ping::opaque()).is_ok()
+    }
+
+    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        let pong = PingPong::poll_pong(self, cx);
+        pong.map(|pong| pong.map(|_| ()).map_err(|_| Gone))
+    }
+}
+
 /// One PING at a time is under way.
-pub(crate) struct Pulse {
+pub(crate) struct Pulse<P> {
     /// The codec has one, and lends it once.
-    pinger: Option<PingPong>,
+    pinger: Option<P>,
     interval: Option<Duration>,
     /// How long an answer may take; absent: nobody minds.
     timeout: Option<Duration>,
@@ -32,10 +54,10 @@ pub(crate) enum Beat {
     Dead,
 }
 
-impl Pulse {
+impl<P: Pinger> Pulse<P> {
     /// Asks after each `interval`, and waits for answers no longer than `timeout`.
     pub(crate) fn new(
-        pinger: Option<PingPong>,
+        pinger: Option<P>,
         interval: Option<Duration>,
         timeout: Option<Duration>,
     ) -> Self {
@@ -63,12 +85,12 @@ impl Pulse {
         };
         if let Some((deadline, before)) = self.asked {
             match pinger.poll_pong(cx) {
-                Poll::Ready(Ok(_)) => {
+                Poll::Ready(Ok(())) => {
                     self.asked = None;
                     self.next = Deadline::after_opt(self.interval);
                     return Beat::Answered;
                 }
-                Poll::Ready(Err(_)) => return Beat::Nothing,
+                Poll::Ready(Err(Gone)) => return Beat::Nothing,
                 Poll::Pending => {}
             }
             if self.timer.poll_until(deadline, cx).is_pending() {
@@ -90,7 +112,7 @@ impl Pulse {
         } else {
             self.timer.poll_until(self.next, cx).is_ready()
         };
-        if !(wanted() || due) || pinger.send_ping(Ping::opaque()).is_err() {
+        if !(wanted() || due) || !pinger.ping() {
             return Beat::Nothing;
         }
         self.asked = Some((Deadline::after_opt(self.timeout), moved));

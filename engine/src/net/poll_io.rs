@@ -120,6 +120,43 @@ pub(crate) fn poll_io(stream: Stream, observer: Option<Observer>) -> (PollIo, Pu
     (io, Pump { shared })
 }
 
+impl PollIo {
+    /// Reads once more, whatever of what came before has not been taken: how much came, 0 at the end.
+    pub(crate) fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let came = ready!(self.shared.input.borrow_mut().poll_more(cx))?;
+        let received = &self.shared.received;
+        received.set(received.get() + came as u64);
+        Poll::Ready(Ok(came))
+    }
+
+    /// Has `take` take of what has come. Of a connection without an observer only.
+    pub(crate) fn with_input<T>(&self, take: impl FnOnce(&mut BytesMut) -> T) -> T {
+        take(&mut self.shared.input.borrow_mut().reader.input)
+    }
+
+    /// Takes what is to be sent with all else that is.
+    pub(crate) fn gather(&self, bytes: &mut BytesMut) {
+        let mut output = self.shared.output.borrow_mut();
+        if output.failed.is_some() {
+            bytes.clear();
+        } else if output.gathered.is_empty() {
+            std::mem::swap(&mut output.gathered, bytes);
+        } else {
+            output.gathered.unsplit(bytes.split());
+        }
+    }
+
+    /// How much waits for a send in flight.
+    pub(crate) fn backlog(&self) -> usize {
+        self.shared.output.borrow().gathered.len()
+    }
+
+    /// Whether a send failed.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.shared.output.borrow().check()
+    }
+}
+
 impl Pump {
     /// Polls a codec's future, and then sends what it has written.
     pub(crate) fn poll_with<F: Future + Unpin>(
@@ -199,6 +236,32 @@ impl Input {
             Mode::Receiving
         };
         Poll::Ready(())
+    }
+
+    /// More bytes behind those that are here: how many, 0 at the end of the stream.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            match &mut self.mode {
+                Mode::Stopped => return Poll::Pending,
+                Mode::Retracting => ready!(self.poll_retract(cx)),
+                Mode::Waiting(ready) => {
+                    // A failure shows when it is read.
+                    let _readable = ready!(ready.as_mut().poll(cx));
+                    self.mode = Mode::Receiving;
+                }
+                Mode::Receiving => {
+                    let roomy = std::mem::take(&mut self.roomy);
+                    if roomy && self.reader.input.is_empty() {
+                        self.reader.input = BytesMut::new();
+                    }
+                    let came = ready!(self.reader.poll_fill_retractably(self.room, cx))?;
+                    if came > 0 {
+                        self.adapt(came);
+                    }
+                    return Poll::Ready(Ok(came));
+                }
+            }
+        }
     }
 
     /// Bytes to take, which the observer has seen. None at the end of the stream.

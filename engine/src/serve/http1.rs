@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ringway_protocols::http1::{self, Request};
 use ringway_protocols::message::{Framing, RequestHead, ResponseHead, Version};
 
@@ -311,7 +311,6 @@ async fn answer<'c>(
         details,
         idle,
         upstream,
-        stream: None,
         grpc_status,
         rpc: None,
     }
@@ -326,8 +325,6 @@ pub(super) struct Done {
     pub(super) idle: Option<Duration>,
     /// The upstream's end of the tunnel that the client's connection is now the other end of.
     pub(super) upstream: Option<FarEnd>,
-    /// The client's side of it, where that is a stream of HTTP/2.
-    pub(super) stream: Option<h2::SendStream<Bytes>>,
     /// How it ended as a call of gRPC, if it was one.
     pub(super) grpc_status: Option<Status>,
     /// How it ended as a call of an RPC protocol, if it was one.

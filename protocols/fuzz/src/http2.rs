@@ -5,11 +5,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
-use http::header::{COOKIE, HeaderMap};
+use bytes::BytesMut;
 use ringway_protocols::http1::{self, HeadLimits, RequestParser, strip_hop_by_hop};
-use ringway_protocols::http2::{Limits, Parts, Request};
-use ringway_protocols::message::{Framing, Method};
+use ringway_protocols::http2::{Limits, Request};
+use ringway_protocols::message::Framing;
 use ringway_protocols::{FieldId, Fields};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -20,40 +19,6 @@ pub const LIMITS: Limits = Limits {
     cookies: 4,
     target: 120,
 };
-
-/// A head as the engine takes it from the codec.
-pub fn parts(head: &http::request::Parts, ended: bool) -> Parts {
-    let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    let protocol = head.extensions.get::<h2::ext::Protocol>();
-    let (fields, cookies) = fields(&head.headers);
-    Parts {
-        method: Method::from_token(head.method.as_str().as_bytes()),
-        scheme: head.uri.scheme_str().map(text),
-        authority: head.uri.authority().map(|it| text(it.as_str())),
-        path: head.uri.path_and_query().map(|it| text(it.as_str())),
-        protocol: protocol.map(|it| text(it.as_str())),
-        fields,
-        cookies,
-        ended,
-    }
-}
-
-/// The fields with the pieces of `cookie` joined, and how many there were.
-pub fn fields(map: &HeaderMap) -> (Fields, usize) {
-    let mut fields = Fields::new();
-    let cookies: Vec<&[u8]> = map.get_all(COOKIE).iter().map(|it| it.as_bytes()).collect();
-    for (name, value) in map {
-        if name == COOKIE {
-            continue;
-        }
-        let value = Bytes::copy_from_slice(value.as_bytes());
-        fields.push(name.as_str().to_owned(), value);
-    }
-    if !cookies.is_empty() {
-        fields.push("cookie", cookies.join(&b"; "[..]));
-    }
-    (fields, cookies.len())
-}
 
 /// What a request is for an upstream of HTTP/1.1: one message, whose parser reads of it what our rules let through.
 pub fn crosses(request: Request) {

@@ -1,5 +1,5 @@
-//! Frames through a connection in memory, in portions. As a client's: the codec with our scanner before it and our rules behind it. As an
-//! upstream's: what the codec takes for the end of an answer, our scanner has seen.
+//! Frames through a connection in memory, in portions. As a client's: our codec with our rules behind it. As an upstream's: what the `h2`
+//! crate takes for the end of an answer, our scanner has seen.
 //!
 //! The first byte says which side it is and how large portions are; the preface stands for itself.
 #![no_main]
@@ -10,16 +10,19 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
+use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
-use ringway_protocols::http2::{Budgets, EndScanner, FrameScanner, request, trailers};
-use ringway_protocols_fuzz::http2::{self as shared, LIMITS, Memory, crosses, fields, parts};
+use ringway_protocols::Fields;
+use ringway_protocols::http2::codec::{Budgets, Codec, Config, Incoming, Key};
+use ringway_protocols::http2::{EndScanner, request, trailers};
+use ringway_protocols::message::Framing;
+use ringway_protocols_fuzz::http2::{self as shared, LIMITS, Memory, crosses};
 
 /// With the SETTINGS that belong to it.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const STREAMS: u32 = 4;
+/// Of the connection.
+const WINDOW: u32 = 100_000;
 /// More turns than any input has frames.
 const TURNS: usize = 20_000;
 
@@ -46,97 +49,97 @@ fn drive<T>(work: impl Future<Output = T>) -> Option<T> {
 
 /// A stream that a client has open.
 struct Open {
-    body: RecvStream,
-    respond: SendResponse<Bytes>,
+    key: Key,
     length: Option<u64>,
     received: u64,
 }
 
 fn from_client(bytes: &[u8], portion: usize) {
-    let budgets = Budgets {
-        control: 30,
-        empty: 5,
-    };
-    let scanner = RefCell::new(FrameScanner::new(budgets));
-    let memory = Memory::new(bytes, portion, |now| {
-        scanner.borrow_mut().scan(now, |_| ()).is_ok()
+    let mut codec = Codec::new(Config {
+        concurrent_streams: STREAMS,
+        header_list: 2000,
+        stream_window: 300,
+        connection_window: WINDOW,
+        connect_protocol: true,
+        stream_errors: 5,
+        unseen_resets: 2,
+        output: 1000,
+        budgets: Budgets {
+            control: 30,
+            empty: 5,
+        },
     });
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut builder = h2::server::Builder::new();
-    builder
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(2000)
-        .initial_window_size(300)
-        .initial_connection_window_size(100_000)
-        .enable_connect_protocol();
-    let Some(Ok(mut codec)) = drive(builder.handshake::<_, Bytes>(memory)) else {
-        return;
-    };
-    let mut open = Vec::new();
-    for turn in 0..TURNS {
-        match codec.poll_accept(&mut cx) {
-            Poll::Ready(Some(Ok((head, respond)))) => {
-                let (head, body) = head.into_parts();
-                let ended = body.is_end_stream();
-                let Ok(request) = request(parts(&head, ended), &LIMITS) else {
-                    continue;
-                };
-                let length = head.headers.get("content-length");
-                let length = length.and_then(|text| text.to_str().ok()?.parse().ok());
-                crosses(request);
-                open.push(Open {
-                    body,
-                    respond,
-                    length,
-                    received: 0,
-                });
-                assert!(open.len() <= STREAMS as usize, "more streams than announced");
-            }
-            Poll::Ready(Some(Err(_)) | None) => break,
-            Poll::Pending if turn > bytes.len() + 64 => break,
-            Poll::Pending => {}
+    let cx = Context::from_waker(Waker::noop());
+    let (mut input, mut open) = (BytesMut::new(), Vec::new());
+    for part in bytes.chunks(portion) {
+        input.extend_from_slice(part);
+        if let Err(failure) = codec.receive(&mut input, &mut |_| ()) {
+            codec.end(failure.reason);
         }
-        open.retain_mut(|stream| !stream.is_over(&mut cx));
+        while let Some(Incoming { key, parts }) = codec.accept() {
+            let Ok(request) = request(parts, &LIMITS) else {
+                codec.let_go(key);
+                continue;
+            };
+            let length = match request.framing {
+                Framing::Length(length) => Some(length),
+                Framing::Empty | Framing::Chunked | Framing::Close => None,
+            };
+            crosses(request);
+            open.push(Open {
+                key,
+                length,
+                received: 0,
+            });
+        }
+        assert!(codec.held() <= u64::from(WINDOW), "more than its window");
+        open.retain_mut(|stream| {
+            let over = stream.is_over(&mut codec, &cx);
+            if over {
+                codec.let_go(stream.key);
+            }
+            !over
+        });
+        assert!(open.len() <= STREAMS as usize, "more streams than announced");
+        // The other end takes it all.
+        codec.output().clear();
+        codec.set_backlog(0);
     }
+    open.drain(..).for_each(|stream| codec.let_go(stream.key));
+    assert_eq!(codec.held(), 0, "held for nobody");
 }
 
 impl Open {
     /// Takes what is here of the body; answers at its end.
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.respond.poll_reset(cx).is_ready() {
+    fn is_over(&mut self, codec: &mut Codec, cx: &Context<'_>) -> bool {
+        if codec.poll_broken(self.key, cx).is_ready() {
             return true;
         }
-        while let Poll::Ready(data) = self.body.poll_data(cx) {
+        while let Poll::Ready(data) = codec.poll_data(self.key, cx) {
             match data {
-                Some(Ok(bytes)) => {
+                Ok(Some(bytes)) => {
                     self.received += bytes.len() as u64;
-                    let _ended = self.body.flow_control().release_capacity(bytes.len());
+                    codec.release(self.key, bytes.len());
                 }
-                Some(Err(_)) => return true,
-                None => return self.end(cx),
+                Err(_) => return true,
+                Ok(None) => return self.end(codec),
             }
         }
         false
     }
 
-    fn end(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.body.poll_trailers(cx) {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(Some(map))) => {
-                let (mut list, _) = fields(&map);
-                if trailers(&mut list, &LIMITS).is_ok() {
-                    shared::trailers(&list);
-                }
-            }
-            Poll::Ready(Ok(None)) => {}
-            Poll::Ready(Err(_)) => return true,
+    fn end(&mut self, codec: &mut Codec) -> bool {
+        if let Some(mut list) = codec.take_trailers(self.key)
+            && trailers(&mut list, &LIMITS).is_ok()
+        {
+            shared::trailers(&list);
         }
         if let Some(length) = self.length {
             assert_eq!(self.received, length, "a length that the data do not have");
         }
-        let head = http::Response::new(());
-        if let Ok(mut stream) = self.respond.send_response(head, false) {
-            let _gone = stream.send_data(Bytes::from_static(b"answer"), true);
+        let told = codec.send_head(self.key, 200, &Fields::new(), false);
+        if told.is_ok() && codec.room(self.key) >= 6 {
+            codec.send_data(self.key, b"answer", true).expect("room");
         }
         true
     }

@@ -19,7 +19,8 @@ mod whole;
 mod write;
 
 pub(crate) use rules::{
-    authority as is_authority, field_name, is_forbidden_trailer, path_and_query, unambiguous,
+    authority as is_authority, field_name, is_forbidden_trailer, is_token, path_and_query,
+    unambiguous,
 };
 
 pub use body::{BodyDecoder, BodyLimits, Piece};

@@ -2,9 +2,8 @@
 //! of a request, and what it does not show of a connection's frames, is here.
 
 mod answer;
-mod block;
+pub mod codec;
 mod ends;
-mod frames;
 mod heads;
 pub mod hpack;
 mod preface;
@@ -15,6 +14,5 @@ pub mod websocket;
 
 pub use answer::{answer, answer_trailers};
 pub use ends::EndScanner;
-pub use frames::{Breach, Budgets, FrameKind, FrameScanner};
 pub use preface::{Opening, opening};
 pub use request::{Limits, Parts, Request, request, trailers};

@@ -177,7 +177,7 @@ record! {
         stream_window_max: Window = "16MiB",
         /// The same for all streams together: what a connection may cost in memory.
         connection_window_max: Window = "32MiB",
-        /// Bytes of an answer that may wait in a stream for the client to take them.
+        /// Bytes of answers that may wait on a connection for the client to take them.
         send_buffer: Window = "128KiB",
         /// Frames without content (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, unknown ones) in excess of useful ones; beyond it the connection is closed with `ENHANCE_YOUR_CALM`.
         control_frames: Int<1, 1_000_000> = 1000,

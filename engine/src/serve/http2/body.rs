@@ -5,16 +5,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, StreamId};
 use ringway_protocols::Fields;
 use ringway_protocols::http1::Violation;
 use ringway_protocols::http2;
+use ringway_protocols::http2::codec::{Broken, By, Reason};
 use ringway_protocols::message::Framing;
 
+use super::handle::{Handle, gone};
 use super::request;
 use super::shared::Shared;
 use crate::fault::{Fault, FaultKind};
-use crate::http2::{Window, to_fields};
 use crate::proxy::RequestBody;
 use crate::serve::pace::Pace;
 use crate::time::Timer;
@@ -22,9 +22,8 @@ use crate::view::Listener;
 
 /// A request's body.
 pub(super) struct StreamBody<'c> {
-    stream: RecvStream,
+    stream: &'c Handle,
     listener: &'c Listener,
-    shared: &'c Rc<Shared>,
     framing: Framing,
     /// Handed out, and not yet given back: it may still be on its way.
     held: usize,
@@ -40,50 +39,29 @@ pub(super) struct StreamBody<'c> {
 }
 
 /// A body that may come: while there are many, each has less room.
-struct Open {
-    shared: Rc<Shared>,
-    known: Option<StreamId>,
-}
+struct Open(Rc<Shared>);
 
 impl Open {
     fn new(shared: &Rc<Shared>) -> Self {
         if shared.window.enter() {
             shared.wake();
         }
-        Self {
-            shared: Rc::clone(shared),
-            known: None,
-        }
-    }
-
-    fn know(&mut self, stream: &mut RecvStream) {
-        if self.known.is_none() {
-            self.known = Some(self.shared.window.know(stream));
-        }
+        Self(Rc::clone(shared))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.shared.window.leave();
-        if let Some(stream) = self.known {
-            self.shared.window.forget(stream);
-        }
+        self.0.window.leave();
     }
 }
 
 impl<'c> StreamBody<'c> {
-    pub(super) fn new(
-        stream: RecvStream,
-        listener: &'c Listener,
-        shared: &'c Rc<Shared>,
-        framing: Framing,
-    ) -> Self {
+    pub(super) fn new(stream: &'c Handle, listener: &'c Listener, framing: Framing) -> Self {
         let limits = &listener.spec.config.limits;
         Self {
             stream,
             listener,
-            shared,
             framing,
             held: 0,
             ended: framing == Framing::Empty,
@@ -92,7 +70,7 @@ impl<'c> StreamBody<'c> {
             timer: None,
             received: 0,
             max: limits.body.map_or(u64::MAX, |size| size.0),
-            open: (framing != Framing::Empty).then(|| Open::new(shared)),
+            open: (framing != Framing::Empty).then(|| Open::new(stream.shared())),
         }
     }
 
@@ -107,12 +85,11 @@ impl<'c> StreamBody<'c> {
         }
     }
 
-    /// The stream behind it, for a tunnel, and what hears of what was passed on.
-    pub(super) fn stream(&mut self) -> (&mut RecvStream, &Shared) {
-        let shared = self.shared;
-        let open = self.open.get_or_insert_with(|| Open::new(shared));
-        open.know(&mut self.stream);
-        (&mut self.stream, shared)
+    /// The stream behind it, for a tunnel.
+    pub(super) fn stream(&mut self) -> &'c Handle {
+        let stream = self.stream;
+        self.open.get_or_insert_with(|| Open::new(stream.shared()));
+        stream
     }
 
     fn violation(&self, violation: Violation) -> Fault {
@@ -122,9 +99,7 @@ impl<'c> StreamBody<'c> {
 
     fn give_back(&mut self) {
         if self.held > 0 {
-            // It fails only for a stream that has ended, which has no window.
-            let _ended = self.stream.flow_control().release_capacity(self.held);
-            self.shared.passed(self.held);
+            self.stream.release(self.held);
             self.held = 0;
         }
     }
@@ -141,31 +116,15 @@ impl<'c> StreamBody<'c> {
         Poll::Pending
     }
 
-    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
-        let trailers = match self.stream.poll_trailers(cx) {
-            Poll::Ready(Ok(trailers)) => trailers,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(error))),
-            Poll::Pending => return self.poll_pace(cx),
-        };
-        if let Some(trailers) = trailers {
-            let mut fields = to_fields(&trailers);
-            if let Err(violation) = http2::trailers(&mut fields, &request::limits(self.listener)) {
-                return Poll::Ready(Err(self.violation(violation)));
-            }
+    /// All of it has come.
+    fn end(&mut self) -> Result<Option<Bytes>, Fault> {
+        if let Some(mut fields) = self.stream.take_trailers() {
+            http2::trailers(&mut fields, &request::limits(self.listener))
+                .map_err(|violation| self.violation(violation))?;
             self.trailers = Some(fields);
         }
         self.ended = true;
-        Poll::Ready(Ok(None))
-    }
-}
-
-impl Drop for StreamBody<'_> {
-    fn drop(&mut self) {
-        if self.framing != Framing::Empty || self.open.is_some() {
-            // What nobody has taken goes with the stream.
-            self.shared
-                .passed(self.stream.flow_control().used_capacity());
-        }
+        Ok(None)
     }
 }
 
@@ -179,37 +138,26 @@ impl RequestBody for StreamBody<'_> {
             return Poll::Ready(Ok(None));
         }
         self.give_back();
-        loop {
-            let bytes = match self.stream.poll_data(cx) {
-                Poll::Ready(Some(Ok(bytes))) => bytes,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
-                Poll::Ready(None) => return self.poll_trailers(cx),
-                Poll::Pending => return self.poll_pace(cx),
-            };
-            if bytes.is_empty() {
-                continue;
-            }
-            self.held = bytes.len();
-            self.received += bytes.len() as u64;
-            self.pace.moved(bytes.len());
-            self.pace.stop();
-            self.listener.stats.bytes_received.add(bytes.len() as u64);
-            if self.shared.window.received(bytes.len()) {
-                self.shared.wake();
-            }
-            if let Some(open) = self
-                .open
-                .as_mut()
-                .filter(|_| Window::is_much(self.received))
-            {
-                open.know(&mut self.stream);
-            }
-            if self.received > self.max {
-                self.listener.stats.limit_body_too_large.inc();
-                return Poll::Ready(Err(Fault::new(FaultKind::BodyTooLarge)));
-            }
-            return Poll::Ready(Ok(Some(bytes)));
+        let bytes = match self.stream.poll_data(cx) {
+            Poll::Ready(Ok(Some(bytes))) => bytes,
+            Poll::Ready(Ok(None)) => return Poll::Ready(self.end()),
+            Poll::Ready(Err(why)) => return Poll::Ready(Err(broken(why))),
+            Poll::Pending => return self.poll_pace(cx),
+        };
+        self.held = bytes.len();
+        self.received += bytes.len() as u64;
+        self.pace.moved(bytes.len());
+        self.pace.stop();
+        self.listener.stats.bytes_received.add(bytes.len() as u64);
+        let shared = self.stream.shared();
+        if shared.window.received(bytes.len()) {
+            shared.wake();
         }
+        if self.received > self.max {
+            self.listener.stats.limit_body_too_large.inc();
+            return Poll::Ready(Err(Fault::new(FaultKind::BodyTooLarge)));
+        }
+        Poll::Ready(Ok(Some(bytes)))
     }
 
     fn trailers(&mut self) -> Option<Fields> {
@@ -227,12 +175,12 @@ impl RequestBody for StreamBody<'_> {
 }
 
 /// The stream ended before the body did.
-fn broken(error: h2::Error) -> Fault {
-    let kind = match error.reason() {
-        Some(Reason::PROTOCOL_ERROR | Reason::FLOW_CONTROL_ERROR) if error.is_library() => {
-            FaultKind::ClientProtocol
-        }
-        Some(_) | None => FaultKind::ClientGone,
-    };
-    Fault::new(kind).because(error)
+fn broken(broken: Broken) -> Fault {
+    match broken {
+        Broken {
+            by: By::Rule,
+            reason: Reason::PROTOCOL_ERROR | Reason::FLOW_CONTROL_ERROR,
+        } => Fault::new(FaultKind::ClientProtocol).because(broken),
+        Broken { .. } => gone(broken),
+    }
 }

@@ -10,6 +10,7 @@
 //! The connection's task does nothing for a stream but begin it, so that a stuck one holds up nobody.
 
 mod body;
+mod handle;
 mod request;
 mod respond;
 mod session;
@@ -17,21 +18,10 @@ mod shared;
 mod stream;
 mod websocket;
 
-use std::task::Poll;
-
-use bytes::Bytes;
-use h2::server::{self, Connection as Codec};
-
 use self::session::{End, Session};
 use self::shared::Shared;
-use super::{Client, Connection, http1};
-use crate::net::{PollIo, Pump, poll_io};
-use crate::time::Deadline;
-
-/// Streams that were reset before they were seen, which the codec keeps; one turn's worth at most.
-const UNSEEN_RESETS: usize = 20;
-/// Streams that we have reset, of which the codec still takes what was under way.
-const RESET_STREAMS: usize = 50;
+use super::{Connection, http1};
+use crate::net::poll_io;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(connection: Box<Connection>) {
@@ -43,17 +33,14 @@ pub(super) async fn serve(connection: Box<Connection>) {
     } = *connection;
     client.listener.stats.http2_cx_total.inc();
     let shared = Shared::new(&client);
-    let (io, pump) = poll_io(stream, Some(shared.observer()));
-    let (client, ticket, end) = match greet(&client, &shared, io, &pump).await {
-        Some(codec) => {
-            shared.widened();
-            let mut session = Session::new(client, ticket, codec, &pump, shared);
-            let end = std::future::poll_fn(|cx| session.poll(cx)).await;
-            let Session { client, ticket, .. } = session;
-            (client, ticket, end)
-        }
-        None => (client, ticket, End::Close),
-    };
+    shared.widened();
+    let (io, pump) = poll_io(stream, None);
+    let mut session = Session::new(client, ticket, io, &pump, shared);
+    let end = std::future::poll_fn(|cx| session.poll(cx)).await;
+    let Session {
+        client, ticket, io, ..
+    } = session;
+    drop(io);
     let Some(stream) = pump.into_stream() else {
         // A send is in flight, and nobody waits for it: the descriptor is closed when the kernel lets go of it.
         return;
@@ -71,54 +58,5 @@ pub(super) async fn serve(connection: Box<Connection>) {
             connection.close();
         }
         End::Cut => connection.abort(),
-    }
-}
-
-/// Says what we take, and waits for the client's preface.
-async fn greet(
-    client: &Client,
-    shared: &Shared,
-    io: PollIo,
-    pump: &Pump,
-) -> Option<Codec<PollIo, Bytes>> {
-    let limits = &client.listener.spec.config.limits;
-    let http2 = &client.listener.spec.config.http2;
-    let number = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
-    let mut builder = server::Builder::new();
-    builder
-        .max_concurrent_streams(http2.concurrent_streams)
-        .max_header_list_size(number(http2.header_list.0))
-        .initial_window_size(shared.window.stream())
-        .initial_connection_window_size(shared.window.connection())
-        .max_send_buffer_size(usize::try_from(http2.send_buffer.0).unwrap_or(usize::MAX))
-        .max_pending_accept_reset_streams(UNSEEN_RESETS)
-        .max_concurrent_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(Some(http2.stream_errors as usize));
-    if http2.websocket {
-        builder.enable_connect_protocol();
-    }
-    let mut handshake = builder.handshake(io);
-    let preface = std::future::poll_fn(|cx| {
-        let greeted = pump.poll_with(&mut handshake, cx);
-        if greeted.is_pending() && shared.breach().is_some() {
-            // What came with the preface breaks a rule: the codec is shown none of it, and would wait for it.
-            return Poll::Ready(None);
-        }
-        greeted.map(Some)
-    });
-    let deadline = Deadline::after(limits.header_timeout);
-    match client.timer.within(deadline, preface).await {
-        Ok(Some(Ok(codec))) => Some(codec),
-        // It was counted.
-        Ok(None) => None,
-        Ok(Some(Err(error))) => {
-            tracing::debug!(%error, "no preface of HTTP/2");
-            client.listener.stats.http2_cx_errors.inc();
-            None
-        }
-        Err(_elapsed) => {
-            client.listener.stats.limit_header_timeout.inc();
-            None
-        }
     }
 }

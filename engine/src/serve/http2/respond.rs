@@ -6,20 +6,17 @@
 //!             └─ broken off ─► RST_STREAM, so that it never looks whole
 //! ```
 
-use std::cell::RefCell;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, SendStream};
 use ringway_protocols::FieldId;
+use ringway_protocols::http2::codec::Reason;
 use ringway_protocols::message::{Framing, Method, RequestHead};
 
-use super::stream::{head_of, was_reset};
+use super::handle::{Handle, gone};
 use crate::fault::{Fault, FaultKind};
 use crate::grpc::STATUS;
-use crate::http2::to_map;
 use crate::proxy::{AnswerBody, Reply, ReplyBody, grpc};
 use crate::serve::Client;
 use crate::serve::http1::End;
@@ -30,7 +27,7 @@ use crate::time::Deadline;
 /// Where an answer goes.
 pub(super) struct Out<'c> {
     client: &'c Client,
-    responder: &'c RefCell<SendResponse<Bytes>>,
+    stream: &'c Handle,
     pace: Pace,
     /// The limit of the whole request.
     deadline: Deadline,
@@ -41,21 +38,23 @@ pub(super) struct Out<'c> {
 impl<'c> Out<'c> {
     pub(super) fn new(
         client: &'c Client,
-        responder: &'c RefCell<SendResponse<Bytes>>,
+        stream: &'c Handle,
         deadline: Deadline,
         received: &'c dyn Fn() -> u64,
     ) -> Self {
         Self {
             client,
-            responder,
+            stream,
             pace: Pace::new(&client.listener.spec.config.limits),
             deadline,
             received,
         }
     }
 
-    fn reset(&self, reason: Reason) {
-        self.responder.borrow_mut().send_reset(reason);
+    /// Sends the answer's head.
+    fn begin(&self, reply: &Reply<'_>, ends: bool) -> Result<(), Fault> {
+        let head = &reply.head;
+        self.stream.send_head(head.status, &head.fields, ends)
     }
 }
 
@@ -72,7 +71,7 @@ pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Rep
     let result = match &mut reply.body {
         ReplyBody::Abort => {
             sent.status = 0;
-            out.reset(Reason::INTERNAL_ERROR);
+            out.stream.reset(Reason::INTERNAL_ERROR);
             return sent;
         }
         ReplyBody::Local(body) => {
@@ -86,36 +85,33 @@ pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Rep
                 fields.push("content-length", body.len().to_string());
             }
             let body = if bodiless { Bytes::new() } else { body };
-            match begin(&out, reply, body.is_empty()) {
-                Ok(Some(mut stream)) => all(&out, &mut stream, body, &mut sent.sent).await,
-                Ok(None) => Ok(()),
+            match out.begin(reply, body.is_empty()) {
+                Ok(()) => all(&out, body, &mut sent.sent).await,
                 Err(fault) => Err(fault),
             }
         }
         ReplyBody::Upstream(answer) => {
             let empty = bodiless || answer.framing() == Framing::Empty;
-            match begin(&out, reply, empty) {
-                Ok(Some(mut stream)) => {
-                    match stream_on(&out, &mut stream, reply, &mut sent.sent).await {
-                        Err(fault) if grpc::is_call(request) => {
-                            let fault = grpc::in_its_time(fault, out.deadline);
-                            if is_told(&fault, &mut stream) {
-                                sent.fault = Some(fault);
-                                return sent;
-                            }
-                            Err(fault)
+            match out.begin(reply, empty) {
+                Ok(()) if empty => finish(reply).await,
+                Ok(()) => match stream_on(&out, reply, &mut sent.sent).await {
+                    Err(fault) if grpc::is_call(request) => {
+                        let fault = grpc::in_its_time(fault, out.deadline);
+                        if is_told(&fault, out.stream) {
+                            sent.fault = Some(fault);
+                            return sent;
                         }
-                        streamed => streamed,
+                        Err(fault)
                     }
-                }
-                Ok(None) => finish(reply).await,
+                    streamed => streamed,
+                },
                 Err(fault) => Err(fault),
             }
         }
     };
     if let Err(fault) = result {
         if fault.kind != FaultKind::ClientGone {
-            out.reset(Reason::INTERNAL_ERROR);
+            out.stream.reset(Reason::INTERNAL_ERROR);
         }
         sent.fault = Some(fault);
     }
@@ -123,43 +119,23 @@ pub(super) async fn respond(out: Out<'_>, request: &RequestHead, reply: &mut Rep
 }
 
 /// Sends the head of an answer that makes its stream a tunnel.
-pub(super) fn begin_tunnel(out: &Out<'_>, reply: &Reply<'_>) -> (Sent, Option<SendStream<Bytes>>) {
-    let begun = begin(out, reply, false);
-    let (stream, fault) = match begun {
-        Ok(stream) => (stream, None),
-        Err(fault) => (None, Some(fault)),
-    };
-    let sent = Sent {
+pub(super) fn begin_tunnel(out: &Out<'_>, reply: &Reply<'_>) -> Sent {
+    Sent {
         end: End::Close,
         sent: 0,
         received: 0,
         status: reply.head.status,
-        fault,
-    };
-    (sent, stream)
+        fault: out.begin(reply, false).err(),
+    }
 }
 
 /// Ends a call that was cut off with a status that says why, in place of a reset that every client reads in its own way. Not where
 /// the client takes nothing.
-fn is_told(fault: &Fault, stream: &mut SendStream<Bytes>) -> bool {
+fn is_told(fault: &Fault, stream: &Handle) -> bool {
     if matches!(fault.kind, FaultKind::ClientGone | FaultKind::ClientTooSlow) {
         return false;
     }
-    let trailers = to_map(&grpc::trailers(fault));
-    trailers.is_some_and(|trailers| stream.send_trailers(trailers).is_ok())
-}
-
-/// Sends the head; the stream, unless it ended with that.
-fn begin(out: &Out<'_>, reply: &Reply<'_>, ends: bool) -> Result<Option<SendStream<Bytes>>, Fault> {
-    let Some(head) = head_of(&reply.head) else {
-        return Err(Fault::new(FaultKind::UpstreamProtocol));
-    };
-    let begun = out.responder.borrow_mut().send_response(head, ends);
-    match begun {
-        Ok(_) if ends => Ok(None),
-        Ok(stream) => Ok(Some(stream)),
-        Err(error) => Err(Fault::new(FaultKind::ClientGone).because(error)),
-    }
+    stream.send_trailers(&grpc::trailers(fault)).is_ok()
 }
 
 /// Takes the end of an answer of which the client gets the head only, so that its connection can be kept.
@@ -174,29 +150,19 @@ async fn finish(reply: &mut Reply<'_>) -> Result<(), Fault> {
 }
 
 /// Sends a body that is all here.
-async fn all(
-    out: &Out<'_>,
-    stream: &mut SendStream<Bytes>,
-    body: Bytes,
-    sent: &mut u64,
-) -> Result<(), Fault> {
+async fn all(out: &Out<'_>, body: Bytes, sent: &mut u64) -> Result<(), Fault> {
     *sent = body.len() as u64;
-    part(out, stream, body, true, |_| Ok(())).await
+    part(out, body, true, |_| Ok(())).await
 }
 
 /// Sends an upstream's body as it comes.
-async fn stream_on(
-    out: &Out<'_>,
-    stream: &mut SendStream<Bytes>,
-    reply: &mut Reply<'_>,
-    sent: &mut u64,
-) -> Result<(), Fault> {
+async fn stream_on(out: &Out<'_>, reply: &mut Reply<'_>, sent: &mut u64) -> Result<(), Fault> {
     let idle = reply.idle;
     let ReplyBody::Upstream(answer) = &mut reply.body else {
         return Err(Fault::new(FaultKind::Internal));
     };
     let stats = &out.client.listener.stats;
-    let mut next = wait(out, stream, answer, idle).await?;
+    let mut next = wait(out, answer, idle).await?;
     loop {
         let Some(bytes) = next else { break };
         *sent += bytes.len() as u64;
@@ -204,22 +170,20 @@ async fn stream_on(
         // What comes behind it may be here already: the end, above all, which costs a frame of its own otherwise.
         let behind = std::future::poll_fn(|cx| Poll::Ready(answer.poll_next(cx))).await;
         let is_last = matches!(behind, Poll::Ready(Ok(None))) && answer.trailers().is_none();
-        part(out, stream, bytes, is_last, |cx| answer.drive(cx)).await?;
+        part(out, bytes, is_last, |cx| answer.drive(cx)).await?;
         if is_last {
             answer.release();
             return Ok(());
         }
         next = match behind {
             Poll::Ready(next) => next?,
-            Poll::Pending => wait(out, stream, answer, idle).await?,
+            Poll::Pending => wait(out, answer, idle).await?,
         };
     }
-    let ended = match answer.trailers().map(to_map) {
-        Some(Some(trailers)) if !trailers.is_empty() => stream.send_trailers(trailers),
-        Some(None) => return Err(Fault::new(FaultKind::UpstreamProtocol)),
-        Some(Some(_)) | None => stream.send_data(Bytes::new(), true),
-    };
-    ended.map_err(gone)?;
+    match answer.trailers() {
+        Some(trailers) if !trailers.is_empty() => out.stream.send_trailers(trailers)?,
+        Some(_) | None => out.stream.send_data(&[], true).map_err(gone)?,
+    }
     answer.release();
     Ok(())
 }
@@ -227,13 +191,12 @@ async fn stream_on(
 /// The next part, within the limits of the request and of silence both ways, as long as the client is there.
 async fn wait(
     out: &Out<'_>,
-    stream: &mut SendStream<Bytes>,
     answer: &mut AnswerBody<'_>,
     idle: Option<Duration>,
 ) -> Result<Option<Bytes>, Fault> {
     let mut next = std::future::poll_fn(|cx| {
-        if let Poll::Ready(reset) = stream.poll_reset(cx) {
-            return Poll::Ready(Err(was_reset(reset)));
+        if let Poll::Ready(broken) = out.stream.poll_broken(cx) {
+            return Poll::Ready(Err(gone(broken)));
         }
         answer.poll_next(cx)
     });
@@ -254,41 +217,33 @@ async fn wait(
 /// Sends all of `bytes`, as the client takes them; `meanwhile` is polled while it takes its time.
 async fn part(
     out: &Out<'_>,
-    stream: &mut SendStream<Bytes>,
     mut bytes: Bytes,
     ends: bool,
     mut meanwhile: impl FnMut(&mut Context<'_>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     while !bytes.is_empty() {
-        stream.reserve_capacity(bytes.len());
-        let room = capacity(out, stream, &mut meanwhile).await?;
+        let room = room(out, &mut meanwhile).await?;
         let some = bytes.split_to(room.min(bytes.len()));
         out.pace.moved(some.len());
         let last = ends && bytes.is_empty();
-        stream.send_data(some, last).map_err(gone)?;
+        out.stream.send_data(&some, last).map_err(gone)?;
     }
     Ok(())
 }
 
 /// How many bytes may be sent; at least one.
-async fn capacity(
+async fn room(
     out: &Out<'_>,
-    stream: &mut SendStream<Bytes>,
     meanwhile: &mut impl FnMut(&mut Context<'_>) -> Result<(), Fault>,
 ) -> Result<usize, Fault> {
-    let here = stream.capacity();
-    if here > 0 {
-        return Ok(here);
+    // Mostly there is some, and a timer need not be set.
+    let here = std::future::poll_fn(|cx| Poll::Ready(out.stream.poll_room(cx))).await;
+    if let Poll::Ready(room) = here {
+        return room.map_err(gone);
     }
     let mut room = std::future::poll_fn(|cx| {
-        if let Poll::Ready(reset) = stream.poll_reset(cx) {
-            return Poll::Ready(Err(was_reset(reset)));
-        }
-        match stream.poll_capacity(cx) {
-            Poll::Ready(Some(Ok(0))) | Poll::Pending => {}
-            Poll::Ready(Some(Ok(room))) => return Poll::Ready(Ok(room)),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(gone(error))),
-            Poll::Ready(None) => return Poll::Ready(Err(Fault::new(FaultKind::ClientGone))),
+        if let Poll::Ready(room) = out.stream.poll_room(cx) {
+            return Poll::Ready(room.map_err(gone));
         }
         match meanwhile(cx) {
             Ok(()) => Poll::Pending,
@@ -312,8 +267,4 @@ async fn capacity(
             }
         }
     }
-}
-
-fn gone(error: h2::Error) -> Fault {
-    Fault::new(FaultKind::ClientGone).because(error)
 }

@@ -5,22 +5,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::server::{Connection as Codec, SendResponse};
-use h2::{Reason, RecvStream};
+use ringway_protocols::http2::codec::{Cause, Failure, Incoming, Reason};
 
-use super::shared::Shared;
+use super::shared::{InFlight, Pings, Shared};
 use super::stream::Stream;
 use crate::http2::{Beat, Pulse};
-use crate::net::{PollIo, Pump, spawn};
+use crate::net::{PollIo, Pump, QUIET_AFTER, spawn};
 use crate::serve::Client;
 use crate::serve::pace::Pace;
 use crate::serve::root::{Root, boxed, guarded};
 use crate::time::{Deadline, now_millis};
 use crate::view::Ticket;
 
-/// How long a connection without streams keeps its buffers: as HTTP/1's.
-const QUIET_AFTER: Duration = Duration::from_millis(16);
 /// How long a client that was told to leave is waited for without a stream: for the round trip of the second GOAWAY.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -35,23 +31,22 @@ pub(super) enum End {
     Cut,
 }
 
-/// A request that came.
-type Incoming = (http::Request<RecvStream>, SendResponse<Bytes>);
-
 /// A connection in service.
 pub(super) struct Session<'p> {
     pub(super) client: Client,
     pub(super) ticket: Ticket,
-    codec: Codec<PollIo, Bytes>,
+    pub(super) io: PollIo,
     pump: &'p Pump,
     shared: Rc<Shared>,
     /// Requests that came while as many as announced were in flight: of streams whose predecessors were reset just now.
     waiting: VecDeque<Incoming>,
-    pulse: Pulse,
+    pulse: Pulse<Pings>,
     /// It was told that no more requests are wanted.
     leaving: bool,
     /// It was told to go at once.
     ending: bool,
+    /// What has come was not all looked at: the client does not take what it is answered.
+    paused: bool,
     clock: Clock,
 }
 
@@ -76,7 +71,7 @@ impl<'p> Session<'p> {
     pub(super) fn new(
         client: Client,
         ticket: Ticket,
-        mut codec: Codec<PollIo, Bytes>,
+        io: PollIo,
         pump: &'p Pump,
         shared: Rc<Shared>,
     ) -> Self {
@@ -93,17 +88,18 @@ impl<'p> Session<'p> {
         let http2 = &config.http2;
         // Without keep-alive only the path is measured, and who does not answer that is not thereby gone.
         let timeout = http2.keep_alive.map(|_| http2.keep_alive_timeout);
-        let pulse = Pulse::new(codec.ping_pong(), http2.keep_alive, timeout);
+        let pulse = Pulse::new(Some(Pings(Rc::clone(&shared))), http2.keep_alive, timeout);
         Self {
             pulse,
             client,
             ticket,
-            codec,
+            io,
             pump,
             shared,
             waiting: VecDeque::new(),
             leaving: false,
             ending: false,
+            paused: false,
             clock,
         }
     }
@@ -114,28 +110,29 @@ impl<'p> Session<'p> {
         self.ticket.ends_itself(cx.waker());
         loop {
             self.begin_waiting();
-            match self.codec.poll_accept(cx) {
-                Poll::Ready(Some(Ok(incoming))) => {
-                    self.accept(incoming);
-                    continue;
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.failed(&error)),
-                Poll::Ready(None) if self.leaving || self.ending => {
-                    return Poll::Ready(End::Linger);
-                }
-                Poll::Ready(None) => return Poll::Ready(End::Close),
-                Poll::Pending => {}
+            let came = self.receive(cx);
+            if let Came::Ended(end) = came {
+                return Poll::Ready(end);
             }
-            if self.told_codec() || self.pump.poll(cx) {
+            self.accept_all();
+            let told = self.told_codec();
+            let beat = self.pulse(cx);
+            if let Beat::Dead = beat {
+                self.client.listener.stats.limit_http2_keep_alive.inc();
+                return Poll::Ready(End::Cut);
+            }
+            self.send(cx);
+            if self.is_done() {
+                return Poll::Ready(End::Linger);
+            }
+            let beats = matches!(beat, Beat::Asked | Beat::Answered);
+            let goes_on = match came {
+                Came::Some => true,
+                Came::Waits => !self.shared.codec.borrow().is_clogged(),
+                Came::Nothing | Came::Ended(_) => false,
+            };
+            if goes_on || told || beats {
                 continue;
-            }
-            match self.pulse(cx) {
-                Beat::Nothing => {}
-                Beat::Asked | Beat::Answered => continue,
-                Beat::Dead => {
-                    self.client.listener.stats.limit_http2_keep_alive.inc();
-                    return Poll::Ready(End::Cut);
-                }
             }
             return match self.wait(cx) {
                 Next::Wait => Poll::Pending,
@@ -145,19 +142,82 @@ impl<'p> Session<'p> {
         }
     }
 
+    /// Has the codec take what has come.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Came {
+        let shared = &self.shared;
+        if self.ending {
+            return Came::Nothing;
+        }
+        if shared.codec.borrow().is_clogged() {
+            return Came::Waits;
+        }
+        if !std::mem::take(&mut self.paused) {
+            match self.io.poll_more(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    shared.codec.borrow_mut().cut(Reason::NO_ERROR);
+                    return Came::Ended(End::Close);
+                }
+                Poll::Pending => return Came::Nothing,
+            }
+        }
+        let mut codec = shared.codec.borrow_mut();
+        let received = self
+            .io
+            .with_input(|input| codec.receive(input, &mut |kind| shared.saw(kind)));
+        self.paused = codec.is_clogged();
+        drop(codec);
+        shared.hold();
+        if let Err(failure) = received {
+            self.failed(failure);
+        }
+        Came::Some
+    }
+
+    /// Gives what is to be sent to who sends it.
+    fn send(&mut self, cx: &mut Context<'_>) {
+        let mut codec = self.shared.codec.borrow_mut();
+        loop {
+            if !codec.output().is_empty() {
+                self.io.gather(codec.output());
+            }
+            let _has_room = self.pump.poll(cx);
+            codec.set_backlog(self.io.backlog());
+            if codec.output().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Whether both ends are through, and all has been sent, or cannot be.
+    fn is_done(&self) -> bool {
+        !self.pump.is_sending() && self.shared.codec.borrow().is_done()
+    }
+
     /// Begins streams that waited for a place.
     fn begin_waiting(&mut self) {
         while !self.waiting.is_empty() {
             let Some(place) = self.shared.enter() else {
                 return;
             };
-            if let Some((request, respond)) = self.waiting.pop_front() {
-                begin(&self.client, place, request, respond);
+            if let Some(incoming) = self.waiting.pop_front() {
+                begin(&self.client, place, incoming);
             }
         }
     }
 
-    fn accept(&mut self, (request, mut respond): Incoming) {
+    fn accept_all(&mut self) {
+        loop {
+            // Not borrowed while a stream begins: that one uses it.
+            let incoming = self.shared.codec.borrow_mut().accept();
+            match incoming {
+                Some(incoming) => self.accept(incoming),
+                None => return,
+            }
+        }
+    }
+
+    fn accept(&mut self, incoming: Incoming) {
         self.clock.idle = None;
         self.client.requests += 1;
         let stays = self.client.refresh();
@@ -171,12 +231,14 @@ impl<'p> Session<'p> {
             self.leave();
         }
         if let Some(place) = self.shared.enter() {
-            begin(&self.client, place, request, respond);
+            begin(&self.client, place, incoming);
         } else if self.waiting.len() < config.http2.concurrent_streams as usize {
-            self.waiting.push_back((request, respond));
+            self.waiting.push_back(incoming);
         } else {
             listener.stats.limit_http2_streams.inc();
-            respond.send_reset(Reason::REFUSED_STREAM);
+            let mut codec = self.shared.codec.borrow_mut();
+            codec.reset(incoming.key, Reason::REFUSED_STREAM);
+            codec.let_go(incoming.key);
         }
     }
 
@@ -184,7 +246,7 @@ impl<'p> Session<'p> {
     fn leave(&mut self) {
         if !self.leaving {
             self.leaving = true;
-            self.codec.graceful_shutdown();
+            self.shared.codec.borrow_mut().leave();
         }
     }
 
@@ -193,7 +255,7 @@ impl<'p> Session<'p> {
         if !self.ending {
             self.ending = true;
             self.waiting.clear();
-            self.codec.abrupt_shutdown(why);
+            self.shared.codec.borrow_mut().end(why);
         }
     }
 
@@ -202,8 +264,8 @@ impl<'p> Session<'p> {
         if self.ending {
             return false;
         }
-        if let Some(why) = self.shared.breach() {
-            self.go(why);
+        if self.shared.is_exceeded() {
+            self.go(Reason::ENHANCE_YOUR_CALM);
             return true;
         }
         let mut told = false;
@@ -218,8 +280,7 @@ impl<'p> Session<'p> {
                 told = true;
             }
         }
-        let codec = &mut self.codec;
-        let tell = |size| codec.set_initial_window_size(size).is_ok();
+        let tell = |size| self.shared.codec.borrow_mut().set_window(size);
         self.shared.window.tell(tell) || told
     }
 
@@ -235,23 +296,27 @@ impl<'p> Session<'p> {
         if let Beat::Answered = beat
             && window.end(came)
         {
-            self.codec.set_target_window_size(window.connection());
+            self.shared.codec.borrow_mut().widen(window.connection());
             self.shared.widened();
         }
         beat
     }
 
-    fn failed(&self, error: &h2::Error) -> End {
-        tracing::debug!(%error, "HTTP/2 connection failed");
+    /// The client broke what it may not, and is told so.
+    fn failed(&mut self, failure: Failure) {
+        tracing::debug!(%failure, "HTTP/2 connection failed");
         let stats = &self.client.listener.stats;
-        if error.is_io() || error.is_remote() {
-            return End::Close;
+        match failure.cause {
+            Cause::Rule => stats.http2_cx_errors.inc(),
+            Cause::Control => stats.limit_http2_control_frames.inc(),
+            Cause::Empty => stats.limit_http2_empty_frames.inc(),
+            Cause::Bound => stats.limit_http2_codec.inc(),
         }
-        match error.reason() {
-            Some(Reason::ENHANCE_YOUR_CALM) => stats.limit_http2_codec.inc(),
-            Some(_) | None => stats.http2_cx_errors.inc(),
-        }
-        End::Linger
+        self.go(failure.reason);
+    }
+
+    fn has_streams(&self) -> bool {
+        self.shared.codec.borrow().has_streams()
     }
 
     /// Sees to the time, when there is nothing else to do.
@@ -259,8 +324,9 @@ impl<'p> Session<'p> {
         let now = now_millis();
         let sent = self.pump.sent();
         let clock = &mut self.clock;
-        self.shared
-            .refill(sent - clock.sent, now.saturating_sub(clock.looked));
+        let mut codec = self.shared.codec.borrow_mut();
+        codec.refill(sent - clock.sent, now.saturating_sub(clock.looked));
+        drop(codec);
         clock
             .pace
             .moved(usize::try_from(sent - clock.sent).unwrap_or(usize::MAX));
@@ -279,6 +345,9 @@ impl<'p> Session<'p> {
         }
         if self.ending {
             return self.until(taking, cx);
+        }
+        if self.io.check().is_err() {
+            return Next::Cut;
         }
         let block = self.block();
         if block.has_passed() {
@@ -305,9 +374,10 @@ impl<'p> Session<'p> {
         }
     }
 
-    /// Until when an open header block has to end.
+    /// Until when the preface, or an open header block, has to end.
     fn block(&mut self) -> Deadline {
-        if !self.shared.is_in_block() {
+        let codec = self.shared.codec.borrow();
+        if codec.is_greeted() && !codec.is_in_block() {
             self.clock.block = Deadline::NEVER;
         } else if self.clock.block == Deadline::NEVER {
             let limits = &self.client.listener.spec.config.limits;
@@ -318,14 +388,14 @@ impl<'p> Session<'p> {
 
     /// What a connection without streams waits for; or what is to be done now.
     fn idle(&mut self, now: u64, cx: &mut Context<'_>) -> Result<Deadline, Next> {
-        let busy = !self.shared.is_idle() || self.pump.is_sending() || self.codec.has_streams();
+        let busy = !self.shared.is_idle() || self.pump.is_sending() || self.has_streams();
         self.ticket.set_idle(!busy);
         if busy {
             (self.clock.idle, self.clock.quiet) = (None, false);
             return Ok(Deadline::NEVER);
         }
         let since = *self.clock.idle.get_or_insert(now);
-        let limit = match self.leaving {
+        let limit = match self.leaving || self.shared.codec.borrow().is_left() {
             true => LEAVE_WITHIN,
             false => self.client.listener.spec.config.limits.idle_timeout,
         };
@@ -352,6 +422,15 @@ impl<'p> Session<'p> {
     }
 }
 
+/// What has come.
+enum Came {
+    Nothing,
+    Some,
+    /// Nobody looks: the client takes too little of what it is answered.
+    Waits,
+    Ended(End),
+}
+
 enum Next {
     /// Something will wake us.
     Wait,
@@ -362,16 +441,11 @@ enum Next {
 }
 
 /// Begins a stream's task.
-fn begin(
-    client: &Client,
-    place: super::shared::InFlight,
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-) {
+fn begin(client: &Client, place: InFlight, incoming: Incoming) {
     let place = Rc::new(place);
     let keeper = Rc::clone(&place);
     // A panic here ends the stream, as one in its task does, and not the connection: what was taken from the codec resets it.
-    let admit = || Stream::admit(client.beside(), place, request, respond);
+    let admit = || Stream::admit(client.beside(), place, incoming);
     if let Some(stream) = guarded(&keeper, admit) {
         // Boxed, or the whole of it is copied on the way into the runtime's own box, and again on the way to that.
         spawn(Root::new(boxed(|| stream.serve()), keeper));

@@ -2,13 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
-use h2::Reason;
-use ringway_protocols::http2::{Breach, Budgets, FrameKind, FrameScanner};
+use ringway_protocols::http2::codec::{Budgets, Codec, Config, FrameKind};
 
-use crate::http2::Window;
-use crate::net::Observer;
+use crate::http2::{Gone, Pinger, Window};
 use crate::serve::Client;
 use crate::serve::root::Keeper;
 use crate::time::now_millis;
@@ -17,13 +15,15 @@ use crate::view::{Listener, Local};
 /// A stream that ends without its whole answer so soon after it began was begun for that, if most are.
 const PREMATURE_MILLIS: u64 = 1000;
 
+/// Streams that were reset before they were seen, which wait for their turn; one turn's worth at most.
+const UNSEEN_RESETS: usize = 20;
+
 /// See above.
 pub(super) struct Shared {
     pub(super) local: Rc<Local>,
     /// The listener as the connection found it: its numbers and its limits.
     pub(super) listener: Rc<Listener>,
-    scanner: RefCell<FrameScanner>,
-    breach: Cell<Option<Breach>>,
+    pub(super) codec: RefCell<Codec>,
     resets: Resets,
     /// Streams with a task: what may be in flight to upstreams.
     in_flight: Cell<u32>,
@@ -36,91 +36,48 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(client: &Client) -> Rc<Self> {
         let http2 = &client.listener.spec.config.http2;
-        let budgets = Budgets {
-            control: http2.control_frames,
-            empty: http2.empty_frames,
-        };
+        let window = Window::new(
+            http2.stream_window,
+            http2.stream_window_max,
+            http2.connection_window_max,
+            http2.concurrent_streams,
+        );
         Rc::new(Self {
             local: Rc::clone(&client.local),
             listener: Rc::clone(&client.listener),
-            scanner: RefCell::new(FrameScanner::new(budgets)),
-            breach: Cell::new(None),
+            codec: RefCell::new(codec(&client.listener, &window)),
             resets: Resets::new(http2.resets_window),
             in_flight: Cell::new(0),
-            window: Window::new(
-                http2.stream_window,
-                http2.stream_window_max,
-                http2.connection_window_max,
-                http2.concurrent_streams,
-            ),
+            window,
             memory: Memory::default(),
             waker: RefCell::default(),
         })
     }
 
-    /// What sees the client's bytes before the codec does.
-    pub(super) fn observer(self: &Rc<Self>) -> Observer {
-        let shared = Rc::clone(self);
-        Box::new(move |bytes| {
-            let stats = &shared.listener.stats;
-            let mut scanner = shared.scanner.borrow_mut();
-            let scanned = scanner.scan(bytes, |kind| match kind {
-                FrameKind::Ping => stats.http2_frames_ping.inc(),
-                FrameKind::Settings => stats.http2_frames_settings.inc(),
-                FrameKind::WindowUpdate => stats.http2_frames_window_update.inc(),
-                FrameKind::Priority => stats.http2_frames_priority.inc(),
-                FrameKind::Reset => stats.http2_frames_reset.inc(),
-                FrameKind::Continuation => stats.http2_frames_continuation.inc(),
-                FrameKind::EmptyData => stats.http2_frames_empty_data.inc(),
-                FrameKind::Unknown => stats.http2_frames_unknown.inc(),
-                FrameKind::Data | FrameKind::Headers | FrameKind::Push | FrameKind::GoAway => {}
-            });
-            let data = scanner.take_data();
-            drop(scanner);
-            if data > 0 {
-                shared.came(data);
-            }
-            if let Err(breach) = scanned {
-                match breach {
-                    Breach::Control => stats.limit_http2_control_frames.inc(),
-                    Breach::Empty => stats.limit_http2_empty_frames.inc(),
-                    Breach::FrameSize
-                    | Breach::StreamClosed
-                    | Breach::Push
-                    | Breach::Window
-                    | Breach::Preface
-                    | Breach::PseudoTrailer => stats.http2_cx_errors.inc(),
-                }
-                shared.breach.set(Some(breach));
-            }
-            scanned.is_ok()
-        })
+    /// Counts a frame that came.
+    pub(super) fn saw(&self, kind: FrameKind) {
+        let stats = &self.listener.stats;
+        match kind {
+            FrameKind::Ping => stats.http2_frames_ping.inc(),
+            FrameKind::Settings => stats.http2_frames_settings.inc(),
+            FrameKind::WindowUpdate => stats.http2_frames_window_update.inc(),
+            FrameKind::Priority => stats.http2_frames_priority.inc(),
+            FrameKind::Reset => stats.http2_frames_reset.inc(),
+            FrameKind::Continuation => stats.http2_frames_continuation.inc(),
+            FrameKind::EmptyData => stats.http2_frames_empty_data.inc(),
+            FrameKind::Unknown => stats.http2_frames_unknown.inc(),
+            FrameKind::Data | FrameKind::Headers | FrameKind::Push | FrameKind::GoAway => {}
+        }
     }
 
-    /// The client has taken so many bytes, and so much time has passed: it may send more frames that carry nothing.
-    pub(super) fn refill(&self, sent: u64, millis: u64) {
-        let mut scanner = self.scanner.borrow_mut();
-        scanner.sent(sent);
-        scanner.waited(millis);
-    }
-
-    /// Bytes of bodies have come.
-    fn came(&self, bytes: u64) {
-        // What is not taken any more, of streams that were reset, is not told apart; more than its window no connection holds.
-        let most = u64::from(self.window.connection());
-        let held = self.memory.held.get().saturating_add(bytes).min(most);
-        self.hold(held);
-    }
-
-    /// Bytes of them have been passed on, or dropped.
-    pub(super) fn passed(&self, bytes: usize) {
-        self.hold(self.memory.held.get().saturating_sub(bytes as u64));
-    }
-
-    fn hold(&self, bytes: u64) {
-        let before = self.memory.held.replace(bytes);
-        let change = bytes.cast_signed() - before.cast_signed();
-        self.listener.stats.http2_held.change(change);
+    /// Bytes of bodies have come, or have been passed on.
+    pub(super) fn hold(&self) {
+        let held = self.codec.borrow().held();
+        let before = self.memory.held.replace(held);
+        if held != before {
+            let change = held.cast_signed() - before.cast_signed();
+            self.listener.stats.http2_held.change(change);
+        }
     }
 
     /// The connection's window is open, or has grown.
@@ -131,26 +88,9 @@ impl Shared {
         self.listener.stats.http2_window.change(change);
     }
 
-    /// Whether a header block has begun and not ended.
-    pub(super) fn is_in_block(&self) -> bool {
-        self.scanner.borrow().is_in_block()
-    }
-
-    /// Why the connection cannot go on, if it cannot.
-    pub(super) fn breach(&self) -> Option<Reason> {
-        match self.breach.get() {
-            Some(Breach::Control | Breach::Empty) => Some(Reason::ENHANCE_YOUR_CALM),
-            Some(Breach::FrameSize) => Some(Reason::FRAME_SIZE_ERROR),
-            Some(Breach::StreamClosed) => Some(Reason::STREAM_CLOSED),
-            Some(Breach::Push | Breach::Preface | Breach::PseudoTrailer) => {
-                Some(Reason::PROTOCOL_ERROR)
-            }
-            Some(Breach::Window) => Some(Reason::FLOW_CONTROL_ERROR),
-            None => {
-                let exceeded = self.resets.exceeded.get();
-                exceeded.then_some(Reason::ENHANCE_YOUR_CALM)
-            }
-        }
+    /// Whether most of its streams were reset at once.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.resets.exceeded.get()
     }
 
     /// Whether no stream has a task.
@@ -187,9 +127,48 @@ impl Shared {
     }
 }
 
+/// The codec of a listener's connections.
+fn codec(listener: &Listener, window: &Window) -> Codec {
+    let http2 = &listener.spec.config.http2;
+    let number = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
+    Codec::new(Config {
+        concurrent_streams: http2.concurrent_streams,
+        header_list: number(http2.header_list.0),
+        stream_window: window.stream(),
+        connection_window: window.connection(),
+        connect_protocol: http2.websocket,
+        stream_errors: http2.stream_errors,
+        unseen_resets: UNSEEN_RESETS,
+        output: usize::try_from(http2.send_buffer.0).unwrap_or(usize::MAX),
+        budgets: Budgets {
+            control: http2.control_frames,
+            empty: http2.empty_frames,
+        },
+    })
+}
+
+/// The codec's PINGs, for the connection's task.
+pub(super) struct Pings(pub(super) Rc<Shared>);
+
+impl Pinger for Pings {
+    fn ping(&mut self) -> bool {
+        self.0.codec.borrow_mut().ping();
+        true
+    }
+
+    fn poll_pong(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        // Who polls this has been woken by what came.
+        match self.0.codec.borrow_mut().take_pong() {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.hold(0);
+        let held = self.memory.held.get().cast_signed();
+        self.listener.stats.http2_held.change(-held);
         let window = i64::from(self.memory.window.get());
         self.listener.stats.http2_window.change(-window);
     }
@@ -239,10 +218,6 @@ impl Drop for InFlight {
         if resets.count(premature) {
             listener.stats.limit_http2_resets.inc();
             self.shared.wake();
-        }
-        if last == 1 {
-            // Nothing is left of what bodies brought.
-            self.shared.hold(0);
         }
         // Others may wait for this place, or the connection for its last stream.
         if last == 1 || last >= listener.spec.config.http2.concurrent_streams {

@@ -7,20 +7,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::{Response, StatusCode};
 use ringway_protocols::http1::{Violation, strip_hop_by_hop};
+use ringway_protocols::http2::codec::{Incoming, Reason};
 use ringway_protocols::http2::{self, Request};
 use ringway_protocols::message::{Framing, ResponseHead, Version};
 
 use super::body::StreamBody;
+use super::handle::{Handle, gone};
 use super::request;
 use super::respond::{Out, begin_tunnel, respond};
 use super::shared::InFlight;
 use super::websocket;
-use crate::fault::{Fault, FaultKind};
-use crate::http2::to_map;
+use crate::fault::Fault;
 use crate::proxy::{
     Cx, Interim, Reply, ReplyBody, RequestBody, SharedUpload, Trace, Upload, grpc, proxy,
 };
@@ -39,24 +37,18 @@ pub(super) struct Stream {
     expect_continue: bool,
     upgrade: Option<Bytes>,
     te_trailers: bool,
-    body: RecvStream,
-    respond: RefCell<SendResponse<Bytes>>,
+    handle: Handle,
 }
 
 impl Stream {
     /// Holds a request against the rules. None if it breaks one: then it has been refused.
-    pub(super) fn admit(
-        client: Client,
-        place: Rc<InFlight>,
-        request: http::Request<RecvStream>,
-        respond: SendResponse<Bytes>,
-    ) -> Option<Self> {
-        let (head, body) = request.into_parts();
-        let parts = request::parts(head, body.is_end_stream());
+    pub(super) fn admit(client: Client, place: Rc<InFlight>, incoming: Incoming) -> Option<Self> {
+        let Incoming { key, parts } = incoming;
+        let handle = Handle::new(place.shared(), key);
         let request = match http2::request(parts, &request::limits(&client.listener)) {
             Ok(request) => request,
             Err(violation) => {
-                refuse(&client, violation, respond);
+                refuse(&client, violation, &handle);
                 return None;
             }
         };
@@ -76,8 +68,7 @@ impl Stream {
             expect_continue,
             upgrade,
             te_trailers,
-            body,
-            respond: RefCell::new(respond),
+            handle,
         })
     }
 
@@ -107,18 +98,16 @@ impl Stream {
                 expects_continue: self.expect_continue,
                 deadline: Deadline::after_opt(listener.spec.config.limits.request_timeout),
             };
-            let shared = self.place.shared();
-            let mut body = StreamBody::new(self.body, listener, shared, self.framing);
-            let (client, respond) = (&self.client, &self.respond);
+            let mut body = StreamBody::new(&self.handle, listener, self.framing);
+            let (client, stream) = (&self.client, &self.handle);
             let request = (&mut self.cx, accept.as_deref());
             let mut done = pin!(answer(
-                &around, &mut body, respond, request, &mut trace, client
+                &around, &mut body, stream, request, &mut trace, client
             ))
             .await;
-            if let Some((upstream, stream)) = done.upstream.take().zip(done.stream.take()) {
+            if let Some(upstream) = done.upstream.take() {
                 let idle = done.idle.unwrap_or(Duration::MAX);
-                let (ours, sent) = (body.stream(), &mut done.sent);
-                let join = websocket::join(client, respond, ours, stream, upstream, idle, sent);
+                let join = websocket::join(client, body.stream(), upstream, idle, &mut done.sent);
                 Box::pin(join).await;
             }
             if done.sent.fault.is_none() && done.sent.status != 0 {
@@ -130,19 +119,19 @@ impl Stream {
 }
 
 /// Answers what is no request that may be served.
-fn refuse(client: &Client, violation: Violation, mut respond: SendResponse<Bytes>) {
+fn refuse(client: &Client, violation: Violation, stream: &Handle) {
     let stats = &client.listener.stats;
     stats.violation.inc(violation.index());
     let mut refusal = outcome::Refusal::new(client, violation.status(), violation.name());
     if violation.status() == 400 {
         // RFC 9113 §8.1.1: malformed, and so an error of the stream.
-        respond.send_reset(Reason::PROTOCOL_ERROR);
+        stream.reset(Reason::PROTOCOL_ERROR);
         (refusal.head.status, refusal.body) = (0, Bytes::new());
-    } else if let Some(head) = head_of(&refusal.head)
-        && let Ok(mut stream) = respond.send_response(head, false)
-    {
+    } else {
+        let head = &refusal.head;
+        let told = stream.send_head(head.status, &head.fields, false);
         // A line of text: more than a client may well be without.
-        let _gone = stream.send_data(refusal.body.clone(), true);
+        let _gone = told.map(|()| stream.send_now(&refusal.body));
     }
     refusal.end(client);
 }
@@ -151,7 +140,7 @@ fn refuse(client: &Client, violation: Violation, mut respond: SendResponse<Bytes
 async fn answer<'c>(
     around: &Cx<'c>,
     body: &mut StreamBody<'_>,
-    responder: &RefCell<SendResponse<Bytes>>,
+    stream: &Handle,
     (cx, accept): (&mut RequestCx, Option<&[u8]>),
     trace: &mut Trace<'c>,
     client: &Client,
@@ -161,13 +150,13 @@ async fn answer<'c>(
     let empty = match framing {
         Framing::Length(0) => {
             let empty = std::future::poll_fn(|cx| body.poll_empty(cx));
-            unless_reset(responder, empty).await.and_then(|ended| ended)
+            unless_reset(stream, empty).await.and_then(|ended| ended)
         }
         Framing::Empty | Framing::Length(_) | Framing::Chunked | Framing::Close => Ok(()),
     };
     let upload: SharedUpload<'_> = Rc::new(RefCell::new(Upload::new(body)));
     let mut informer = Informer {
-        responder,
+        stream,
         waits: around.expects_continue,
     };
     let proxied = match empty {
@@ -176,21 +165,22 @@ async fn answer<'c>(
         Ok(()) => {
             // Pinned where it is made: handed on by value, the largest future of all would be held twice, and copied.
             let proxied = pin!(proxy(around, cx, &upload, &mut informer, trace));
-            unless_reset(responder, proxied).await
+            unless_reset(stream, proxied).await
         }
         Err(fault) => Err(fault),
     };
     let mut reply = match proxied {
         Ok(reply) => reply,
-        Err(fault) => return gone(fault, upload.borrow().received),
+        Err(fault) => return unanswered(fault, upload.borrow().received),
     };
     let switches = accept.is_some_and(|accept| websocket::answer(&mut reply, accept));
     let received = || upload.borrow().received;
-    let out = Out::new(client, responder, reply.deadline, &received);
-    let (mut sent, stream) = match switches {
+    let out = Out::new(client, stream, reply.deadline, &received);
+    let mut sent = match switches {
         true => begin_tunnel(&out, &reply),
-        false => (respond(out, &cx.head, &mut reply).await, None),
+        false => respond(out, &cx.head, &mut reply).await,
     };
+    let is_tunnel = switches && sent.fault.is_none();
     sent.received = upload.borrow().received;
     let grpc_status = grpc::is_call(&cx.head).then(|| grpc::ended(&reply, sent.fault.as_ref()));
     let Reply {
@@ -202,7 +192,7 @@ async fn answer<'c>(
         ..
     } = reply;
     let upstream = match body {
-        ReplyBody::Upstream(answer) if stream.is_some() => answer.into_far_end(),
+        ReplyBody::Upstream(answer) if is_tunnel => answer.into_far_end(),
         ReplyBody::Upstream(_) | ReplyBody::Local(_) | ReplyBody::Abort => None,
     };
     Done {
@@ -212,14 +202,13 @@ async fn answer<'c>(
         details,
         idle,
         upstream,
-        stream,
         grpc_status,
         rpc: None,
     }
 }
 
 /// The end of a stream that was reset before its answer began.
-fn gone(fault: Fault, received: u64) -> Done {
+fn unanswered(fault: Fault, received: u64) -> Done {
     Done {
         head: ResponseHead {
             status: 0,
@@ -238,58 +227,35 @@ fn gone(fault: Fault, received: u64) -> Done {
         },
         idle: None,
         upstream: None,
-        stream: None,
         grpc_status: None,
         rpc: None,
     }
 }
 
 /// What `work` comes to, unless the stream is reset before: then it is dropped at once, and the request to the upstream with it.
-pub(super) async fn unless_reset<T>(
-    responder: &RefCell<SendResponse<Bytes>>,
-    work: impl Future<Output = T>,
-) -> Result<T, Fault> {
+async fn unless_reset<T>(stream: &Handle, work: impl Future<Output = T>) -> Result<T, Fault> {
     let mut work = pin!(work);
     std::future::poll_fn(|cx: &mut Context<'_>| {
-        if let Poll::Ready(reset) = responder.borrow_mut().poll_reset(cx) {
-            return Poll::Ready(Err(was_reset(reset)));
+        if let Poll::Ready(broken) = stream.poll_broken(cx) {
+            return Poll::Ready(Err(gone(broken)));
         }
         work.as_mut().poll(cx).map(Ok)
     })
     .await
 }
 
-/// Why a stream is there no more.
-pub(super) fn was_reset(reset: Result<Reason, h2::Error>) -> Fault {
-    let fault = Fault::new(FaultKind::ClientGone);
-    match reset {
-        Ok(reason) => fault.because(reason.description()),
-        Err(error) => fault.because(error),
-    }
-}
-
-/// A head for the codec. None if it cannot be one of HTTP/2.
-pub(super) fn head_of(head: &ResponseHead) -> Option<Response<()>> {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(head.status).ok()?;
-    *response.headers_mut() = to_map(&head.fields)?;
-    Some(response)
-}
-
 /// Tells the client what comes before the final answer.
 struct Informer<'r> {
-    responder: &'r RefCell<SendResponse<Bytes>>,
+    stream: &'r Handle,
     /// The client waits for `100 Continue`, and has not been told.
     waits: bool,
 }
 
 impl Informer<'_> {
-    fn inform(&self, head: &ResponseHead) -> Result<(), Fault> {
-        let Some(head) = head_of(head) else {
-            return Ok(());
-        };
-        let told = self.responder.borrow_mut().send_informational(head);
-        told.map_err(|error| Fault::new(FaultKind::ClientGone).because(error))
+    /// Sends it, once the client has taken what went before.
+    async fn inform(&self, head: ResponseHead) -> Result<(), Fault> {
+        std::future::poll_fn(|cx| self.stream.poll_taken(cx)).await;
+        self.stream.send_head(head.status, &head.fields, false)
     }
 }
 
@@ -298,21 +264,19 @@ type Told<'s> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
 impl Interim for Informer<'_> {
     fn send<'s>(&'s mut self, mut head: ResponseHead) -> Told<'s> {
         strip_hop_by_hop(&mut head.fields);
-        Box::pin(std::future::ready(self.inform(&head)))
+        Box::pin(self.inform(head))
     }
 
     fn proceed<'s>(&'s mut self) -> Told<'s> {
-        let told = if std::mem::take(&mut self.waits) {
-            self.inform(&ResponseHead {
-                status: 100,
-                reason: Bytes::new(),
-                version: Version::Http2,
-                fields: ringway_protocols::Fields::new(),
-            })
-        } else {
-            Ok(())
-        };
-        Box::pin(std::future::ready(told))
+        if !std::mem::take(&mut self.waits) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(self.inform(ResponseHead {
+            status: 100,
+            reason: Bytes::new(),
+            version: Version::Http2,
+            fields: ringway_protocols::Fields::new(),
+        }))
     }
 }
 

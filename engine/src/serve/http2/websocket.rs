@@ -1,17 +1,15 @@
 //! A stream of HTTP/2 that becomes a tunnel (RFC 8441): what is CONNECT here is a GET with `Upgrade` at an upstream of HTTP/1.1.
 
-use std::cell::RefCell;
 use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
 use ringway_protocols::Fields;
+use ringway_protocols::http2::codec::Reason;
 use ringway_protocols::http2::websocket;
 
-use super::shared::Shared;
+use super::handle::Handle;
 use crate::fault::FaultKind;
 use crate::proxy::{Duplex, FarEnd, Inlet, Moved, Outlet, Reply, Writing, tunnel};
 use crate::request::LocalReply;
@@ -61,9 +59,7 @@ pub(super) fn answer(reply: &mut Reply<'_>, accept: &[u8]) -> bool {
 /// Moves bytes until both ends are done, one breaks, or nothing moves for `idle`.
 pub(super) async fn join(
     client: &Client,
-    responder: &RefCell<SendResponse<Bytes>>,
-    (stream, shared): (&mut RecvStream, &Shared),
-    send: SendStream<Bytes>,
+    stream: &Handle,
     upstream: FarEnd,
     idle: Duration,
     sent: &mut Sent,
@@ -72,17 +68,13 @@ pub(super) async fn join(
     stats.upgrades_total.inc();
     stats.upgrades_active.inc();
     let moved = Moved::default();
-    let mut inlet = Incoming {
-        stream,
-        shared,
-        held: 0,
-    };
-    let mut outlet = Outgoing { stream: send };
+    let mut inlet = Incoming { stream, held: 0 };
+    let mut outlet = Outgoing { stream };
     let ours = Duplex::Stream(&mut inlet, &mut outlet);
     let pipes = &client.local.pipes;
     if !tunnel(ours, upstream, idle, &client.timer, pipes, &moved).await {
         // RFC 8441 §5: a connection that breaks is a stream that is cancelled.
-        responder.borrow_mut().send_reset(Reason::CANCEL);
+        stream.reset(Reason::CANCEL);
     }
     stats.upgrades_active.dec();
     sent.received += moved.up.get();
@@ -91,64 +83,47 @@ pub(super) async fn join(
 
 /// What the client sends.
 struct Incoming<'s> {
-    stream: &'s mut RecvStream,
-    shared: &'s Shared,
+    stream: &'s Handle,
     /// Handed out, and not yet given back to its window.
     held: usize,
 }
 
 impl Inlet for Incoming<'_> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        let held = std::mem::take(&mut self.held);
-        // It fails only for a stream that has ended, which has no window.
-        let _ended = self.stream.flow_control().release_capacity(held);
-        self.shared.passed(held);
-        loop {
-            let Some(bytes) = ready!(self.stream.poll_data(cx)) else {
-                return Poll::Ready(Ok(None));
-            };
-            let bytes = bytes.map_err(io::Error::other)?;
-            if !bytes.is_empty() {
-                self.held = bytes.len();
-                return Poll::Ready(Ok(Some(bytes)));
-            }
-        }
+        self.stream.release(std::mem::take(&mut self.held));
+        let next = ready!(self.stream.poll_data(cx)).map_err(io::Error::other)?;
+        self.held = next.as_ref().map_or(0, Bytes::len);
+        Poll::Ready(Ok(next))
     }
 }
 
 /// What the client gets.
-struct Outgoing {
-    stream: SendStream<Bytes>,
+struct Outgoing<'s> {
+    stream: &'s Handle,
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     async fn write_all(&mut self, mut data: Bytes, moved: &dyn Fn(usize)) -> io::Result<()> {
         while !data.is_empty() {
-            self.stream.reserve_capacity(data.len());
-            let room = match self.stream.capacity() {
-                0 => std::future::poll_fn(|cx| self.stream.poll_capacity(cx)).await,
-                room => Some(Ok(room)),
-            };
-            let room = room
-                .ok_or(io::ErrorKind::BrokenPipe)?
-                .map_err(io::Error::other)?;
+            let room = std::future::poll_fn(|cx| self.stream.poll_room(cx)).await;
+            let room = room.map_err(io::Error::other)?;
             let some = data.split_to(room.min(data.len()));
             moved(some.len());
             self.stream
-                .send_data(some, false)
+                .send_data(&some, false)
                 .map_err(io::Error::other)?;
         }
         Ok(())
     }
 }
 
-impl Outlet for Outgoing {
+impl Outlet for Outgoing<'_> {
     fn write<'s>(&'s mut self, data: Bytes, moved: &'s dyn Fn(usize)) -> Writing<'s> {
         Box::pin(self.write_all(data, moved))
     }
 
     fn finish(&mut self) {
         // It fails only for a stream that has ended.
-        let _ended = self.stream.send_data(Bytes::new(), true);
+        let _ended = self.stream.send_data(&[], true);
     }
 }

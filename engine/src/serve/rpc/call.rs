@@ -104,7 +104,6 @@ fn answer(shared: &Shared, call: &Frame, reply: Reply<'_>) -> Done {
         details,
         idle: None,
         upstream: None,
-        stream: None,
         grpc_status: None,
         rpc: Some(end),
     }

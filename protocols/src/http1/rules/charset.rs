@@ -66,7 +66,7 @@ pub(super) fn is_plain(byte: u8) -> bool {
 }
 
 /// RFC 9110 §5.6.2: `token`, not empty.
-pub(in crate::http1) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && all(bytes, TOKEN)
 }
 

@@ -9,6 +9,7 @@ mod line;
 
 pub(crate) use authority::authority;
 pub(super) use charset::is_tchar;
+pub(crate) use charset::is_token;
 pub(super) use chunk::chunk_line;
 pub(super) use field::field;
 pub(crate) use field::{is_forbidden_trailer, name as field_name, unambiguous};

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use h2::PingPong;
 use h2::client::{self, Connection, SendRequest};
 use ringway_config::Http2;
 
@@ -18,7 +19,7 @@ use crate::net::{self, PollIo, Pump, Stream, poll_io};
 pub(super) struct Driver {
     connection: Box<Connection<PollIo, Bytes>>,
     pump: Pump,
-    pulse: Pulse,
+    pulse: Pulse<PingPong>,
 }
 
 impl Driver {
