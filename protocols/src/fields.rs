@@ -1,6 +1,6 @@
 //! The fields of a message: in order, in the case they came in, without a copy of each.
 //!
-//! A parsed head is one slice of the read buffer; a field is two spans of it. A field that the proxy adds owns its bytes.
+//! A parsed head is one slice of the read buffer; a field is two spans of it. Those that the proxy adds lie together in bytes of their own.
 //! Names that the proxy itself has to know carry a [`FieldId`], so that the request path compares a byte and not a string.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -126,59 +126,30 @@ fn differs(known: u64, name: u64) -> u64 {
     (known ^ name) & !((known & LETTER) >> 1)
 }
 
-/// Nearly all are of the first kind, so that what is rare is kept apart: the list of a browser's head stays below the size from
-/// which on allocators are slow.
-#[derive(Clone, Debug)]
-enum Entry {
-    /// Parts of the head as it came: offset and length.
-    Span {
-        id: FieldId,
-        name: (u32, u32),
-        value: (u32, u32),
-    },
-    /// Bytes of our own.
-    Owned(Box<Own>),
-}
-
-#[derive(Clone, Debug)]
-struct Own {
+/// Where a field lies: offset and length.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
     id: FieldId,
-    name: Bytes,
-    value: Bytes,
+    /// In our own bytes, not in the head as it came.
+    ours: bool,
+    name: (u32, u32),
+    value: (u32, u32),
 }
 
 impl Entry {
-    fn own(name: Bytes, value: Bytes) -> Self {
-        let id = FieldId::of(&name);
-        Self::Owned(Box::new(Own { id, name, value }))
+    /// The bytes in which it lies.
+    #[inline]
+    fn of<'a>(&self, raw: &'a [u8], ours: &'a [u8]) -> &'a [u8] {
+        if self.ours { ours } else { raw }
     }
 
-    fn id(&self) -> FieldId {
-        match self {
-            Self::Span { id, .. } => *id,
-            Self::Owned(own) => own.id,
-        }
-    }
-
-    fn name<'a>(&'a self, raw: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::Span { name, .. } => part(raw, *name),
-            Self::Owned(own) => &own.name,
-        }
-    }
-
-    fn value<'a>(&'a self, raw: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::Span { value, .. } => part(raw, *value),
-            Self::Owned(own) => &own.value,
-        }
-    }
-
-    fn field<'a>(&'a self, raw: &'a [u8]) -> Field<'a> {
+    #[inline]
+    fn field<'a>(&self, raw: &'a [u8], ours: &'a [u8]) -> Field<'a> {
+        let all = self.of(raw, ours);
         Field {
-            id: self.id(),
-            name: self.name(raw),
-            value: self.value(raw),
+            id: self.id,
+            name: part(all, self.name),
+            value: part(all, self.value),
         }
     }
 }
@@ -204,8 +175,13 @@ pub struct Field<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     raw: Bytes,
+    /// The names and values of fields of our own, one behind the other.
+    ours: Vec<u8>,
     list: Vec<Entry>,
 }
+
+/// What most heads have room for in what is added to them.
+const OURS: usize = 128;
 
 impl Fields {
     /// No fields.
@@ -217,23 +193,34 @@ impl Fields {
     pub fn over(raw: Bytes, capacity: usize) -> Self {
         Self {
             raw,
+            ours: Vec::new(),
             list: Vec::with_capacity(capacity),
         }
     }
 
     /// Adds a field that lies in `raw`: `name` and `value` are (offset, length). A span outside `raw` reads as empty.
     pub fn push_span(&mut self, id: FieldId, name: (u32, u32), value: (u32, u32)) {
-        self.list.push(Entry::Span { id, name, value });
+        self.list.push(Entry {
+            id,
+            ours: false,
+            name,
+            value,
+        });
     }
 
     /// As [`Self::push_span`], and instead of an earlier one of just that name: for headers that are a map to who reads them, in which the
     /// last of a name counts.
     pub fn put_span(&mut self, id: FieldId, name: (u32, u32), value: (u32, u32)) {
         let new = part(&self.raw, name);
-        let is_it = |entry: &Entry| entry.id() == id && entry.name(&self.raw) == new;
+        let is_it = |entry: &Entry| entry.id == id && self.name(entry) == new;
         let place = self.list.iter().position(is_it);
         if let Some(old) = place.and_then(|at| self.list.get_mut(at)) {
-            *old = Entry::Span { id, name, value };
+            *old = Entry {
+                id,
+                ours: false,
+                name,
+                value,
+            };
         } else {
             self.push_span(id, name, value);
         }
@@ -250,54 +237,74 @@ impl Fields {
     }
 
     /// Adds a field of our own at the end.
-    pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.list.push(Entry::own(name.into(), value.into()));
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let entry = self.own(name.as_ref(), value.as_ref());
+        self.list.push(entry);
     }
 
     /// Replaces all fields of that name by one, at the place of the first, or at the end.
-    pub fn set(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
-        let name = name.into();
-        let at = self.position(&name);
-        self.remove(&name);
+    pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let name = name.as_ref();
+        let at = self.position(name);
+        self.remove(name);
         let at = at.unwrap_or(self.list.len()).min(self.list.len());
-        self.list.insert(at, Entry::own(name, value.into()));
+        let entry = self.own(name, value.as_ref());
+        self.list.insert(at, entry);
+    }
+
+    /// A field of our own, not yet in the list.
+    fn own(&mut self, name: &[u8], value: &[u8]) -> Entry {
+        if self.ours.is_empty() {
+            self.ours.reserve(OURS.max(name.len() + value.len()));
+        }
+        Entry {
+            id: FieldId::of(name),
+            ours: true,
+            name: self.keep(name),
+            value: self.keep(value),
+        }
+    }
+
+    /// Copies bytes behind our own; says where they lie. Beyond 4 GiB they read as empty.
+    fn keep(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let at = u32::try_from(self.ours.len()).unwrap_or(u32::MAX);
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.ours.extend_from_slice(bytes);
+        (at, len)
     }
 
     /// Drops all fields of that name, whatever its case; says how many.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         let before = self.list.len();
-        let raw = std::mem::take(&mut self.raw);
-        self.list
-            .retain(|entry| !entry.name(&raw).eq_ignore_ascii_case(name));
-        self.raw = raw;
+        self.retain(|field| !field.name.eq_ignore_ascii_case(name));
         before - self.list.len()
     }
 
     /// Keeps only the fields for which `keep` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
-        let raw = std::mem::take(&mut self.raw);
-        self.list.retain(|entry| keep(entry.field(&raw)));
-        self.raw = raw;
+        let Self { raw, ours, list } = self;
+        list.retain(|entry| keep(entry.field(raw, ours)));
     }
 
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.list.iter().map(|entry| entry.field(&self.raw))
+        self.list
+            .iter()
+            .map(|entry| entry.field(&self.raw, &self.ours))
     }
 
-    /// All fields in order: their ids and names, and their values as parts of the bytes that they share.
+    /// All fields in order: their ids and names, and their values as parts of bytes that they share.
     pub fn shared(&self) -> impl Iterator<Item = (FieldId, &[u8], Bytes)> {
-        self.list.iter().map(|entry| match entry {
-            Entry::Span { id, name, value } => {
-                let (at, len) = (value.0 as usize, value.1 as usize);
-                let end = at.saturating_add(len);
-                let value = match self.raw.get(at..end) {
-                    Some(_) => self.raw.slice(at..end),
-                    None => Bytes::new(),
-                };
-                (*id, part(&self.raw, *name), value)
-            }
-            Entry::Owned(own) => (own.id, &own.name[..], own.value.clone()),
+        let ours = Bytes::copy_from_slice(&self.ours);
+        self.list.iter().map(move |entry| {
+            let all = if entry.ours { &ours } else { &self.raw };
+            let (at, len) = (entry.value.0 as usize, entry.value.1 as usize);
+            let end = at.saturating_add(len);
+            let value = match all.get(at..end) {
+                Some(_) => all.slice(at..end),
+                None => Bytes::new(),
+            };
+            (entry.id, self.name(entry), value)
         })
     }
 
@@ -314,10 +321,7 @@ impl Fields {
 
     /// The first value of a known field.
     pub fn known(&self, id: FieldId) -> Option<&[u8]> {
-        self.list
-            .iter()
-            .find(|entry| entry.id() == id)
-            .map(|entry| entry.value(&self.raw))
+        self.all_known(id).next()
     }
 
     /// All values of that name, in order.
@@ -331,8 +335,8 @@ impl Fields {
     pub fn all_known(&self, id: FieldId) -> impl Iterator<Item = &[u8]> {
         self.list
             .iter()
-            .filter(move |entry| entry.id() == id)
-            .map(|entry| entry.value(&self.raw))
+            .filter(move |entry| entry.id == id)
+            .map(|entry| part(entry.of(&self.raw, &self.ours), entry.value))
     }
 
     /// How many there are.
@@ -343,6 +347,10 @@ impl Fields {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    fn name(&self, entry: &Entry) -> &[u8] {
+        part(entry.of(&self.raw, &self.ours), entry.name)
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
@@ -406,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_field_of_a_head_takes_little_room() {
-        assert!(size_of::<Entry>() <= 24, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 20, "{}", size_of::<Entry>());
     }
 
     #[test]

@@ -216,7 +216,7 @@ mod tests {
         let mut request = sample("POST", "/a.B/C", &fields);
         now(filter.on_request(&mut request));
         let mut head = response(200);
-        head.fields.push("content-type", answer.to_owned());
+        head.fields.push("content-type", answer);
         now(filter.on_response(&request, &mut head));
         let text = |fields: &Fields| {
             String::from_utf8_lossy(fields.known(FieldId::ContentType).unwrap()).into_owned()

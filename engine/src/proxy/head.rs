@@ -149,18 +149,17 @@ fn client_cert(fields: &mut Fields, intro: &Introduction, how: ClientCertField) 
 }
 
 /// A random UUID (RFC 9562 §5.4).
-fn request_id(rng: &Rng) -> Bytes {
+fn request_id(rng: &Rng) -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let bits = (u128::from(rng.next()) << 64) | u128::from(rng.next());
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let mut id = Vec::with_capacity(36);
-    for nibble in 0..32_u32 {
-        if matches!(nibble, 8 | 12 | 16 | 20) {
-            id.push(b'-');
-        }
-        id.push(HEX[(bits >> (124 - 4 * nibble)) as usize & 15]);
+    let mut id = [b'-'; 36];
+    let digits = id.iter_mut().enumerate();
+    let digits = digits.filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+    for (nibble, (_, digit)) in digits.enumerate() {
+        *digit = HEX[(bits >> (124 - 4 * nibble)) as usize & 15];
     }
-    id.into()
+    id
 }
 
 /// Takes off an answer what concerns one connection only, and adds what a proxy adds.
