@@ -230,7 +230,7 @@ impl Cluster {
         host: &Rc<Host>,
         group: Option<&Rc<Group>>,
         timer: &Timer,
-    ) -> Result<Box<Connection>, Fault> {
+    ) -> Result<Connection, Fault> {
         let apart = group.map(|group| host.apart(group));
         let host = apart.as_ref().unwrap_or(host);
         let places = self.places(host).await?;

@@ -269,7 +269,7 @@ impl Cluster {
     }
 
     /// Keeps a connection that is in step for the next request, within the pool's limits.
-    pub(crate) fn park(&self, mut connection: Box<Connection>) {
+    pub(crate) fn park(&self, mut connection: Connection) {
         if self.gate.wants_room(connection.host.id()) {
             self.stats.upstream_cx_closed_for_room.inc();
         } else {

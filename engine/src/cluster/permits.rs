@@ -10,7 +10,7 @@ use super::{Cluster, Connection, Full, Host, HostPlace, Permit, RequestPlaces};
 use crate::fault::{Fault, FaultKind, Retry};
 
 /// What a request for a connection gets.
-pub(super) enum Admitted<C = Box<Connection>> {
+pub(super) enum Admitted<C = Connection> {
     Kept(C),
     New(Option<Permit>),
 }

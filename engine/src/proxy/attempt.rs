@@ -127,7 +127,7 @@ struct Noted<'n> {
 impl Interim for Noted<'_> {
     fn send<'s>(
         &'s mut self,
-        head: ResponseHead,
+        head: Box<ResponseHead>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
         self.moved.set(now_millis());
         self.inner.send(head)

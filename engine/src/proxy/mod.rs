@@ -49,7 +49,7 @@ pub(crate) trait Interim {
     /// An interim answer (1xx, neither 100 nor 101).
     fn send<'s>(
         &'s mut self,
-        head: ResponseHead,
+        head: Box<ResponseHead>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
     /// The body is wanted now: `100 Continue`, if the client waits for it.
     fn proceed<'s>(&'s mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
@@ -61,7 +61,7 @@ pub(crate) struct NoInterim;
 impl Interim for NoInterim {
     fn send<'s>(
         &'s mut self,
-        _: ResponseHead,
+        _: Box<ResponseHead>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -106,9 +106,9 @@ pub(crate) struct Trace<'c> {
     pub(crate) held: Option<Held<'c>>,
 }
 
-/// An answer for the client.
+/// An answer for the client. Its parts are boxed: it goes back through all of the request's futures, each of which has room for it.
 pub(crate) struct Reply<'a> {
-    pub(crate) head: ResponseHead,
+    pub(crate) head: Box<ResponseHead>,
     pub(crate) body: ReplyBody<'a>,
     /// Response flag and details for the outcome.
     pub(crate) flag: &'static str,
@@ -123,7 +123,7 @@ pub(crate) struct Reply<'a> {
 pub(crate) enum ReplyBody<'a> {
     /// Made here.
     Local(Bytes),
-    /// An upstream's. Boxed: a reply goes back through all of the request's futures, each of which has room for one.
+    /// An upstream's.
     Upstream(Box<AnswerBody<'a>>),
     /// None: the connection is closed without an answer.
     Abort,
@@ -367,12 +367,12 @@ fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
 }
 
 fn local_reply<'a>(reply: LocalReply) -> Reply<'a> {
-    let head = ResponseHead {
+    let head = Box::new(ResponseHead {
         status: reply.status,
         reason: Bytes::new(),
         version: Version::Http11,
         fields: reply.fields,
-    };
+    });
     Reply {
         head,
         body: ReplyBody::Local(reply.body),

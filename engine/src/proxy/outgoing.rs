@@ -1,6 +1,5 @@
 //! A request as it goes to an upstream: plain values, which each protocol of upstreams renders in its own way.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -37,8 +36,6 @@ pub(crate) struct Outgoing<'r> {
     pub(crate) expires: Option<Instant>,
     /// The call, if it is a frame of an RPC protocol.
     pub(crate) rpc: Option<&'r Rc<RpcCall>>,
-    /// The head for HTTP/1 upstreams, once one was asked for.
-    http1: OnceCell<Bytes>,
 }
 
 impl<'r> Outgoing<'r> {
@@ -63,7 +60,6 @@ impl<'r> Outgoing<'r> {
             call: false,
             expires: None,
             rpc: None,
-            http1: OnceCell::new(),
         }
     }
 
@@ -82,15 +78,6 @@ impl<'r> Outgoing<'r> {
     fn grpc_timeout(&self) -> Option<String> {
         let left = |end: Instant| end.saturating_duration_since(Instant::now());
         Some(grpc::timeout_text(left(self.expires?)))
-    }
-
-    /// The head as bytes for an HTTP/1.1 upstream: made once for all tries, unless it says what time is left.
-    pub(super) fn http1(&self) -> Bytes {
-        if self.expires.is_some() {
-            return self.write_http1().freeze();
-        }
-        let written = self.http1.get_or_init(|| self.write_http1().freeze());
-        written.clone()
     }
 
     /// The head for an HTTP/2 upstream: fields of a connection have been dropped before, and `host` is the authority
@@ -124,7 +111,8 @@ impl<'r> Outgoing<'r> {
         Some(request)
     }
 
-    fn write_http1(&self) -> BytesMut {
+    /// The head as bytes for an HTTP/1.1 upstream.
+    pub(super) fn http1(&self) -> BytesMut {
         let size: usize = self
             .fields
             .iter()

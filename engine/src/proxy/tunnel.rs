@@ -88,7 +88,7 @@ impl Outlet for Sender {
 
 /// The upstream's end of a tunnel, after its answer has switched to one.
 pub(crate) enum FarEnd {
-    Http1(Box<Connection>),
+    Http1(Connection),
     Http2(Receiving, Sender),
 }
 

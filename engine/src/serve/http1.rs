@@ -318,7 +318,7 @@ async fn answer<'c>(
 
 /// A request that has been answered.
 pub(super) struct Done {
-    pub(super) head: ResponseHead,
+    pub(super) head: Box<ResponseHead>,
     pub(super) sent: Sent,
     pub(super) flag: &'static str,
     pub(super) details: &'static str,
@@ -331,6 +331,8 @@ pub(super) struct Done {
     pub(super) rpc: Option<RpcEnd>,
 }
 
+/// Inlined, so that it is made where it is kept and not copied there.
+#[inline(always)]
 pub(super) fn request_cx(client: &Client, head: RequestHead) -> RequestCx {
     let mut peer = client.peer();
     if client.intro.trusted {
@@ -476,7 +478,7 @@ fn gone() -> Fault {
 type Told<'s> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
 
 impl Interim for Informer<'_> {
-    fn send<'s>(&'s mut self, mut head: ResponseHead) -> Told<'s> {
+    fn send<'s>(&'s mut self, mut head: Box<ResponseHead>) -> Told<'s> {
         Box::pin(async move {
             if !self.speaks_11 {
                 return Ok(());

@@ -77,12 +77,12 @@ pub(super) fn own_reply<'a>(reply: LocalReply) -> Reply<'a> {
         details,
         flag,
     } = reply;
-    let head = ResponseHead {
+    let head = Box::new(ResponseHead {
         status,
         reason: Bytes::new(),
         version: Version::Http11,
         fields,
-    };
+    });
     Reply {
         head,
         body: ReplyBody::Local(body),

@@ -130,7 +130,7 @@ impl<'c> Passing<'c> {
     }
 
     /// A connection to a host of the cluster: nothing has been sent yet, so that another host may always be tried.
-    async fn connect(&mut self) -> Result<(Active, Box<Upstream>), Fault> {
+    async fn connect(&mut self) -> Result<(Active, Upstream), Fault> {
         let Client { local, timer, .. } = self.client;
         let limit = self.chain.proxy.connect_attempts;
         let peer = self.client.peer();

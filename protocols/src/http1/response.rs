@@ -16,8 +16,8 @@ const PREFIX: &[u8] = b"HTTP/";
 /// An answer's head and what follows from it.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The head. Fields of one hop are still in it: see [`super::strip_hop_by_hop`].
-    pub head: ResponseHead,
+    /// The head. Fields of one hop are still in it: see [`super::strip_hop_by_hop`]. Boxed, for it goes through many hands.
+    pub head: Box<ResponseHead>,
     /// How the body is framed here. `Content-Length` may be another where there is no body: HEAD, 304.
     pub framing: Framing,
     /// Whether another request may be sent on the connection once the body has ended.
@@ -146,12 +146,12 @@ fn finish(
     Ok(Response {
         framing,
         keep_alive: persistent && clean && framing != Framing::Close,
-        head: ResponseHead {
+        head: Box::new(ResponseHead {
             status,
             reason,
             version,
             fields,
-        },
+        }),
     })
 }
 

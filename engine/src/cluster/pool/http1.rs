@@ -21,24 +21,31 @@ pub(in crate::cluster) struct Kept(RefCell<Vec<Parked>>);
 /// A connection's places under limits, given back with it.
 pub(in crate::cluster) type Places = (Option<Permit>, Option<HostPlace>);
 
-struct Parked {
-    stream: Stream,
-    places: Places,
+/// A connection, whoever has it. On the heap, where it stays from use to use.
+struct Wire {
+    reader: Reader,
+    /// Not while a request's body is being sent, which has it.
+    writer: Option<Writer>,
+    /// Requests sent over it.
     served: u64,
-    since: u64,
     born: u64,
+    _places: Places,
+}
+
+struct Parked {
+    wire: Box<Wire>,
+    since: u64,
 }
 
 impl Kept {
     /// The newest kept connection that its other end has left open and silent.
-    pub(in crate::cluster) fn unpark(&self, host: &Rc<Host>) -> Option<Box<Connection>> {
+    pub(in crate::cluster) fn unpark(&self, host: &Rc<Host>) -> Option<Connection> {
         loop {
             let mut parked = self.0.borrow_mut().pop()?;
             host.cluster.upstream_cx_idle.dec();
-            let silent = is_silent(&mut parked.stream) && !parked.stream.reader.has_unseen();
-            let (born, places) = (parked.born, parked.places);
-            let connection =
-                Connection::over(parked.stream, parked.served, Some(born), host, places);
+            let reader = &mut parked.wire.reader;
+            let silent = is_silent(reader) && !reader.has_unseen();
+            let connection = Connection::over(parked.wire, true, host);
             if silent {
                 return Some(connection);
             }
@@ -57,8 +64,8 @@ impl Kept {
         let mut kept = self.0.borrow_mut();
         let mut at = 0;
         while let Some(parked) = kept.get_mut(at) {
-            let old = parked.since <= oldest || parked.born <= eldest;
-            if old || !is_silent(&mut parked.stream) {
+            let old = parked.since <= oldest || parked.wire.born <= eldest;
+            if old || !is_silent(&mut parked.wire.reader) {
                 closed.push(kept.remove(at));
             } else {
                 at += 1;
@@ -68,7 +75,7 @@ impl Kept {
         for parked in closed {
             host.cluster.upstream_cx_closed_idle.inc();
             host.cluster.upstream_cx_idle.dec();
-            close(host, parked.stream);
+            close(host, *parked.wire);
         }
     }
 
@@ -81,7 +88,7 @@ impl Kept {
         let parked = kept.remove(0);
         drop(kept);
         host.cluster.upstream_cx_idle.dec();
-        close(host, parked.stream);
+        close(host, *parked.wire);
         true
     }
 
@@ -99,158 +106,164 @@ impl Kept {
     pub(in crate::cluster) fn close(&self, host: &Host) {
         for parked in self.0.take() {
             host.cluster.upstream_cx_idle.dec();
-            close(host, parked.stream);
+            close(host, *parked.wire);
         }
     }
 }
 
-fn close(host: &Host, stream: Stream) {
+fn close(host: &Host, wire: Wire) {
     host.stats.cx_active.dec();
     host.cluster.upstream_cx_active.dec();
     host.cluster.upstream_cx_destroyed.inc();
-    stream.close();
+    wire.close();
+}
+
+impl Wire {
+    /// Closes it in order; without its writer, nothing can be said.
+    fn close(self) {
+        let Self { reader, writer, .. } = self;
+        if let Some(writer) = writer {
+            Stream { reader, writer }.close();
+        }
+    }
+
+    fn age(&self) -> Duration {
+        Duration::from_millis(now_millis().saturating_sub(self.born))
+    }
 }
 
 /// Nothing has come and the other end is open. The read that this starts is the one that will take the next answer.
-fn is_silent(stream: &mut Stream) -> bool {
-    stream.reader.input.is_empty()
-        && stream
-            .reader
+fn is_silent(reader: &mut Reader) -> bool {
+    reader.input.is_empty()
+        && reader
             .poll_fill(ANSWER_READ, &mut Context::from_waker(Waker::noop()))
             .is_pending()
 }
 
 /// A connection to a host, in use by one request. Dropped, it is closed.
-///
-/// Boxed from the start: it goes through the hands of many futures, and by value each would have room for it.
 pub(crate) struct Connection {
-    reader: Option<Reader>,
-    writer: Option<Writer>,
-    /// Requests sent over it before.
-    served: u64,
-    /// Its end is the connection's end: it was not kept.
-    closes: bool,
-    born: u64,
+    /// None once it is kept.
+    wire: Option<Box<Wire>>,
     /// It was kept from an earlier request: its other end may have closed it meanwhile.
     pub(crate) reused: bool,
     pub(crate) host: Rc<Host>,
-    places: Places,
 }
 
 impl Connection {
-    pub(in crate::cluster) fn new(stream: Stream, host: &Rc<Host>, places: Places) -> Box<Self> {
+    pub(in crate::cluster) fn new(stream: Stream, host: &Rc<Host>, places: Places) -> Self {
         host.stats.cx_active.inc();
         host.cluster.upstream_cx_active.inc();
-        Self::over(stream, 0, None, host, places)
-    }
-
-    fn over(
-        stream: Stream,
-        served: u64,
-        born: Option<u64>,
-        host: &Rc<Host>,
-        places: Places,
-    ) -> Box<Self> {
-        Box::new(Self {
-            reader: Some(stream.reader),
+        let wire = Wire {
+            reader: stream.reader,
             writer: Some(stream.writer),
-            served,
-            closes: true,
-            reused: born.is_some(),
-            born: born.unwrap_or_else(now_millis),
-            host: Rc::clone(host),
-            places,
-        })
+            served: 0,
+            born: now_millis(),
+            _places: places,
+        };
+        Self::over(Box::new(wire), false, host)
     }
 
-    /// Takes both sides out; what is not put back is closed by whoever drops it.
-    pub(crate) fn take(&mut self) -> Option<(Reader, Writer)> {
-        Some((self.reader.take()?, self.writer.take()?))
+    fn over(wire: Box<Wire>, reused: bool, host: &Rc<Host>) -> Self {
+        Self {
+            wire: Some(wire),
+            reused,
+            host: Rc::clone(host),
+        }
     }
 
     /// Both sides.
     pub(crate) fn both(&mut self) -> Option<(&mut Reader, &mut Writer)> {
-        Some((self.reader.as_mut()?, self.writer.as_mut()?))
+        let (reader, writer) = self.sides()?;
+        Some((reader, writer.as_mut()?))
+    }
+
+    /// Both sides, of which the writing one may be taken out; without it the connection is not kept.
+    pub(crate) fn sides(&mut self) -> Option<(&mut Reader, &mut Option<Writer>)> {
+        let wire = self.wire.as_mut()?;
+        Some((&mut wire.reader, &mut wire.writer))
     }
 
     /// Closes it with a reset, so that the host sees that what it got is not whole.
     pub(crate) fn abort(mut self) {
-        if let Some((reader, writer)) = self.take() {
+        self.count_end();
+        if let Some(wire) = self.wire.take()
+            && let Wire {
+                reader,
+                writer: Some(writer),
+                ..
+            } = *wire
+        {
             Stream { reader, writer }.abort();
         }
     }
 
     /// The reading side.
     pub(crate) fn reader(&mut self) -> Option<&mut Reader> {
-        self.reader.as_mut()
-    }
-
-    /// Puts the reading side back.
-    pub(crate) fn put_reader(&mut self, reader: Reader) {
-        self.reader = Some(reader);
+        Some(&mut self.wire.as_mut()?.reader)
     }
 
     /// Puts the writing side back.
     pub(crate) fn put_writer(&mut self, writer: Writer) {
-        self.writer = Some(writer);
-    }
-
-    fn age(&self) -> Duration {
-        Duration::from_millis(now_millis().saturating_sub(self.born))
+        if let Some(wire) = &mut self.wire {
+            wire.writer = Some(writer);
+        }
     }
 
     /// Keeps it for the next request, if it is in step: nothing half sent, nothing more to say, and the other end open.
     pub(in crate::cluster) fn park(&mut self, pool: &Pool) {
-        self.served += 1;
+        if let Some(wire) = &mut self.wire {
+            wire.served += 1;
+        }
         self.keep(pool);
     }
 
     /// The same of one that has served nobody yet.
     pub(in crate::cluster) fn keep(&mut self, pool: &Pool) {
-        let host = Rc::clone(&self.host);
-        let Some((reader, writer)) = self.take() else {
+        let host = &self.host;
+        let Some(wire) = &mut self.wire else {
             return;
         };
-        let mut stream = Stream { reader, writer };
-        let refused = if pool.max_requests.is_some_and(|max| self.served >= max) {
+        let Some(writer) = &wire.writer else {
+            return;
+        };
+        let refused = if pool.max_requests.is_some_and(|max| wire.served >= max) {
             Some(&host.cluster.upstream_cx_destroyed_max_requests)
-        } else if pool.max_age.is_some_and(|max| self.age() >= max) {
+        } else if pool.max_age.is_some_and(|max| wire.age() >= max) {
             Some(&host.cluster.upstream_cx_destroyed_max_age)
         } else if host.http1.0.borrow().len() >= pool.max_idle as usize {
             Some(&host.cluster.upstream_cx_idle_overflow)
-        } else if !stream.reader.input.is_empty() {
+        } else if !wire.reader.input.is_empty() {
             Some(&host.cluster.stray_bytes)
         } else {
             None
         };
         if let Some(counter) = refused {
             counter.inc();
-        } else if !host.is_retired() && !stream.writer.is_broken() && is_silent(&mut stream) {
+        } else if !host.is_retired()
+            && !writer.is_broken()
+            && is_silent(&mut wire.reader)
+            && let Some(wire) = self.wire.take()
+        {
             host.cluster.upstream_cx_idle.inc();
             host.http1.0.borrow_mut().push(Parked {
-                stream,
-                served: self.served,
+                wire,
                 since: now_millis(),
-                born: self.born,
-                places: std::mem::take(&mut self.places),
             });
-            self.closes = false;
-            return;
         }
-        (self.reader, self.writer) = (Some(stream.reader), Some(stream.writer));
+    }
+
+    fn count_end(&self) {
+        self.host.stats.cx_active.dec();
+        self.host.cluster.upstream_cx_active.dec();
+        self.host.cluster.upstream_cx_destroyed.inc();
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.closes {
-            return;
-        }
-        self.host.stats.cx_active.dec();
-        self.host.cluster.upstream_cx_active.dec();
-        self.host.cluster.upstream_cx_destroyed.inc();
-        if let Some((reader, writer)) = self.take() {
-            Stream { reader, writer }.close();
+        if let Some(wire) = self.wire.take() {
+            self.count_end();
+            wire.close();
         }
     }
 }

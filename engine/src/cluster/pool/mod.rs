@@ -12,7 +12,7 @@ pub(crate) use rpc::Slot as RpcSlot;
 /// could meet.
 pub(crate) enum Lease {
     /// A connection of its own.
-    Http1(Box<Connection>),
+    Http1(Connection),
     /// A place on a connection that others use too.
     Http2(Slot),
     /// A place for a call on a connection of an RPC protocol.

@@ -20,7 +20,7 @@ const BULK_READ: usize = 68 << 10;
 pub(crate) struct Body<'a> {
     /// Sending the request, if it goes on behind the answer. Dropped before the connection, whose writer it holds.
     outgoing: Option<SendFuture<'a>>,
-    connection: Option<Box<Connection>>,
+    connection: Option<Connection>,
     decoder: BodyDecoder,
     framing: Framing,
     keep_alive: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Body<'a> {
 impl<'a> Body<'a> {
     pub(in crate::proxy) fn new(
         response: &Response,
-        connection: Box<Connection>,
+        connection: Connection,
         outgoing: Option<SendFuture<'a>>,
         active: Active,
         cluster: Rc<Cluster>,
@@ -148,7 +148,7 @@ impl<'a> Body<'a> {
     }
 
     /// The connection itself, after a 101.
-    pub(super) fn into_connection(mut self) -> Option<Box<Connection>> {
+    pub(super) fn into_connection(mut self) -> Option<Connection> {
         self.connection.take()
     }
 

@@ -18,7 +18,7 @@ use crate::filter::{BadBody, Transforms};
 
 /// An answer whose head is here.
 pub(crate) struct Answer<'a> {
-    pub(crate) head: ResponseHead,
+    pub(crate) head: Box<ResponseHead>,
     pub(crate) body: Box<AnswerBody<'a>>,
     /// From sending the request to its head.
     pub(crate) service_time: Duration,

@@ -32,15 +32,12 @@ pub(in crate::proxy) type SendFuture<'a> =
 /// Sends the request over the connection and reads the head of the final answer. Dropped, it closes the connection.
 pub(super) async fn exchange<'a>(
     sending: &Sending<'_>,
-    mut connection: Box<Connection>,
+    mut connection: Connection,
     active: Active,
     upload: &SharedUpload<'a>,
     interim: &mut dyn Interim,
     timer: &Timer,
-) -> Result<(ResponseHead, Body<'a>), Fault> {
-    let Some((mut reader, writer)) = connection.take() else {
-        return Err(Fault::new(FaultKind::Internal));
-    };
+) -> Result<(Box<ResponseHead>, Body<'a>), Fault> {
     let mut parser = ResponseParser::new();
     let mut heads = Heads {
         sending,
@@ -48,28 +45,12 @@ pub(super) async fn exchange<'a>(
         interim,
         reused: connection.reused,
     };
-    let (mut response, rest) = heads
-        .send_and_read(&mut reader, writer, upload, timer)
-        .await?;
-    let rest = match rest {
-        Rest::Sent(writer) => {
-            connection.put_writer(writer);
-            None
-        }
-        Rest::Going(future) => Some(future),
-    };
-    connection.put_reader(reader);
+    let (mut response, rest) = pin!(heads.send_and_read(&mut connection, upload, timer)).await?;
     // A head is small and lives to the end of the request; the buffer it came in is large and wanted for the next read.
     response.head.detach();
     let cluster = Rc::clone(sending.cluster);
     let body = Body::new(&response, connection, rest, active, cluster);
     Ok((response.head, body))
-}
-
-/// What is left to send when the answer's head is here.
-enum Rest<'a> {
-    Sent(Writer),
-    Going(SendFuture<'a>),
 }
 
 /// Reads the heads of one request's answers.
@@ -88,20 +69,42 @@ enum Came {
 }
 
 impl Heads<'_> {
+    /// Gives the sending too, if it goes on behind the answer: then it has the connection's writer.
     async fn send_and_read<'a>(
+        &mut self,
+        connection: &mut Connection,
+        upload: &SharedUpload<'a>,
+        timer: &Timer,
+    ) -> Result<(Response, Option<SendFuture<'a>>), Fault> {
+        let Some((reader, place)) = connection.sides() else {
+            return Err(Fault::new(FaultKind::Internal));
+        };
+        let head = self.sending.request.http1();
+        if upload.borrow().framing() == Framing::Empty {
+            if let Some(writer) = place {
+                // A failed send is not the end: the upstream may have answered before it closed.
+                let _answered_perhaps = writer.write_all(head, |_| ()).await;
+            }
+            return Ok((self.wait(reader, upload, timer).await?, None));
+        }
+        let Some(writer) = place.take() else {
+            return Err(Fault::new(FaultKind::Internal));
+        };
+        let (response, writer, going) =
+            Box::pin(self.send_with_body(reader, writer, head, upload, timer)).await?;
+        *place = writer;
+        Ok((response, going))
+    }
+
+    /// The same of a request with a body. Boxed by its caller, for most have none.
+    async fn send_with_body<'a>(
         &mut self,
         reader: &mut Reader,
         mut writer: Writer,
+        mut lead: BytesMut,
         upload: &SharedUpload<'a>,
         timer: &Timer,
-    ) -> Result<(Response, Rest<'a>), Fault> {
-        let head = self.sending.request.http1();
-        if upload.borrow().framing() == Framing::Empty {
-            // A failed send is not the end: the upstream may have answered before it closed.
-            let _answered_perhaps = writer.write_all(head, |_| ()).await;
-            return Ok((self.wait(reader, upload, timer).await?, Rest::Sent(writer)));
-        }
-        let mut lead = BytesMut::from(head);
+    ) -> Result<(Response, Option<Writer>, Option<SendFuture<'a>>), Fault> {
         if self.sending.expects_continue {
             if writer
                 .write_all(std::mem::take(&mut lead), |_| ())
@@ -117,17 +120,18 @@ impl Heads<'_> {
                     keep_alive: false,
                     ..response
                 };
-                return Ok((response, Rest::Sent(writer)));
+                return Ok((response, Some(writer), None));
             }
             self.interim.proceed().await?;
         }
         let mut outgoing: SendFuture<'a> = Box::pin(send(writer, lead, Rc::clone(upload)));
         let (sent, early) = race(&mut outgoing, pin!(self.last(reader))).await?;
         match (sent, early) {
-            (_, Some(response)) => Ok((response, Rest::Going(outgoing))),
+            (_, Some(response)) => Ok((response, None, Some(outgoing))),
             (Some((_, Err(Stopped::Client(fault)))), None) => Err(fault),
             (Some((writer, _)), None) => {
-                Ok((self.wait(reader, upload, timer).await?, Rest::Sent(writer)))
+                let response = self.wait(reader, upload, timer).await?;
+                Ok((response, Some(writer), None))
             }
             (None, None) => Err(Fault::new(FaultKind::Internal)),
         }

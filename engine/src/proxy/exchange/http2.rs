@@ -29,7 +29,7 @@ pub(super) async fn exchange<'a>(
     upload: &SharedUpload<'a>,
     interim: &mut dyn Interim,
     timer: &Timer,
-) -> Result<(ResponseHead, Body<'a>), Fault> {
+) -> Result<(Box<ResponseHead>, Body<'a>), Fault> {
     let Some(request) = sending.request.http2() else {
         return Err(Fault::new(FaultKind::ClientProtocol).because("cannot be said in HTTP/2"));
     };
@@ -86,7 +86,7 @@ struct Heads<'h> {
     answering: Answering,
     interim: &'h mut dyn Interim,
     /// Came while the client was still told of one before.
-    early: VecDeque<ResponseHead>,
+    early: VecDeque<Box<ResponseHead>>,
 }
 
 impl Heads<'_> {
@@ -96,7 +96,7 @@ impl Heads<'_> {
         sender: Sender,
         upload: &SharedUpload<'a>,
         timer: &Timer,
-    ) -> Result<(ResponseHead, Rest<'a>), Fault> {
+    ) -> Result<(Box<ResponseHead>, Rest<'a>), Fault> {
         if sending.expects_continue {
             let asked = timer
                 .within(Deadline::after(CONTINUE_AFTER), self.next())
@@ -122,7 +122,7 @@ impl Heads<'_> {
     }
 
     /// The final head; a late or unasked `100 Continue` is dropped.
-    async fn last(&mut self) -> Result<ResponseHead, Fault> {
+    async fn last(&mut self) -> Result<Box<ResponseHead>, Fault> {
         loop {
             if let Some(head) = self.next().await? {
                 return Ok(head);
@@ -131,7 +131,7 @@ impl Heads<'_> {
     }
 
     /// The final head, or `None` for `100 Continue`; other interim ones go to the client.
-    async fn next(&mut self) -> Result<Option<ResponseHead>, Fault> {
+    async fn next(&mut self) -> Result<Option<Box<ResponseHead>>, Fault> {
         loop {
             let head = match self.early.pop_front() {
                 Some(head) => head,
@@ -147,7 +147,7 @@ impl Heads<'_> {
 
     /// Passes an interim answer on. What comes while the client takes its time is taken too, for the codec would keep any number of
     /// them: here their limit bites.
-    async fn inform(&mut self, head: ResponseHead) -> Result<(), Fault> {
+    async fn inform(&mut self, head: Box<ResponseHead>) -> Result<(), Fault> {
         let (answering, early) = (&mut self.answering, &mut self.early);
         let mut informing = self.interim.send(head);
         std::future::poll_fn(|cx| {

@@ -26,7 +26,7 @@ pub(super) async fn exchange(
     active: Active,
     upload: &SharedUpload<'_>,
     timer: &Timer,
-) -> Result<(ResponseHead, Body), Fault> {
+) -> Result<(Box<ResponseHead>, Body), Fault> {
     let Some(call) = sending.request.rpc else {
         return Err(Fault::new(FaultKind::Internal).because("no call of an RPC protocol"));
     };
@@ -124,7 +124,7 @@ fn amend(call: &RpcCall, changes: &[Change<'_>], slot: &RpcSlot) -> Result<Frame
 
 /// A call's answer as a head: so that retries, counters and logs judge it as they judge HTTP. An exception of the application's is
 /// an answer as good as any.
-fn head(call: &RpcCall, answer: Option<&Frame>) -> ResponseHead {
+fn head(call: &RpcCall, answer: Option<&Frame>) -> Box<ResponseHead> {
     let mut fields = Fields::new();
     let status = match answer.map(|answer| answer.verdict) {
         Some(Verdict::Failed) => 500,
@@ -135,10 +135,10 @@ fn head(call: &RpcCall, answer: Option<&Frame>) -> ResponseHead {
     {
         fields.push(":code", answer.code.to_string());
     }
-    ResponseHead {
+    Box::new(ResponseHead {
         status,
         reason: Bytes::new(),
         version: Version::Rpc(call.codec.name()),
         fields,
-    }
+    })
 }

@@ -210,12 +210,12 @@ async fn answer<'c>(
 /// The end of a stream that was reset before its answer began.
 fn unanswered(fault: Fault, received: u64) -> Done {
     Done {
-        head: ResponseHead {
+        head: Box::new(ResponseHead {
             status: 0,
             reason: Bytes::new(),
             version: Version::Http2,
             fields: ringway_protocols::Fields::new(),
-        },
+        }),
         flag: fault.kind.flag(),
         details: fault.kind.details(),
         sent: Sent {
@@ -262,9 +262,9 @@ impl Informer<'_> {
 type Told<'s> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 's>>;
 
 impl Interim for Informer<'_> {
-    fn send<'s>(&'s mut self, mut head: ResponseHead) -> Told<'s> {
+    fn send<'s>(&'s mut self, mut head: Box<ResponseHead>) -> Told<'s> {
         strip_hop_by_hop(&mut head.fields);
-        Box::pin(self.inform(head))
+        Box::pin(self.inform(*head))
     }
 
     fn proceed<'s>(&'s mut self) -> Told<'s> {

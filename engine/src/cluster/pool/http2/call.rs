@@ -98,7 +98,10 @@ pub(crate) struct Answering {
 
 impl Answering {
     /// The next head, 1xx ones too. After the final one it must not be called again.
-    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Fault>> {
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Box<ResponseHead>, Fault>> {
         if let Some(interim) = ready!(self.future.poll_informational(cx)) {
             let interim = interim.map_err(|error| self.fault(error))?;
             self.interims += 1;
@@ -117,7 +120,7 @@ impl Answering {
         Poll::Ready(self.head(parts.status.as_u16(), &parts.headers))
     }
 
-    fn head(&self, status: u16, map: &HeaderMap) -> Result<ResponseHead, Fault> {
+    fn head(&self, status: u16, map: &HeaderMap) -> Result<Box<ResponseHead>, Fault> {
         let rule = if status > 599 {
             Violation::StatusCode
         } else if map.len() > HeadLimits::default().fields {
@@ -129,12 +132,12 @@ impl Answering {
             match http2::answer(status, &mut fields) {
                 Err(rule) => rule,
                 Ok(()) => {
-                    return Ok(ResponseHead {
+                    return Ok(Box::new(ResponseHead {
                         status,
                         reason: Bytes::new(),
                         version: Version::Http2,
                         fields,
-                    });
+                    }));
                 }
             }
         };
