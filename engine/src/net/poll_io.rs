@@ -60,6 +60,8 @@ struct Input {
     observer: Option<Observer>,
     /// Bytes of `reader.input` that the observer has seen.
     seen: usize,
+    /// Bytes that came as a receive was taken back, of which [`PollIo::poll_more`] has not told.
+    unsaid: usize,
     /// What the next receive makes room for.
     room: usize,
     /// That has become less than there is.
@@ -99,6 +101,7 @@ pub(crate) fn poll_io(stream: Stream, observer: Option<Observer>) -> (PollIo, Pu
             reader,
             observer,
             seen: 0,
+            unsaid: 0,
             room: READ,
             roomy: false,
             mode: Mode::Receiving,
@@ -228,9 +231,10 @@ impl Input {
     /// Takes a receive back, whoever asks first when it has come back: were it begun anew here because the codec was polled before
     /// [`Pump::poll_quieten`], that would take it back again, for ever.
     fn poll_retract(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Its outcome is kept in the reader: bytes in `input`, an end or a failure in `has_ended`.
-        let _outcome = ready!(self.reader.poll_retract(cx));
-        self.mode = if self.reader.input.is_empty() && !self.reader.has_ended() {
+        // Its outcome is kept: bytes in `input`, an end or a failure in `has_ended`.
+        let came = ready!(self.reader.poll_retract(cx)).unwrap_or(0);
+        self.unsaid += came;
+        self.mode = if came == 0 && !self.reader.has_ended() {
             Mode::Waiting(Box::pin(self.reader.becoming_readable()))
         } else {
             Mode::Receiving
@@ -248,6 +252,9 @@ impl Input {
                     // A failure shows when it is read.
                     let _readable = ready!(ready.as_mut().poll(cx));
                     self.mode = Mode::Receiving;
+                }
+                Mode::Receiving if self.unsaid > 0 => {
+                    return Poll::Ready(Ok(std::mem::take(&mut self.unsaid)));
                 }
                 Mode::Receiving => {
                     let roomy = std::mem::take(&mut self.roomy);

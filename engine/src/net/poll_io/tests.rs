@@ -224,6 +224,44 @@ fn a_codec_that_reads_on_does_not_keep_its_connection_from_getting_quiet() {
 }
 
 #[test]
+fn a_connection_gets_quiet_with_half_a_frame_in_hand_and_tells_of_what_comes_meanwhile() {
+    both_drivers(|| async {
+        let (ours, mut theirs) = pair();
+        let (io, pump) = poll_io(ours, None);
+        let more = || std::future::poll_fn(|cx| io.poll_more(cx));
+        let mut said = 0;
+        for round in 0..4 {
+            let text = Bytes::from_static(b"half");
+            let sent = theirs.writer.write_all(text, |_| ()).await;
+            sent.expect("a socket");
+            if round % 2 == 0 {
+                said += more().await.expect("bytes");
+            } else {
+                // It may come as the receive is taken back, or wake who waits afterwards.
+                let pending = std::future::poll_fn(|cx| Poll::Ready(io.poll_more(cx))).await;
+                if let Poll::Ready(came) = pending {
+                    said += came.expect("bytes");
+                }
+            }
+            let mut turns = 0;
+            std::future::poll_fn(|cx| {
+                turns += 1;
+                assert!(turns < 10, "each receive taken back is begun anew");
+                if let Poll::Ready(came) = io.poll_more(cx) {
+                    said += came.expect("bytes");
+                }
+                pump.poll_quieten(cx)
+            })
+            .await;
+            while said < 4 * (round + 1) {
+                said += more().await.expect("bytes");
+            }
+            assert_eq!(io.with_input(|input| input.len()), said);
+        }
+    });
+}
+
+#[test]
 fn the_observer_sees_each_byte_once_and_may_stop() {
     both_drivers(|| async {
         let (ours, mut theirs) = pair();

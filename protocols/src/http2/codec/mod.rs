@@ -286,15 +286,12 @@ impl Codec {
     pub fn cut(&mut self, reason: Reason) {
         self.phase = Phase::Over;
         self.block = None;
-        self.incoming.clear();
+        let by = By::Connection;
         for key in self.streams.keys() {
-            self.break_off(
-                key,
-                Broken {
-                    reason,
-                    by: By::Connection,
-                },
-            );
+            self.break_off(key, Broken { reason, by });
+        }
+        for unseen in std::mem::take(&mut self.incoming) {
+            self.let_go(unseen.key);
         }
     }
 

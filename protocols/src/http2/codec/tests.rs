@@ -491,6 +491,15 @@ fn a_connection_that_ends_breaks_its_streams() {
     ));
     assert!(client.codec.send_data(key, b"x", true).is_err());
     client.codec.let_go(key);
+    // One that nobody had accepted holds nothing either.
+    let mut unseen = Client::new(CONFIG);
+    let head = unseen.request(1, &[], false);
+    unseen.take(&head).expect("a request");
+    let data = frame(frame::DATA, 0, 1, b"data");
+    unseen.take(&data).expect("data");
+    assert_eq!(unseen.codec.held(), 4);
+    unseen.codec.end(Reason::PROTOCOL_ERROR);
+    assert!(unseen.codec.accept().is_none() && unseen.codec.held() == 0);
     client
         .take(&frame(frame::PING, 0, 0, &[0; 8]))
         .expect("nothing is heard any more");
