@@ -1,5 +1,5 @@
-//! What both sides of the proxy need of HTTP/2: heads as the `http` crate has them, to ours and back, windows that grow and shrink, and
-//! PINGs. Nothing else meets those types.
+//! What the engine needs of HTTP/2 beside its codecs: windows that grow and shrink, and PINGs, for both sides; and for upstreams, whose codec
+//! is the `h2` crate, heads as the `http` crate has them, to ours and back.
 
 mod pulse;
 mod window;

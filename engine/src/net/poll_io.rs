@@ -31,8 +31,8 @@ const GATHER: usize = 64 << 10;
 /// A buffer that has grown beyond that is not kept for the next send.
 const KEEP: usize = 2 * GATHER;
 
-/// Sees bytes that came in before anybody else does. `false`: this connection is read no further.
-pub(crate) type Observer = Box<dyn FnMut(&[u8]) -> bool>;
+/// Sees bytes that came in before anybody else does.
+pub(crate) type Observer = Box<dyn FnMut(&[u8])>;
 
 type Sending = Pin<Box<dyn Future<Output = (Writer, io::Result<()>, BytesMut)>>>;
 
@@ -77,8 +77,6 @@ enum Mode {
     Retracting,
     /// For readiness, without a buffer.
     Waiting(Pin<Box<dyn Future<Output = io::Result<()>>>>),
-    /// Not at all: the observer wants no more.
-    Stopped,
 }
 
 struct Output {
@@ -210,7 +208,7 @@ impl Pump {
         self.shared.output.borrow_mut().shrink();
         let mut input = self.shared.input.borrow_mut();
         match input.mode {
-            Mode::Stopped | Mode::Waiting(_) => return Poll::Ready(()),
+            Mode::Waiting(_) => return Poll::Ready(()),
             Mode::Receiving => input.mode = Mode::Retracting,
             Mode::Retracting => {}
         }
@@ -246,7 +244,6 @@ impl Input {
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             match &mut self.mode {
-                Mode::Stopped => return Poll::Pending,
                 Mode::Retracting => ready!(self.poll_retract(cx)),
                 Mode::Waiting(ready) => {
                     // A failure shows when it is read.
@@ -273,43 +270,22 @@ impl Input {
 
     /// Bytes to take, which the observer has seen. None at the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            match &mut self.mode {
-                Mode::Stopped => return Poll::Pending,
-                Mode::Retracting => ready!(self.poll_retract(cx)),
-                Mode::Waiting(ready) => {
-                    // A failure shows when it is read.
-                    let _readable = ready!(ready.as_mut().poll(cx));
-                    self.mode = Mode::Receiving;
-                }
-                Mode::Receiving => {
-                    if self.reader.input.is_empty() {
-                        self.seen = 0;
-                        if std::mem::take(&mut self.roomy) {
-                            self.reader.input = BytesMut::new();
-                        }
-                        match ready!(self.reader.poll_fill_retractably(self.room, cx))? {
-                            0 => return Poll::Ready(Ok(())),
-                            came => self.adapt(came),
-                        }
-                    }
-                    let new = self.reader.input.get(self.seen..).unwrap_or_default();
-                    if let Some(observer) = &mut self.observer
-                        && !new.is_empty()
-                        && !observer(new)
-                    {
-                        self.mode = Mode::Stopped;
-                        return Poll::Pending;
-                    }
-                    self.seen = self.reader.input.len();
-                    return Poll::Ready(Ok(()));
-                }
-            }
+        if self.reader.input.is_empty() {
+            self.seen = 0;
+            ready!(self.poll_more(cx))?;
         }
+        // They are here, and so said.
+        self.unsaid = 0;
+        let new = self.reader.input.get(self.seen..).unwrap_or_default();
+        if let Some(observer) = &mut self.observer
+            && !new.is_empty()
+        {
+            observer(new);
+        }
+        self.seen = self.reader.input.len();
+        Poll::Ready(Ok(()))
     }
-}
 
-impl Input {
     /// More room where it was filled, or nearly (records of TLS are never quite); less where most of it was not.
     fn adapt(&mut self, came: usize) {
         if came > self.room / 4 * 3 {

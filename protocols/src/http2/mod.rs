@@ -1,5 +1,5 @@
-//! HTTP/2 as far as it is ours, without a socket: frames, HPACK and flow control are the `h2` crate's. What that leaves to check
-//! of a request, and what it does not show of a connection's frames, is here.
+//! HTTP/2 without a socket: HPACK, the codec of a client's connection, and what a request has to be so that it may become one of
+//! HTTP/1. Towards upstreams frames and flow control are the `h2` crate's; what that leaves to check of an answer is here too.
 
 mod answer;
 pub mod codec;

@@ -12,7 +12,7 @@ use ringway_protocols::http2::codec::{Broken, By, Reason};
 use ringway_protocols::message::Framing;
 
 use super::handle::{Handle, gone};
-use super::request;
+use super::limits;
 use super::shared::Shared;
 use crate::fault::{Fault, FaultKind};
 use crate::proxy::RequestBody;
@@ -119,7 +119,7 @@ impl<'c> StreamBody<'c> {
     /// All of it has come.
     fn end(&mut self) -> Result<Option<Bytes>, Fault> {
         if let Some(mut fields) = self.stream.take_trailers() {
-            http2::trailers(&mut fields, &request::limits(self.listener))
+            http2::trailers(&mut fields, &limits(self.listener))
                 .map_err(|violation| self.violation(violation))?;
             self.trailers = Some(fields);
         }

@@ -11,17 +11,19 @@
 
 mod body;
 mod handle;
-mod request;
 mod respond;
 mod session;
 mod shared;
 mod stream;
 mod websocket;
 
+use ringway_protocols::http2::Limits;
+
 use self::session::{End, Session};
 use self::shared::Shared;
 use super::{Connection, http1};
 use crate::net::poll_io;
+use crate::view::Listener;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(connection: Box<Connection>) {
@@ -58,5 +60,16 @@ pub(super) async fn serve(connection: Box<Connection>) {
             connection.close();
         }
         End::Cut => connection.abort(),
+    }
+}
+
+/// The limits of a listener's requests.
+fn limits(listener: &Listener) -> Limits {
+    let head = &listener.head_limits;
+    Limits {
+        fields: head.fields,
+        field: head.field,
+        cookies: listener.spec.config.http2.cookie_pieces as usize,
+        target: head.start_line,
     }
 }

@@ -254,8 +254,11 @@ impl<'p> Session<'p> {
     fn go(&mut self, why: Reason) {
         if !self.ending {
             self.ending = true;
-            self.waiting.clear();
-            self.shared.codec.borrow_mut().end(why);
+            let mut codec = self.shared.codec.borrow_mut();
+            codec.end(why);
+            for incoming in self.waiting.drain(..) {
+                codec.let_go(incoming.key);
+            }
         }
     }
 
@@ -395,13 +398,14 @@ impl<'p> Session<'p> {
             return Ok(Deadline::NEVER);
         }
         let since = *self.clock.idle.get_or_insert(now);
-        let limit = match self.leaving || self.shared.codec.borrow().is_left() {
+        let leaves = self.leaving || self.shared.codec.borrow().is_left();
+        let limit = match leaves {
             true => LEAVE_WITHIN,
             false => self.client.listener.spec.config.limits.idle_timeout,
         };
         let passed = Duration::from_millis(now.saturating_sub(since));
         if passed >= limit {
-            if !self.leaving {
+            if !leaves {
                 self.client.listener.stats.limit_idle_timeout.inc();
             }
             self.go(Reason::NO_ERROR);

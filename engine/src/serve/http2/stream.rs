@@ -14,7 +14,7 @@ use ringway_protocols::message::{Framing, ResponseHead, Version};
 
 use super::body::StreamBody;
 use super::handle::{Handle, gone};
-use super::request;
+use super::limits;
 use super::respond::{Out, begin_tunnel, respond};
 use super::shared::InFlight;
 use super::websocket;
@@ -45,7 +45,7 @@ impl Stream {
     pub(super) fn admit(client: Client, place: Rc<InFlight>, incoming: Incoming) -> Option<Self> {
         let Incoming { key, parts } = incoming;
         let handle = Handle::new(place.shared(), key);
-        let request = match http2::request(parts, &request::limits(&client.listener)) {
+        let request = match http2::request(parts, &limits(&client.listener)) {
             Ok(request) => request,
             Err(violation) => {
                 refuse(&client, violation, &handle);

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::super::hpack::{self, Decoder, Line};
 use super::super::request::Parts;
-use crate::http1::is_token;
+use crate::http1::{is_hop_by_hop, is_token};
 use crate::message::Method;
 use crate::{FieldId, Fields};
 
@@ -139,32 +139,14 @@ impl Lines {
         self.begun = true;
         (line.is_static || is_name(line.name)).then_some(())?;
         is_value(line.value).then_some(())?;
-        match line.id {
-            FieldId::Connection
-            | FieldId::KeepAlive
-            | FieldId::ProxyConnection
-            | FieldId::TransferEncoding
-            | FieldId::Upgrade => return None,
-            FieldId::Te if !line.value.eq_ignore_ascii_case(b"trailers") => return None,
-            FieldId::ContentLength => self.length = self.length.or_else(|| number(line.value)),
-            FieldId::Other if line.name == b"cookie" => return self.crumb(line),
-            FieldId::Te
-            | FieldId::ContentType
-            | FieldId::Date
-            | FieldId::Expect
-            | FieldId::Host
-            | FieldId::ProxyAuthenticate
-            | FieldId::Server
-            | FieldId::Trailer
-            | FieldId::UserAgent
-            | FieldId::Via
-            | FieldId::XEnvoyUpstreamRqTimeoutMs
-            | FieldId::XForwardedClientCert
-            | FieldId::XForwardedFor
-            | FieldId::XForwardedHost
-            | FieldId::XForwardedProto
-            | FieldId::XRequestId
-            | FieldId::Other => {}
+        if line.id == FieldId::Te {
+            line.value.eq_ignore_ascii_case(b"trailers").then_some(())?;
+        } else if is_hop_by_hop(line.id) {
+            return None;
+        } else if line.id == FieldId::ContentLength {
+            self.length = self.length.or_else(|| number(line.value));
+        } else if line.name == b"cookie" {
+            return self.crumb(line);
         }
         self.push(line);
         Some(())
@@ -271,7 +253,8 @@ pub(super) fn is_value(value: &[u8]) -> bool {
     !value.iter().fold(false, |bad, byte| bad | is_bad(*byte))
 }
 
-/// Whether a field of ours can go out.
+/// Whether a field of ours can go out (RFC 9113 §8.2).
 pub(super) fn is_sendable(id: FieldId, name: &[u8], value: &[u8]) -> bool {
-    (id != FieldId::Other || is_token(name)) && is_value(value)
+    let is_name = id != FieldId::Other || is_token(name);
+    is_name && !is_hop_by_hop(id) && is_value(value)
 }

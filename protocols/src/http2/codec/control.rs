@@ -18,10 +18,11 @@ impl Codec {
         }
         match self.streams.find(head.id) {
             Some(key) => self.refuse(key, Reason::PROTOCOL_ERROR),
-            None => {
-                frame::reset(&mut self.out, head.id, Reason::PROTOCOL_ERROR);
-                self.count_error()
+            // What has not begun cannot be reset (RFC 9113 §5.1).
+            None if self.is_idle(head.id) => {
+                Err(Failure::protocol("a stream that depends on itself"))
             }
+            None => Ok(()),
         }
     }
 

@@ -64,11 +64,15 @@ impl Head {
     }
 }
 
-pub(super) fn head(out: &mut BytesMut, len: usize, kind: u8, flags: u8, id: u32) {
+pub(super) fn bytes(len: usize, kind: u8, flags: u8, id: u32) -> [u8; HEAD] {
     // No frame is made that is longer than the other end takes, which is less than 2^24.
     let [_, high, middle, low] = u32::try_from(len).unwrap_or(0).to_be_bytes();
     let [a, b, c, d] = id.to_be_bytes();
-    out.extend_from_slice(&[high, middle, low, kind, flags, a, b, c, d]);
+    [high, middle, low, kind, flags, a, b, c, d]
+}
+
+pub(super) fn head(out: &mut BytesMut, len: usize, kind: u8, flags: u8, id: u32) {
+    out.extend_from_slice(&bytes(len, kind, flags, id));
 }
 
 pub(super) fn settings(out: &mut BytesMut, entries: &[(u16, u32)]) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   receive(bytes) ─┬─► accept() ─► a request and its stream's key
-//!                   ├─► poll_data, take_trailers, poll_reset, poll_room: wake who serves the stream
+//!                   ├─► poll_data, take_trailers, poll_broken, poll_room: wake who serves the stream
 //!                   └─► SETTINGS, PING, windows: answered in `out`
 //!   send_head, send_data, send_trailers, reset ─► `out` ─► one send at the end of the core's turn
 //! ```
@@ -40,6 +40,7 @@ pub use stream::Key;
 
 use budget::Budget;
 use frame::setting;
+use send::ENDED;
 use stream::Streams;
 
 /// The preface of a client.
@@ -277,7 +278,12 @@ impl Codec {
     /// Ends it: GOAWAY, and all streams are broken.
     pub fn end(&mut self, reason: Reason) {
         if self.phase != Phase::Over {
-            frame::go_away(&mut self.out, self.latest, reason);
+            // What it was told before must not become more (RFC 9113 §6.8).
+            let last = match self.phase {
+                Phase::Leaving(last) => last,
+                Phase::Open | Phase::Warned | Phase::Over => self.latest,
+            };
+            frame::go_away(&mut self.out, last, reason);
             self.cut(reason);
         }
     }
@@ -340,7 +346,7 @@ impl Codec {
     /// What has come of a stream's body. `Ok(None)`: all has been taken.
     pub fn poll_data(&mut self, key: Key, cx: &Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         let Some(stream) = self.streams.get(key) else {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Err(ENDED));
         };
         if let Some(broken) = stream.broken {
             return Poll::Ready(Err(broken));
@@ -390,7 +396,12 @@ impl Codec {
         };
         stream.is_served = false;
         let held = std::mem::take(&mut stream.held);
-        let (closed, sent) = (stream.is_closed(), stream.sent);
+        let (closed, sent, waits) = (stream.is_closed(), stream.sent, stream.waits);
+        // Its key may be another stream's next.
+        if waits {
+            self.waiting.retain(|waiting| *waiting != key);
+        }
+        self.untaken.retain(|waiting| *waiting != key);
         self.release_all(u64::from(held));
         match closed {
             true => self.streams.forget(key),

@@ -21,7 +21,7 @@ pub enum Unsent {
 }
 
 /// What a stream that has ended in good order says to who goes on with it.
-const ENDED: Broken = Broken {
+pub(super) const ENDED: Broken = Broken {
     reason: Reason::STREAM_CLOSED,
     by: By::Us,
 };
@@ -57,8 +57,18 @@ impl Codec {
         {
             return Err(Unsent::Unsendable);
         }
+        self.put_block(id, status, fields, ended);
+        if ended {
+            self.sent_all(key);
+        }
+        Ok(())
+    }
+
+    /// Puts a field block into as many frames as it takes.
+    fn put_block(&mut self, id: u32, status: Option<u16>, fields: &Fields, ended: bool) {
         let start = self.out.len();
-        frame::head(&mut self.out, 0, frame::HEADERS, 0, id);
+        // Its place; what it is follows when its length is known.
+        self.out.extend_from_slice(&[0; HEAD]);
         self.encoder.begin(&mut self.out);
         if let Some(status) = status {
             self.encoder.status(status, &mut self.out);
@@ -67,39 +77,20 @@ impl Codec {
             self.encoder
                 .field(field.id, field.name, field.value, &mut self.out);
         }
-        self.frame_block(start, id, ended);
-        if ended {
-            self.sent_all(key);
-        }
-        Ok(())
-    }
-
-    /// Puts the block that begins behind a head at `start` into as many frames as it takes.
-    fn frame_block(&mut self, start: usize, id: u32, ended: bool) {
-        let end_stream = if ended { frame::END_STREAM } else { 0 };
         let length = self.out.len() - start - HEAD;
         let rest = match length > FRAME {
             true => self.out.split_off(start + HEAD + FRAME),
             false => BytesMut::new(),
         };
-        let mut head = BytesMut::with_capacity(HEAD);
-        let end_headers = if rest.is_empty() {
-            frame::END_HEADERS
-        } else {
-            0
-        };
-        let flags = end_stream | end_headers;
-        let first = length.min(FRAME);
-        frame::head(&mut head, first, frame::HEADERS, flags, id);
+        let end_stream = if ended { frame::END_STREAM } else { 0 };
+        let flags = end_stream | end_headers(rest.is_empty());
+        let head = frame::bytes(length.min(FRAME), frame::HEADERS, flags, id);
         if let Some(place) = self.out.get_mut(start..start + HEAD) {
             place.copy_from_slice(&head);
         }
         let mut parts = rest.chunks(FRAME).peekable();
         while let Some(part) = parts.next() {
-            let flags = match parts.peek() {
-                Some(_) => 0,
-                None => frame::END_HEADERS,
-            };
+            let flags = end_headers(parts.peek().is_none());
             frame::head(&mut self.out, part.len(), frame::CONTINUATION, flags, id);
             self.out.extend_from_slice(part);
         }
@@ -129,12 +120,7 @@ impl Codec {
         Poll::Pending
     }
 
-    /// Whether streams wait though there is room: the next round ([`Self::set_backlog`]) is theirs.
-    pub fn is_due(&self) -> bool {
-        !self.waiting.is_empty() && self.here() > 0
-    }
-
-    /// The same, for who does not wait for it; 0: none.
+    /// The same, for who does not wait for a turn, since it is little; 0: none.
     pub fn room(&mut self, key: Key) -> usize {
         let here = self.here();
         let here = match self.streams.get(key) {
@@ -142,6 +128,11 @@ impl Codec {
             Some(_) | None => 0,
         };
         usize::try_from(here.min(FRAME_ROOM)).unwrap_or(0)
+    }
+
+    /// Whether streams wait though there is room: the next round ([`Self::set_backlog`]) is theirs.
+    pub fn is_due(&self) -> bool {
+        !self.waiting.is_empty() && self.here() > 0
     }
 
     /// Until the other end has taken enough of what it is sent for more, windows apart.
@@ -157,7 +148,9 @@ impl Codec {
             return Poll::Ready(());
         };
         stream.written_by(cx);
-        self.untaken.push(key);
+        if !self.untaken.contains(&key) {
+            self.untaken.push(key);
+        }
         Poll::Pending
     }
 
@@ -204,11 +197,7 @@ impl Codec {
 
     /// 431 for a request whose fields are more than was announced (RFC 6585 §5). It is no stream for anybody else.
     pub(super) fn answer_too_large(&mut self, id: u32, ended: bool) {
-        let start = self.out.len();
-        frame::head(&mut self.out, 0, frame::HEADERS, 0, id);
-        self.encoder.begin(&mut self.out);
-        self.encoder.status(431, &mut self.out);
-        self.frame_block(start, id, true);
+        self.put_block(id, Some(431), &Fields::new(), true);
         if !ended {
             frame::reset(&mut self.out, id, Reason::NO_ERROR);
         }
@@ -273,4 +262,8 @@ impl Codec {
             }
         }
     }
+}
+
+fn end_headers(is_last: bool) -> u8 {
+    if is_last { frame::END_HEADERS } else { 0 }
 }

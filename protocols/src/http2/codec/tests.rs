@@ -243,10 +243,11 @@ fn answers_are_frames_of_their_stream() {
     client.codec.let_go(key);
     assert!(client.said().is_empty() && !client.codec.has_streams());
     let key = client.start(3, true);
-    let bad = fields(&[("x", "a\r\nb: c")]);
-    let unsent = client.codec.send_head(key, 200, &bad, true);
-    assert_eq!(unsent, Err(Unsent::Unsendable));
-    assert!(client.said().is_empty(), "nothing of it went out");
+    for bad in [("x", "a\r\nb: c"), ("a b", "1"), ("connection", "close")] {
+        let unsent = client.codec.send_head(key, 200, &fields(&[bad]), true);
+        assert_eq!(unsent, Err(Unsent::Unsendable), "{bad:?}");
+        assert!(client.said().is_empty(), "nothing of it went out");
+    }
 }
 
 #[test]
@@ -409,6 +410,26 @@ fn a_stream_waits_for_its_own_window_alone() {
 }
 
 #[test]
+fn who_is_let_go_waits_no_more() {
+    let mut client = Client::new(CONFIG);
+    client.codec.set_backlog(CONFIG.output);
+    for id in (1..100).step_by(2) {
+        let key = client.start(id, true);
+        for _ in 0..3 {
+            assert!(client.codec.poll_room(key, &cx()).is_pending());
+            assert!(client.codec.poll_taken(key, &cx()).is_pending());
+        }
+        assert_eq!(
+            (client.codec.waiting.len(), client.codec.untaken.len()),
+            (1, 1)
+        );
+        client.codec.let_go(key);
+        client.codec.output().clear();
+    }
+    assert!(client.codec.waiting.is_empty() && client.codec.untaken.is_empty());
+}
+
+#[test]
 fn a_stream_that_is_let_go_before_its_end_is_reset() {
     let mut client = Client::new(CONFIG);
     let key = client.start(1, true);
@@ -464,6 +485,17 @@ fn a_connection_is_left_in_two_steps() {
     client
         .take(&frame(frame::DATA, 0, 5, b"x"))
         .expect("nor this");
+    // A failure later on does not raise what it was told.
+    let mut other = Client::new(CONFIG);
+    other.codec.leave();
+    other.start(1, true);
+    let pong = frame(frame::PING, frame::ACK, 0, &FAREWELL);
+    other.take(&pong).expect("a pong");
+    let head = other.request(3, &[], true);
+    other.take(&head).expect("not served");
+    other.said();
+    other.codec.end(Reason::INTERNAL_ERROR);
+    assert_eq!(other.said(), [Said::GoAway(1, Reason::INTERNAL_ERROR)]);
     for key in [first, crossing] {
         assert!(!client.codec.is_done());
         client

@@ -26,7 +26,6 @@ impl Ends {
                     *is = true;
                 }
             });
-            true
         })
     }
 

@@ -63,6 +63,7 @@ fn what_ends_a_connection() {
         (vec![frame(CONTINUATION, 4, 1, &[])], protocol),
         (vec![frame(PRIORITY, 0, 1, &[0; 4])], size),
         (vec![frame(PRIORITY, 0, 0, &[0; 5])], protocol),
+        (vec![frame(PRIORITY, 0, 9, &[0, 0, 0, 9, 0])], protocol),
         (vec![frame(RST_STREAM, 0, 1, &[0; 5])], size),
         (vec![frame(RST_STREAM, 0, 0, &[0; 4])], protocol),
         (vec![frame(RST_STREAM, 0, 3, &[0; 4])], protocol),
