@@ -2,165 +2,150 @@
 //!
 //! Kubernetes never writes a mounted file: `config.yaml` links to `..data/config.yaml`, `..data` links to a dated folder, and an
 //! update swaps `..data`. Editors rename too. So it is folders that are watched, and in them the names that the path goes through.
+//!
+//! What is watched for is the end of a write and not each part of it: a log that grows in the same folder must cost nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask};
+use tokio::time::{Instant, timeout_at};
+use tokio_stream::StreamExt;
 
-/// A write is often several events: the file is read when none has come for this long.
+/// A change is often several events: the file is read when none has come for this long.
 const QUIET: Duration = Duration::from_millis(100);
 /// Or when they have been coming for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// As `ELOOP` in the kernel.
 const LINKS_MAX: usize = 40;
+/// Room for events of one read: some dozens.
+const EVENTS: usize = 4 << 10;
 
 /// A name in a folder.
 type Place = (PathBuf, OsString);
 
-/// The watch of some files, on a thread of its own: `notify` answers when its own thread gets to it, which a folder that somebody
-/// writes to without end may put off, and the control thread waits for nobody.
+/// The watch of some files. The kernel keeps few of such for a user, and this one as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    changes: mpsc::Receiver<()>,
-    /// Wakes the thread.
-    wake: SyncSender<()>,
+    paths: Vec<PathBuf>,
+    events: EventStream<[u8; EVENTS]>,
+    /// What the paths go through now.
+    places: BTreeSet<Place>,
+    folders: BTreeMap<PathBuf, WatchDescriptor>,
+    /// When the first change came of those that are not told yet, and the last.
+    seen: Option<(Instant, Instant)>,
 }
 
 impl Watch {
     /// Begins to watch.
-    pub(crate) fn new(paths: &[PathBuf]) -> notify::Result<Self> {
+    pub(crate) fn new(paths: &[PathBuf]) -> io::Result<Self> {
         let absolute = |path: &PathBuf| std::path::absolute(path);
-        let paths = paths.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
-        let places = Arc::new(Mutex::new(BTreeSet::new()));
-        // In both channels one place is enough: a change that finds it taken is told by the one before it.
-        let (hear, heard) = sync_channel(1);
-        let (tell, changes) = mpsc::channel(1);
-        let (seen, wake) = (Arc::clone(&places), hear.clone());
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if concerns(&event, &seen) {
-                let _already_told = hear.try_send(());
-            }
-        })?;
-        let mut follower = Follower {
-            paths,
-            watcher,
-            places,
-            folders: BTreeSet::new(),
+        let mut watch = Self {
+            paths: paths.iter().map(absolute).collect::<Result<_, _>>()?,
+            events: Inotify::init()?.into_event_stream([0; EVENTS])?,
+            places: BTreeSet::new(),
+            folders: BTreeMap::new(),
+            seen: None,
         };
-        follower.follow()?;
-        thread::Builder::new()
-            .name("config-watch".to_owned())
-            .spawn(move || follower.run(&heard, &tell))?;
-        Ok(Self { changes, wake })
+        watch.follow()?;
+        Ok(watch)
     }
 
     /// Waits until something on the way to a file changed and then nothing for a moment. False: the watch has ended.
     /// Dropping the wait loses no change: the next one sees what came meanwhile.
     pub(crate) async fn changed(&mut self) -> bool {
-        self.changes.recv().await.is_some()
-    }
-}
-
-impl Drop for Watch {
-    /// The thread ends, and with it what the kernel watches for it: of such there are few for a user.
-    fn drop(&mut self) {
-        self.changes.close();
-        let _woken_already = self.wake.try_send(());
-    }
-}
-
-struct Follower {
-    paths: Vec<PathBuf>,
-    watcher: RecommendedWatcher,
-    /// What the paths go through now; the watcher's own thread reads it.
-    places: Arc<Mutex<BTreeSet<Place>>>,
-    folders: BTreeSet<PathBuf>,
-}
-
-impl Follower {
-    /// Ends when nobody wants to hear any more.
-    fn run(mut self, heard: &Receiver<()>, tell: &mpsc::Sender<()>) {
-        while heard.recv().is_ok() && !tell.is_closed() {
-            settle(heard);
-            if let Err(error) = self.follow() {
-                let first = self.paths.first().map(|path| path.display().to_string());
-                tracing::warn!(%error, path = first, "the file cannot be watched: reload by HUP");
+        loop {
+            let until = self
+                .seen
+                .map(|(first, last)| (first + PATIENCE).min(last + QUIET));
+            let heard = match until {
+                None => self.hear().await,
+                Some(until) => match timeout_at(until, self.hear()).await {
+                    Ok(heard) if Instant::now() < until => heard,
+                    Ok(_) | Err(_) => break,
+                },
+            };
+            if let Err(error) = heard {
+                tracing::warn!(%error, path = self.first(), "files are watched no longer: reload by HUP");
+                return false;
             }
-            match tell.try_send(()) {
-                Ok(()) | Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Closed(())) => return,
-            }
+        }
+        self.seen = None;
+        if let Err(error) = self.follow() {
+            tracing::warn!(%error, path = self.first(), "the file cannot be watched: reload by HUP");
+        }
+        true
+    }
+
+    fn first(&self) -> Option<String> {
+        self.paths.first().map(|path| path.display().to_string())
+    }
+
+    /// Waits for an event, and notes whether it is a change of ours.
+    async fn hear(&mut self) -> io::Result<()> {
+        let event = match self.events.next().await {
+            Some(event) => event?,
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        if self.concerns(&event) {
+            let now = Instant::now();
+            let first = self.seen.map_or(now, |(first, _)| first);
+            self.seen = Some((first, now));
+        }
+        Ok(())
+    }
+
+    fn concerns(&self, event: &EventOwned) -> bool {
+        // Something was lost: look, to be sure.
+        if event.mask.contains(EventMask::Q_OVERFLOW) {
+            return true;
+        }
+        let mut folders = self.folders.iter().filter(|(_, wd)| **wd == event.wd);
+        match &event.name {
+            // A watched folder itself moved or went.
+            None => folders.next().is_some(),
+            Some(name) => folders.any(|(folder, _)| {
+                let place = (folder.clone(), name.clone());
+                self.places.contains(&place)
+            }),
         }
     }
 
     /// Watches the folders that the paths go through now, and no others.
-    fn follow(&mut self) -> notify::Result<()> {
-        let places: BTreeSet<Place> = self.paths.iter().flat_map(|path| places_of(path)).collect();
-        let folders: BTreeSet<PathBuf> = places.iter().map(|(folder, _)| folder.clone()).collect();
-        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
-        for gone in self.folders.difference(&folders) {
-            // It may be deleted already, and its watch with it.
-            let _already_gone = self.watcher.unwatch(gone);
-        }
+    fn follow(&mut self) -> io::Result<()> {
+        let what = WatchMask::ATTRIB
+            | WatchMask::CLOSE_WRITE
+            | WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE
+            | WatchMask::MOVE_SELF;
+        self.places = self.paths.iter().flat_map(|path| places_of(path)).collect();
+        let mut watches = self.events.watches();
+        let mut folders = BTreeMap::new();
         let mut failed = None;
-        let mut watched = BTreeSet::new();
-        for folder in folders {
+        for (folder, _) in &self.places {
             // Also those watched before: a folder deleted and made again has lost its watch.
-            match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    watched.insert(folder);
+            match watches.add(folder, what) {
+                Ok(watch) => {
+                    folders.insert(folder.clone(), watch);
                 }
                 Err(error) => failed = Some(error),
             }
         }
-        self.folders = watched;
+        let before = std::mem::replace(&mut self.folders, folders);
+        for (_, gone) in before {
+            if !self.folders.values().any(|watch| *watch == gone) {
+                // It may be deleted already, and its watch with it.
+                let _already_gone = watches.remove(gone);
+            }
+        }
         failed.map_or(Ok(()), Err)
     }
-}
-
-/// Returns when nothing has come for a moment, or things have been coming for long enough.
-fn settle(heard: &Receiver<()>) {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        match heard.recv_timeout(QUIET) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
-        }
-    }
-}
-
-fn concerns(event: &notify::Result<notify::Event>, places: &Mutex<BTreeSet<Place>>) -> bool {
-    // An error is a queue that overflowed or a folder that went: look, to be sure.
-    let Ok(event) = event else {
-        return true;
-    };
-    // Our own reading is no change; the end of somebody's writing is.
-    let read = matches!(event.kind, EventKind::Access(_));
-    if read && event.kind != EventKind::Access(AccessKind::Close(AccessMode::Write)) {
-        return false;
-    }
-    if event.need_rescan() || event.paths.is_empty() {
-        return true;
-    }
-    let places = places.lock().unwrap_or_else(PoisonError::into_inner);
-    event.paths.iter().any(|path| {
-        let of_name = path
-            .parent()
-            .zip(path.file_name())
-            .is_some_and(|(folder, name)| places.contains(&(folder.to_owned(), name.to_owned())));
-        // Or a watched folder itself moved or went.
-        of_name || places.iter().any(|(folder, _)| folder == path)
-    })
 }
 
 /// Every name that an absolute path goes through and whose change would change the file: the file's own, and each link's.
@@ -214,6 +199,7 @@ fn parts(path: &Path) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
     use std::os::unix::fs::symlink;
 
     async fn expect_change(watch: &mut Watch, what: &str) {
@@ -303,8 +289,44 @@ mod tests {
             fs::write(root.path().join("access.log"), "line").unwrap();
             fs::write(&path, "two").unwrap();
             expect_change(&mut watch, "write").await;
-            // Both writes came in order, so a change for the log would have been told by now.
-            assert!(watch.changes.try_recv().is_err());
+            // Both writes came in order, so a change for the log would have been seen before.
+            assert_eq!(watch.seen, None);
+        });
+    }
+
+    #[test]
+    fn a_file_that_grows_beside_wakes_nobody() {
+        run(async {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("config.yaml");
+            fs::write(&path, "one").unwrap();
+            let mut log = fs::File::create(root.path().join("access.log")).unwrap();
+            let mut watch = Watch::new(std::slice::from_ref(&path)).unwrap();
+            for _ in 0..10 {
+                log.write_all(b"line").unwrap();
+            }
+            fs::write(&path, "two").unwrap();
+            // The log's lines came before, and none of them is among the events.
+            let event = watch.events.next().await.unwrap().unwrap();
+            assert_eq!(event.name.unwrap(), "config.yaml");
+        });
+    }
+
+    #[test]
+    fn a_folder_made_again_is_watched_again() {
+        run(async {
+            let root = tempfile::tempdir().unwrap();
+            let folder = root.path().join("conf");
+            let path = folder.join("config.yaml");
+            fs::create_dir(&folder).unwrap();
+            fs::write(&path, "one").unwrap();
+            let mut watch = Watch::new(std::slice::from_ref(&path)).unwrap();
+            fs::remove_dir_all(&folder).unwrap();
+            expect_change(&mut watch, "removal").await;
+            fs::create_dir(&folder).unwrap();
+            expect_change(&mut watch, "a new folder").await;
+            fs::write(&path, "two").unwrap();
+            expect_change(&mut watch, "a file in it").await;
         });
     }
 }
