@@ -46,7 +46,7 @@ pub(crate) use hosts::{At, Maker, Wanted};
 pub use hosts::{Hosts, Location};
 pub use picker::Picker;
 pub(crate) use pool::{
-    ANSWER_READ, Answering, Closed, Connection, Lease, Receiving, RpcSlot, Sender,
+    ANSWER_READ, Answering, BULK_READ, Closed, Connection, Lease, Receiving, RpcSlot, Sender,
     Slot as StreamSlot,
 };
 #[cfg(debug_assertions)]

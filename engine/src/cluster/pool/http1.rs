@@ -13,6 +13,10 @@ use crate::time::now_millis;
 
 /// What a read for the head of an answer makes room for: a head and a small body in one receive.
 pub(crate) const ANSWER_READ: usize = 16 << 10;
+/// What a read for a large body makes room for: below 64 KiB a copy costs more per byte, above it no less; and a head.
+pub(crate) const BULK_READ: usize = 68 << 10;
+/// What the head of an answer is taken to need of a read that is to have its body too.
+const HEAD_ROOM: usize = 2 << 10;
 
 /// The kept connections of a host, the most recently used last: those in front go idle, and are closed.
 #[derive(Default)]
@@ -29,6 +33,8 @@ struct Wire {
     /// Requests sent over it.
     served: u64,
     born: u64,
+    /// What the read for the next answer makes room for: as much as the last one needed.
+    room: usize,
     _places: Places,
 }
 
@@ -43,8 +49,7 @@ impl Kept {
         loop {
             let mut parked = self.0.borrow_mut().pop()?;
             host.cluster.upstream_cx_idle.dec();
-            let reader = &mut parked.wire.reader;
-            let silent = is_silent(reader) && !reader.has_unseen();
+            let silent = parked.wire.is_silent() && !parked.wire.reader.has_unseen();
             let connection = Connection::over(parked.wire, true, host);
             if silent {
                 return Some(connection);
@@ -65,7 +70,7 @@ impl Kept {
         let mut at = 0;
         while let Some(parked) = kept.get_mut(at) {
             let old = parked.since <= oldest || parked.wire.born <= eldest;
-            if old || !is_silent(&mut parked.wire.reader) {
+            if old || !parked.wire.is_silent() {
                 closed.push(kept.remove(at));
             } else {
                 at += 1;
@@ -130,14 +135,22 @@ impl Wire {
     fn age(&self) -> Duration {
         Duration::from_millis(now_millis().saturating_sub(self.born))
     }
+
+    /// Nothing has come and the other end is open. The read that this starts is the one that will take the next answer.
+    fn is_silent(&mut self) -> bool {
+        self.reader.input.is_empty()
+            && self
+                .reader
+                .poll_fill(self.room, &mut Context::from_waker(Waker::noop()))
+                .is_pending()
+    }
 }
 
-/// Nothing has come and the other end is open. The read that this starts is the one that will take the next answer.
-fn is_silent(reader: &mut Reader) -> bool {
-    reader.input.is_empty()
-        && reader
-            .poll_fill(ANSWER_READ, &mut Context::from_waker(Waker::noop()))
-            .is_pending()
+/// What a read makes room for that is to have a head and such a body.
+fn room_for(body: u64) -> usize {
+    let body = usize::try_from(body).unwrap_or(BULK_READ).min(BULK_READ);
+    let room = (body + HEAD_ROOM).next_multiple_of(4 << 10);
+    room.clamp(ANSWER_READ, BULK_READ)
 }
 
 /// A connection to a host, in use by one request. Dropped, it is closed.
@@ -158,6 +171,7 @@ impl Connection {
             writer: Some(stream.writer),
             served: 0,
             born: now_millis(),
+            room: ANSWER_READ,
             _places: places,
         };
         Self::over(Box::new(wire), false, host)
@@ -202,6 +216,13 @@ impl Connection {
         Some(&mut self.wire.as_mut()?.reader)
     }
 
+    /// Hears how large the body of an answer was: the next one is taken to be alike, and to come in one receive.
+    pub(crate) fn expect_alike(&mut self, body: u64) {
+        if let Some(wire) = &mut self.wire {
+            wire.room = room_for(body);
+        }
+    }
+
     /// Puts the writing side back.
     pub(crate) fn put_writer(&mut self, writer: Writer) {
         if let Some(wire) = &mut self.wire {
@@ -241,7 +262,7 @@ impl Connection {
             counter.inc();
         } else if !host.is_retired()
             && !writer.is_broken()
-            && is_silent(&mut wire.reader)
+            && wire.is_silent()
             && let Some(wire) = self.wire.take()
         {
             host.cluster.upstream_cx_idle.inc();
@@ -265,5 +286,19 @@ impl Drop for Connection {
             self.count_end();
             wire.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_read_has_room_for_an_answer_like_the_last() {
+        assert_eq!(room_for(0), 16 << 10);
+        assert_eq!(room_for(14 << 10), 16 << 10);
+        assert_eq!(room_for(16 << 10), 20 << 10);
+        assert_eq!(room_for(64 << 10), 68 << 10);
+        assert_eq!(room_for(u64::MAX), 68 << 10);
     }
 }

@@ -4,7 +4,7 @@ pub(super) mod http1;
 pub(super) mod http2;
 pub(super) mod rpc;
 
-pub(crate) use http1::{ANSWER_READ, Connection};
+pub(crate) use http1::{ANSWER_READ, BULK_READ, Connection};
 pub(crate) use http2::{Answering, Closed, Receiving, Sender, Slot};
 pub(crate) use rpc::Slot as RpcSlot;
 

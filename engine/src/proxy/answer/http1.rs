@@ -10,11 +10,8 @@ use ringway_protocols::message::Framing;
 
 use super::super::exchange::Stopped;
 use super::super::exchange::http1::SendFuture;
-use crate::cluster::{ANSWER_READ, Active, Cluster, Connection};
+use crate::cluster::{ANSWER_READ, Active, BULK_READ, Cluster, Connection};
 use crate::fault::{Fault, FaultKind};
-
-/// What a read for a large body makes room for: below 64 KiB a copy costs more per byte, above it no less; and a head.
-const BULK_READ: usize = 68 << 10;
 
 /// The body of an answer. It gives its connection back to the pool when it has ended in step, and closes it otherwise.
 pub(crate) struct Body<'a> {
@@ -29,6 +26,8 @@ pub(crate) struct Body<'a> {
     /// It is a 101: its connection is to become a tunnel.
     switch: bool,
     trailers: Option<Fields>,
+    /// Bytes of it that have come.
+    received: u64,
     cluster: Rc<Cluster>,
     /// Counts the try as in flight until the body's end.
     _active: Active,
@@ -51,6 +50,7 @@ impl<'a> Body<'a> {
             ended: false,
             switch: response.head.status == 101,
             trailers: None,
+            received: 0,
             cluster,
             _active: active,
         };
@@ -99,6 +99,7 @@ impl<'a> Body<'a> {
             };
             match self.decoder.decode(&mut reader.input) {
                 Ok(Piece::Data(bytes)) => {
+                    self.received += bytes.len() as u64;
                     self.cluster.stats.bytes_received.add(bytes.len() as u64);
                     self.ended = self.decoder.is_done();
                     return Poll::Ready(Ok(Some(bytes)));
@@ -168,10 +169,11 @@ impl<'a> Body<'a> {
     /// be kept; the pool sees to the rest.
     pub(super) fn release(&mut self) {
         let outgoing = self.outgoing.take();
-        let Some(connection) = self.connection.take() else {
+        let Some(mut connection) = self.connection.take() else {
             return;
         };
         if self.ended && self.keep_alive && outgoing.is_none() {
+            connection.expect_alike(self.received);
             self.cluster.park(connection);
         }
     }
