@@ -238,6 +238,7 @@ pub struct Fault {
 
 impl Fault {
     /// A fault that must not be tried again.
+    #[cold]
     pub fn new(kind: FaultKind) -> Self {
         Self {
             kind,
@@ -248,6 +249,7 @@ impl Fault {
 
     /// Says whether to try again.
     #[must_use]
+    #[cold]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
@@ -255,6 +257,7 @@ impl Fault {
 
     /// Keeps the error beneath.
     #[must_use]
+    #[cold]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self

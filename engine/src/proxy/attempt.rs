@@ -39,6 +39,7 @@ pub(super) struct Begun {
 }
 
 /// A try that outlasted `per_try_timeout`.
+#[cold]
 pub(super) fn too_slow() -> Fault {
     Fault::new(FaultKind::PerTryTimeout).retry(Retry::IfIdempotent)
 }

@@ -350,6 +350,7 @@ impl<'t, 'c> Attempts<'t, 'c> {
     }
 
     /// A host gave no answer.
+    #[cold]
     pub(super) fn failed(&self, host: &Host) {
         host.stats.rq_error.inc();
         host.stats.rq_local_error.inc();

@@ -328,6 +328,7 @@ fn hops_left(method: &mut Method, fields: &mut Fields) -> Option<LocalReply> {
 }
 
 /// The answer for a fault.
+#[cold]
 fn fault_reply<'a>(fault: &Fault) -> Reply<'a> {
     tracing::debug!(%fault, "request failed");
     let text = match fault.kind {

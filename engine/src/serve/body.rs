@@ -49,6 +49,7 @@ impl<'c> ClientBody<'c> {
         }
     }
 
+    #[cold]
     fn violation(&self, violation: Violation) -> Fault {
         self.listener.stats.violation.inc(violation.index());
         Fault::new(FaultKind::ClientProtocol).because(violation.name())

@@ -471,6 +471,7 @@ impl<'w> Informer<'w> {
 /// An interim answer on its way; it gives the writer back.
 type Saying<'w> = Pin<Box<dyn Future<Output = Result<&'w mut Writer, Fault>> + 'w>>;
 
+#[cold]
 fn gone() -> Fault {
     Fault::new(FaultKind::ClientGone)
 }

@@ -139,6 +139,10 @@ impl Client {
         if asked.is_some_and(|asked| host.eq_ignore_ascii_case(asked.as_bytes())) {
             return false;
         }
+        let one_chain = self.listener.spec.config.chains.len() == 1;
+        if one_chain && server.has_one_certificate() {
+            return false;
+        }
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
         let elsewhere = || {
             let hello = self.hello.as_deref();
@@ -146,7 +150,6 @@ impl Client {
             let place = self.listener.place(&self.remote, &self.own, hello.as_ref());
             place.is_some_and(|place| place != self.chain)
         };
-        let one_chain = self.listener.spec.config.chains.len() == 1;
         let misdirected = !server.serves_both(asked, &host) || (!one_chain && elsewhere());
         if misdirected {
             self.listener.stats.tls_misdirected.inc();

@@ -201,6 +201,7 @@ async fn send_local(
     Ok(length)
 }
 
+#[cold]
 fn gone(error: std::io::Error) -> Fault {
     Fault::new(FaultKind::ClientGone).because(error)
 }

@@ -87,6 +87,11 @@ impl Certificates {
         exact.or_else(wild).map(Vec::as_slice)
     }
 
+    /// Whether there is no choice.
+    pub(super) fn is_one(&self) -> bool {
+        self.all.len() == 1
+    }
+
     /// Whether a client that asked for one name may ask for the other on the same connection: the certificates are the same, or
     /// none is for the other.
     pub(super) fn serves_both(&self, asked: Option<&str>, host: &str) -> bool {

@@ -152,10 +152,12 @@ fn absorb<R: Records>(
     let mut told = Told::default();
     loop {
         let UnbufferedStatus { mut discard, state } = conn.records(cipher);
+        let mut data = false;
         let next = match state {
             Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
                 match traffic.next_record() {
                     Some(Ok(record)) => {
+                        data = true;
                         discard += record.discard;
                         plain.extend_from_slice(record.payload);
                     }
@@ -183,6 +185,8 @@ fn absorb<R: Records>(
         };
         cipher.advance(discard.min(cipher.len()));
         match next {
+            // With a record of data as the last of what has come there is nothing to ask for again, which most of the time it is.
+            Next::More if data && cipher.is_empty() && !conn.wants_write() => return Ok(told),
             Next::More => {}
             Next::Done => return Ok(told),
             Next::Closed => {

@@ -88,6 +88,11 @@ impl Server {
         Arc::clone(&self.config)
     }
 
+    /// Whether every client gets the same certificate.
+    pub(crate) fn has_one_certificate(&self) -> bool {
+        self.certificates.is_one()
+    }
+
     /// Whether a client that asked for one name may ask for the other on the same connection (RFC 9110 §15.5.20).
     pub(crate) fn serves_both(&self, asked: Option<&str>, host: &str) -> bool {
         self.certificates.serves_both(asked, host)

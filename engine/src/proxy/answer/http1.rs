@@ -153,6 +153,7 @@ impl<'a> Body<'a> {
         self.connection.take()
     }
 
+    #[cold]
     fn broken(
         &mut self,
         kind: FaultKind,

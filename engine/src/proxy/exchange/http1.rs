@@ -212,6 +212,7 @@ impl Heads<'_> {
     }
 
     /// It closed before its head was whole. With no byte of an answer, another try may be safe.
+    #[cold]
     fn closed(&self, silent: bool, error: io::Error) -> Fault {
         let retry = match (silent, self.reused) {
             (false, _) => Retry::Never,

@@ -92,6 +92,7 @@ impl<'c> StreamBody<'c> {
         stream
     }
 
+    #[cold]
     fn violation(&self, violation: Violation) -> Fault {
         self.listener.stats.violation.inc(violation.index());
         Fault::new(FaultKind::ClientProtocol).because(violation.name())
@@ -175,6 +176,7 @@ impl RequestBody for StreamBody<'_> {
 }
 
 /// The stream ended before the body did.
+#[cold]
 fn broken(broken: Broken) -> Fault {
     match broken {
         Broken {

@@ -124,6 +124,7 @@ fn unsent(unsent: Unsent) -> Fault {
 }
 
 /// The client does not want it any more, or cannot have it.
+#[cold]
 pub(super) fn gone(broken: Broken) -> Fault {
     Fault::new(FaultKind::ClientGone).because(broken)
 }

@@ -306,6 +306,7 @@ impl<'p> Session<'p> {
     }
 
     /// The client broke what it may not, and is told so.
+    #[cold]
     fn failed(&mut self, failure: Failure) {
         tracing::debug!(%failure, "HTTP/2 connection failed");
         let stats = &self.client.listener.stats;

@@ -119,6 +119,7 @@ impl Stream {
 }
 
 /// Answers what is no request that may be served.
+#[cold]
 fn refuse(client: &Client, violation: Violation, stream: &Handle) {
     let stats = &client.listener.stats;
     stats.violation.inc(violation.index());

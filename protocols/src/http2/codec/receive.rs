@@ -347,6 +347,7 @@ impl Codec {
     }
 
     /// Resets a stream that broke a rule.
+    #[cold]
     pub(super) fn refuse(&mut self, key: Key, reason: Reason) -> Received {
         self.reset_for(key, reason, By::Rule);
         self.count_error()

@@ -144,6 +144,7 @@ impl Answering {
         Err(broken(rule, &self.slot.session))
     }
 
+    #[cold]
     fn fault(&self, error: h2::Error) -> Fault {
         let reused = self.slot.reused;
         fault(error, Stage::Head { reused }, &self.slot.session)

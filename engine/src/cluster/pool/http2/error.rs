@@ -16,6 +16,7 @@ pub(super) enum Stage {
 }
 
 /// A fault, counted.
+#[cold]
 pub(super) fn fault(error: h2::Error, stage: Stage, session: &Session) -> Fault {
     if error.is_library() {
         // Frames that break the protocol: of this stream, or of the whole connection.
@@ -53,6 +54,7 @@ fn cut(kind: FaultKind, error: h2::Error, session: &Session) -> Fault {
     Fault::new(kind).because(error)
 }
 
+#[cold]
 fn violation(error: &h2::Error) -> Violation {
     if error.is_reset() {
         Violation::Http2Message
@@ -62,6 +64,7 @@ fn violation(error: &h2::Error) -> Violation {
 }
 
 /// A rule that we keep ourselves was broken before the head was here.
+#[cold]
 pub(super) fn broken(rule: Violation, session: &Session) -> Fault {
     session.cluster.protocol_error.inc(rule.index());
     Fault::new(FaultKind::UpstreamProtocol).because(rule.name())
