@@ -40,6 +40,7 @@ PROGRAMS = {
     ),
     "ringway": Program("ringway.yaml", "version", ["run", "-c", "{config}"]),
 }
+STOP_DEADLINE = 2.0
 START_DEADLINE = 20.0
 
 
@@ -99,8 +100,13 @@ class Running:
         self.stop()
 
     def stop(self):
-        """Kills all of the group at once."""
+        """Tells all of the group to end, which lets an instrumented binary write its profile, and kills what does not."""
+        deadline = time.monotonic() + STOP_DEADLINE
         with contextlib.suppress(ProcessLookupError):
+            while self.process.poll() is None and time.monotonic() < deadline:
+                # More than once: the first lets requests end, where there are such.
+                os.killpg(self.pid, signal.SIGTERM)
+                time.sleep(0.05)
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
         self.log.close()
