@@ -215,6 +215,15 @@ mod tests {
             .block_on(test);
     }
 
+    /// A file in a folder, and its watch.
+    fn watched() -> (tempfile::TempDir, PathBuf, Watch) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("config.yaml");
+        fs::write(&path, "one").unwrap();
+        let watch = Watch::new(std::slice::from_ref(&path)).unwrap();
+        (root, path, watch)
+    }
+
     /// A folder as Kubernetes makes it: config.yaml → ..data/config.yaml, ..data → ..1.
     fn kubernetes(root: &Path) -> PathBuf {
         fs::create_dir(root.join("..1")).unwrap();
@@ -267,10 +276,7 @@ mod tests {
     #[test]
     fn a_write_and_a_rename_over_it_are_seen() {
         run(async {
-            let root = tempfile::tempdir().unwrap();
-            let path = root.path().join("config.yaml");
-            fs::write(&path, "one").unwrap();
-            let mut watch = Watch::new(std::slice::from_ref(&path)).unwrap();
+            let (root, path, mut watch) = watched();
             fs::write(&path, "two").unwrap();
             expect_change(&mut watch, "write").await;
             fs::write(root.path().join("new"), "three").unwrap();
@@ -282,10 +288,7 @@ mod tests {
     #[test]
     fn other_files_of_the_folder_are_no_change() {
         run(async {
-            let root = tempfile::tempdir().unwrap();
-            let path = root.path().join("config.yaml");
-            fs::write(&path, "one").unwrap();
-            let mut watch = Watch::new(std::slice::from_ref(&path)).unwrap();
+            let (root, path, mut watch) = watched();
             fs::write(root.path().join("access.log"), "line").unwrap();
             fs::write(&path, "two").unwrap();
             expect_change(&mut watch, "write").await;
@@ -297,18 +300,17 @@ mod tests {
     #[test]
     fn a_file_that_grows_beside_wakes_nobody() {
         run(async {
-            let root = tempfile::tempdir().unwrap();
-            let path = root.path().join("config.yaml");
-            fs::write(&path, "one").unwrap();
+            let (root, path, mut watch) = watched();
             let mut log = fs::File::create(root.path().join("access.log")).unwrap();
-            let mut watch = Watch::new(std::slice::from_ref(&path)).unwrap();
             for _ in 0..10 {
                 log.write_all(b"line").unwrap();
             }
             fs::write(&path, "two").unwrap();
-            // The log's lines came before, and none of them is among the events.
-            let event = watch.events.next().await.unwrap().unwrap();
-            assert_eq!(event.name.unwrap(), "config.yaml");
+            // The log's lines came before, and of it there is its making alone.
+            for name in ["access.log", "config.yaml"] {
+                let event = watch.events.next().await.unwrap().unwrap();
+                assert_eq!(event.name.unwrap(), name);
+            }
         });
     }
 
